@@ -1,0 +1,96 @@
+/**
+ * Signed acknowledgements: the recipient's word, under its mailbox key, that it has these messages.
+ *
+ * The signed batch itself is what is stored and what replicates, so every site verifies it and no site can delete
+ * in another's name. Once stored it is the tombstone of each message it names, and it outlives them.
+ */
+import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { fail, ok, type Result } from '../../system/result.ts';
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { type MailboxTag, mailboxIdOf, mailboxTagOf } from './mailbox.ts';
+import type { MessageId } from './message.ts';
+
+export interface SignedAck {
+  /** First 16 bytes of SHA-256 over public key and signed content, base64url. */
+  readonly id: string;
+  readonly mailbox: MailboxTag;
+  readonly ids: readonly MessageId[];
+  /**
+   * Wall clock, milliseconds: how long the accepting relay asked for it to be remembered. Not signed by the
+   * recipient; a store remembers it at least as long as any message it names.
+   */
+  readonly expiresMs: number;
+  /** The whole acknowledgement in stored form; see `createAck`. */
+  readonly record: Uint8Array;
+}
+
+export const ACK_IDS_MAX = 512;
+export const PUBLIC_KEY_BYTES = 32;
+export const SIGNATURE_BYTES = 64;
+/** A tombstone outlives its message by this much, milliseconds: clock skew and slow replays. */
+export const TOMBSTONE_SLACK_MS = 24 * 3_600_000;
+
+/** What the recipient signs: this line, then the 16-byte ids one after the other. */
+const SIGNED_PREFIX = Buffer.from('archipelago ack v1\n', 'latin1');
+const RECORD_VERSION = 1;
+
+export type AckFault = 'malformed' | 'bad_signature';
+
+/**
+ * Verifies an acknowledgement as it came from a recipient and makes its record:
+ * version u8 | public key 32 | signature 64 | expiresMs u64 | count u16 | count × id 16.
+ */
+export function createAck(
+  publicKey: Uint8Array,
+  signature: Uint8Array,
+  idBytes: Uint8Array,
+  expiresMs: number,
+  pepper: Uint8Array,
+): Result<SignedAck, AckFault> {
+  const count = idBytes.length / 16;
+  if (!Number.isInteger(count) || count < 1 || count > ACK_IDS_MAX) return fail('malformed');
+  const key = importPublicKey(publicKey);
+  if (key === undefined || signature.length !== SIGNATURE_BYTES) return fail('malformed');
+  if (!verify(null, Buffer.concat([SIGNED_PREFIX, idBytes]), key, signature)) return fail('bad_signature');
+  const ids = Array.from({ length: count }, (_, index) =>
+    Buffer.from(idBytes.subarray(index * 16, index * 16 + 16)).toString('base64url'),
+  ) as MessageId[];
+  const record = new ByteWriter()
+    .u8(RECORD_VERSION)
+    .bytes(publicKey)
+    .bytes(signature)
+    .u53(expiresMs)
+    .u16(count)
+    .bytes(idBytes)
+    .finish();
+  const id = createHash('sha256').update(publicKey).update(idBytes).digest().toString('base64url', 0, 16);
+  return ok({ id, mailbox: mailboxTagOf(mailboxIdOf(publicKey), pepper), ids, expiresMs, record });
+}
+
+/** The inverse, for records from a store or a peer: the signature is verified again. Never throws. */
+export function openAck(record: Uint8Array, pepper: Uint8Array): Result<SignedAck, AckFault> {
+  const reader = new ByteReader(record);
+  if (reader.u8() !== RECORD_VERSION) return fail('malformed');
+  const publicKey = reader.bytes(PUBLIC_KEY_BYTES);
+  const signature = reader.bytes(SIGNATURE_BYTES);
+  const expiresMs = reader.u53();
+  const idBytes = reader.bytes(reader.u16() * 16);
+  if (reader.malformed) return fail('malformed');
+  return createAck(publicKey, signature, idBytes, expiresMs, pepper);
+}
+
+const ED25519_SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
+
+/** A raw Ed25519 public key (RFC 8032) as a key object, or undefined when it is none. */
+function importPublicKey(publicKey: Uint8Array): KeyObject | undefined {
+  if (publicKey.length !== PUBLIC_KEY_BYTES) return undefined;
+  try {
+    return createPublicKey({
+      key: Buffer.concat([ED25519_SPKI_PREFIX, publicKey]),
+      format: 'der',
+      type: 'spki',
+    });
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * Reading and writing big-endian binary records and frames.
+ *
+ * The reader never throws and never reads past the end: once a read does not fit, `broken` is true and everything
+ * read afterwards is zero or empty, so a parser reads straight through and checks once at the end.
+ */
+export class ByteReader {
+  readonly #bytes: Buffer;
+  #offset = 0;
+  #broken = false;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** True when a read did not fit, or when bytes are left over. Check it after the last read. */
+  get malformed(): boolean {
+    return this.#broken || this.#offset !== this.#bytes.length;
+  }
+
+  /** True when a read did not fit. For loops whose count came from the input. */
+  get broken(): boolean {
+    return this.#broken;
+  }
+
+  /** Declares the input malformed: a value that was read means nothing. */
+  refuse(): void {
+    this.#broken = true;
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#offset;
+  }
+
+  /** The next `length` bytes, as a view on the input and not a copy. */
+  bytes(length: number): Buffer {
+    if (length > this.remaining) {
+      this.#broken = true;
+      this.#offset = this.#bytes.length;
+      return Buffer.alloc(0);
+    }
+    this.#offset += length;
+    return this.#bytes.subarray(this.#offset - length, this.#offset);
+  }
+
+  u8(): number {
+    const view = this.bytes(1);
+    return view.length === 0 ? 0 : view.readUInt8(0);
+  }
+
+  u16(): number {
+    const view = this.bytes(2);
+    return view.length === 0 ? 0 : view.readUInt16BE(0);
+  }
+
+  u32(): number {
+    const view = this.bytes(4);
+    return view.length === 0 ? 0 : view.readUInt32BE(0);
+  }
+
+  /** Unsigned, 8 bytes on the wire, at most 2^53 − 1; more counts as malformed. */
+  u53(): number {
+    const view = this.bytes(8);
+    const value = view.length === 0 ? 0n : view.readBigUInt64BE(0);
+    if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
+    this.#broken = true;
+    return 0;
+  }
+
+  base64url(length: number): string {
+    return this.bytes(length).toString('base64url');
+  }
+
+  /** Printable ASCII behind a length of one byte; anything else counts as malformed. */
+  shortText(): string {
+    const text = this.bytes(this.u8()).toString('latin1');
+    if (!/^[\x20-\x7e]*$/.test(text)) this.#broken = true;
+    return text;
+  }
+
+  /** Bytes behind a length of four bytes. */
+  block(): Buffer {
+    return this.bytes(this.u32());
+  }
+}
+
+/** Collects parts and joins them once. */
+export class ByteWriter {
+  readonly #parts: Uint8Array[] = [];
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  bytes(part: Uint8Array): this {
+    this.#parts.push(part);
+    this.#length += part.length;
+    return this;
+  }
+
+  u8(value: number): this {
+    return this.bytes(Uint8Array.of(value));
+  }
+
+  u16(value: number): this {
+    const part = Buffer.allocUnsafe(2);
+    part.writeUInt16BE(value);
+    return this.bytes(part);
+  }
+
+  u32(value: number): this {
+    const part = Buffer.allocUnsafe(4);
+    part.writeUInt32BE(value);
+    return this.bytes(part);
+  }
+
+  u53(value: number): this {
+    const part = Buffer.allocUnsafe(8);
+    part.writeBigUInt64BE(BigInt(value));
+    return this.bytes(part);
+  }
+
+  base64url(text: string): this {
+    return this.bytes(Buffer.from(text, 'base64url'));
+  }
+
+  shortText(text: string): this {
+    const part = Buffer.from(text, 'latin1');
+    return this.u8(part.length).bytes(part);
+  }
+
+  block(part: Uint8Array): this {
+    return this.u32(part.length).bytes(part);
+  }
+
+  finish(): Buffer {
+    return Buffer.concat(this.#parts, this.#length);
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * A message: opaque ciphertext plus the little that a relay may read, and the record in which it is stored and
+ * sent to peers.
+ *
+ * A message is immutable and its id is derived from its content, so storing it twice is storing it once and
+ * merging two sites is set union. The record ends in a checksum, because Redis loads a flipped byte without a
+ * word; a damaged record counts as missing.
+ */
+import { createHash, createHmac } from 'node:crypto';
+import { fail, ok, type Result } from '../../system/result.ts';
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { type MailboxTag, parseMailboxTag } from './mailbox.ts';
+
+/** 16 bytes as base64url, 22 characters. */
+export type MessageId = string & { readonly brand: 'MessageId' };
+
+/** RFC 8030 §5.3, least urgent first; stored as the index. */
+export const URGENCIES = ['very-low', 'low', 'normal', 'high'] as const;
+export type Urgency = (typeof URGENCIES)[number];
+
+export interface MessageFields {
+  readonly id: MessageId;
+  readonly mailbox: MailboxTag;
+  /** Wall clock of the accepting relay, milliseconds. Orders a mailbox approximately; promises nothing. */
+  readonly acceptedMs: number;
+  /** Wall clock, milliseconds; the same at every site. */
+  readonly expiresMs: number;
+  readonly urgency: Urgency;
+  /** Keyed hash of the Topic (RFC 8030 §5.4), 16 bytes as base64url, or empty. */
+  readonly topic: string;
+  /** How the body is encrypted: the content coding `aes128gcm`, or a media type such as `message/mls`. */
+  readonly coding: string;
+  readonly body: Uint8Array;
+}
+
+export interface Message extends MessageFields {
+  /** The whole message in stored form; see `encode`. */
+  readonly record: Uint8Array;
+}
+
+export const CODING_BYTES_MAX = 64;
+const RECORD_VERSION = 1;
+const CHECKSUM_BYTES = 16;
+
+/** Makes a message and its record. */
+export function createMessage(fields: MessageFields): Message {
+  return { ...fields, record: encode(fields) };
+}
+
+/**
+ * version u8 | id 16 | mailbox 24 ASCII | acceptedMs u64 | expiresMs u64 | urgency u8 | topic u8-length text |
+ * coding u8-length text | body u32-length | first 16 bytes of SHA-256 over everything before
+ */
+function encode(fields: MessageFields): Uint8Array {
+  const content = new ByteWriter()
+    .u8(RECORD_VERSION)
+    .base64url(fields.id)
+    .bytes(Buffer.from(fields.mailbox, 'latin1'))
+    .u53(fields.acceptedMs)
+    .u53(fields.expiresMs)
+    .u8(URGENCIES.indexOf(fields.urgency))
+    .shortText(fields.topic)
+    .shortText(fields.coding)
+    .block(fields.body)
+    .finish();
+  return Buffer.concat([content, checksum(content)]);
+}
+
+/** Why a record is not used: it counts as missing, and a copy from another site replaces it. */
+export type RecordFault = 'damaged' | 'unknown_version';
+
+/** The inverse of `createMessage`; the body is a view on `record`. Never throws. */
+export function openMessage(record: Uint8Array): Result<Message, RecordFault> {
+  if (record.length < CHECKSUM_BYTES + 1) return fail('damaged');
+  const end = record.length - CHECKSUM_BYTES;
+  const content = record.subarray(0, end);
+  if (!checksum(content).equals(record.subarray(end))) return fail('damaged');
+  const reader = new ByteReader(content);
+  if (reader.u8() !== RECORD_VERSION) return fail('unknown_version');
+  const id = reader.base64url(16) as MessageId;
+  const mailbox = parseMailboxTag(reader.bytes(24).toString('latin1'));
+  const acceptedMs = reader.u53();
+  const expiresMs = reader.u53();
+  const urgency = URGENCIES[reader.u8()];
+  const topic = reader.shortText();
+  const coding = reader.shortText();
+  const body = reader.block();
+  if (reader.malformed || mailbox === undefined || urgency === undefined) return fail('damaged');
+  return ok({ id, mailbox, acceptedMs, expiresMs, urgency, topic, coding, body, record });
+}
+
+function checksum(content: Uint8Array): Buffer {
+  return createHash('sha256').update(content).digest().subarray(0, CHECKSUM_BYTES);
+}
+
+/**
+ * The id of what a sender sent: the same capability with the same idempotency key, or without a key the same
+ * coding and body, is the same message, at whichever relay of whichever provider it arrives.
+ */
+export function messageIdOf(content: {
+  readonly capabilityId: Uint8Array;
+  readonly idempotencyKey: string | undefined;
+  readonly coding: string;
+  readonly body: Uint8Array;
+}): MessageId {
+  const hash = createHash('sha256').update(content.capabilityId);
+  if (content.idempotencyKey !== undefined) hash.update('key\0').update(content.idempotencyKey);
+  else hash.update('body\0').update(content.coding).update('\0').update(content.body);
+  return hash.digest().toString('base64url', 0, 16) as MessageId;
+}
+
+/** What is stored of a Topic: enough to replace by, too little to read. */
+export function topicTagOf(topic: string, mailbox: MailboxTag, pepper: Uint8Array): string {
+  if (topic === '') return '';
+  return createHmac('sha256', pepper)
+    .update('topic')
+    .update(mailbox)
+    .update(topic)
+    .digest()
+    .toString('base64url', 0, 16);
+}

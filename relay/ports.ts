@@ -1,0 +1,119 @@
+/**
+ * The two things a relay needs from outside and that have more than one implementation: a place that keeps
+ * messages, and links to the relays of other sites.
+ */
+import type { SiteName } from '../fleet/manifest.ts';
+import type { SignedAck } from './core/ack.ts';
+import type { MailboxTag, Partition } from './core/mailbox.ts';
+import type { Message } from './core/message.ts';
+import type { PeerReply, PeerRequest } from './core/peer-frame.ts';
+
+/** Names one thing that a store may hold. */
+export interface Reference {
+  readonly kind: 'message' | 'ack';
+  readonly mailbox: MailboxTag;
+  /** The message's id or the ack's. */
+  readonly id: string;
+}
+
+/** `owedTo`: the sites that are not known to hold it; each gets an outbox entry in the same atomic step. */
+export interface Insertion {
+  readonly message: Message;
+  readonly owedTo: readonly SiteName[];
+}
+
+export interface Burial {
+  readonly ack: SignedAck;
+  readonly owedTo: readonly SiteName[];
+}
+
+/**
+ * What became of an insertion. `stored` and `duplicate`: it is here. `buried`: its recipient has acked it already.
+ * `expired`: too late.
+ */
+export type InsertOutcome = 'stored' | 'duplicate' | 'buried' | 'expired';
+
+export interface Settlement {
+  readonly site: SiteName;
+  readonly reference: Reference;
+}
+
+/** Since when a store has had a life, and from whom it has been refilled. Absent after a wipe. */
+export interface Epoch {
+  /** 16 random bytes as base64url. */
+  readonly id: string;
+  readonly refilledFrom: readonly SiteName[];
+}
+
+/** What a site owes to one other site. */
+export interface Debt {
+  readonly count: number;
+  /** Wall clock, milliseconds, of the oldest entry; undefined when there is none. */
+  readonly oldestMs: number | undefined;
+}
+
+/**
+ * Keeps the messages of a site. Every method rejects with a `StoreUnavailable` when the store cannot say that it
+ * was done: the caller then knows nothing, and answers 503. When a write resolves, it is as durable as the store
+ * can make it (Redis: fsynced).
+ */
+export interface MessageStore {
+  /** Whether what it acknowledges survives the process. */
+  readonly durable: boolean;
+  /** Idempotent; the outcomes are in the order of the insertions. Wakes the listeners of each mailbox stored to. */
+  insert(insertions: readonly Insertion[], nowMs: number): Promise<readonly InsertOutcome[]>;
+  /** Deletes what the acks name and remembers them as tombstones. True for each ack that was not known before. */
+  bury(burials: readonly Burial[], nowMs: number): Promise<readonly boolean[]>;
+  /**
+   * The head of a mailbox in order of (acceptedMs, id): at most `limit` messages, none that expired before
+   * `nowMs`. A damaged record is left out, and reported through `onDamage`.
+   */
+  pending(mailbox: MailboxTag, limit: number, nowMs: number): Promise<readonly Message[]>;
+  /** In the order asked; undefined for what is not here (acked, expired, damaged, never seen). */
+  load(references: readonly Reference[]): Promise<readonly (Message | SignedAck | undefined)[]>;
+  /** Those of `references` that are neither here nor buried here. */
+  missing(references: readonly Reference[]): Promise<readonly Reference[]>;
+  /**
+   * A page of everything that a partition holds, acks included. `cursor` is '' at first; the answer's cursor is ''
+   * after the last page. What is there from beginning to end is listed at least once; there may be repeats.
+   */
+  list(
+    partition: Partition,
+    cursor: string,
+    limit: number,
+  ): Promise<{ readonly references: readonly Reference[]; readonly cursor: string }>;
+  /** Outbox entries for `site` that were made before `beforeMs`, at most `limit`, oldest first per partition. */
+  owed(site: SiteName, beforeMs: number, limit: number): Promise<readonly Reference[]>;
+  /** Takes entries out of the outbox. */
+  settle(settlements: readonly Settlement[]): Promise<void>;
+  debts(sites: readonly SiteName[]): Promise<ReadonlyMap<SiteName, Debt>>;
+  /** Discards up to `limit` messages and tombstones that expired before `nowMs`; gives how many messages. */
+  expire(nowMs: number, limit: number): Promise<number>;
+  readEpoch(): Promise<Epoch | undefined>;
+  writeEpoch(epoch: Epoch): Promise<void>;
+  /** Resolves when the store answers. */
+  ping(): Promise<void>;
+  /** Calls `listener` after a message was stored to or buried in a mailbox, by any relay of this site. Lossy. */
+  onChange(listener: (mailbox: MailboxTag) => void): void;
+  /** Calls `listener` for each damaged record found. */
+  onDamage(listener: () => void): void;
+  close(): Promise<void>;
+}
+
+/** The store did not confirm in time, refused, or is away; nobody knows whether it was done. */
+export class StoreUnavailable extends Error {
+  override readonly name = 'StoreUnavailable';
+}
+
+/** A link to the relays of one other site. */
+export interface PeerLink {
+  readonly site: SiteName;
+  readonly provider: string;
+  isUp(): boolean;
+  /** Rejects with `PeerUnreachable` when the link is down, breaks, or does not answer within `timeoutMs`. */
+  call(request: PeerRequest, timeoutMs: number): Promise<PeerReply>;
+}
+
+export class PeerUnreachable extends Error {
+  override readonly name = 'PeerUnreachable';
+}

@@ -28,7 +28,7 @@ export const ACK_IDS_MAX = 512;
 export const PUBLIC_KEY_BYTES = 32;
 export const SIGNATURE_BYTES = 64;
 /** A tombstone outlives its message by this much, milliseconds: clock skew and slow replays. */
-export const TOMBSTONE_SLACK_MS = 24 * 3_600_000;
+export const TOMBSTONE_SLACK_MS: number = 24 * 3_600_000;
 
 /** What the recipient signs: this line, then the 16-byte ids one after the other. */
 const SIGNED_PREFIX = Buffer.from('archipelago ack v1\n', 'latin1');

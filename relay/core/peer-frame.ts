@@ -37,6 +37,8 @@ export type PeerReply =
   | { readonly type: 'page'; readonly references: readonly Reference[]; readonly cursor: string }
   | {
       readonly type: 'records';
+      /** How many of the references, from the first, this answer deals with; ask again for the rest. */
+      readonly served: number;
       readonly messages: readonly Uint8Array[];
       readonly acks: readonly Uint8Array[];
     }
@@ -49,7 +51,7 @@ export type PeerReply =
 export type PutOutcome = InsertOutcome | 'damaged';
 export type PeerRefusal = 'store_unavailable' | 'bad_signature' | 'malformed' | 'overloaded';
 
-export const FRAME_BYTES_MAX = 4 * 1024 * 1024;
+export const FRAME_BYTES_MAX: number = 4 * 1024 * 1024;
 export const HEADER_BYTES = 9;
 const LIST_MAX = 4096;
 const OUTCOMES: readonly PutOutcome[] = ['stored', 'duplicate', 'buried', 'expired', 'damaged'];
@@ -112,6 +114,7 @@ function encodePayload(body: PeerRequest | PeerReply): Buffer {
       writeReferences(out, body.references);
       break;
     case 'records':
+      out.u16(body.served);
       for (const records of [body.messages, body.acks]) {
         out.u16(records.length);
         for (const record of records) out.block(record);
@@ -182,6 +185,7 @@ function parsePayload(type: number, reader: ByteReader): PeerRequest | PeerReply
     case TYPES.records:
       return {
         type: 'records',
+        served: reader.u16(),
         messages: readMany(reader, () => reader.block()),
         acks: readMany(reader, () => reader.block()),
       };

@@ -1,0 +1,101 @@
+/**
+ * One port for clients and peers. Clients must not be asked for a certificate (browsers would show a dialogue),
+ * peers must; a TLS server asks everybody or nobody. So the front door reads the name in the ClientHello
+ * (RFC 6066 §3) and hands the untouched connection to the server it is meant for.
+ */
+import { once } from 'node:events';
+import type { Server as HttpsServer } from 'node:https';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
+import { readServerName } from '../core/client-hello.ts';
+import type { RelayEvents } from '../events.ts';
+
+export interface FrontDoorOptions {
+  /** The name that leads to `peers`; every other name leads to `clients`. */
+  readonly peerServerName: string;
+  readonly clients: HttpsServer;
+  readonly peers: TlsServer;
+  readonly connectionsMax: number;
+  readonly events: RelayEvents;
+}
+
+export interface FrontDoor {
+  /** The server to listen with. */
+  readonly server: Server;
+  /** Takes nothing new, lets requests finish for at most `graceMs` milliseconds, then cuts what is left. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** How long a connection may take to send its ClientHello, milliseconds. */
+const HELLO_WITHIN_MS = 5000;
+/** The largest ClientHello that is waited for, bytes. */
+const HELLO_BYTES_MAX = 16_384;
+
+export function createFrontDoor(options: FrontDoorOptions): FrontDoor {
+  const { clients, events } = options;
+  const sockets = new Set<Socket>();
+  const clientSockets = new Set<Socket>();
+  // Node checks the time limits of requests from the moment a server listens; this one never does by itself.
+  clients.emit('listening');
+  const server = createServer((socket) => {
+    if (sockets.size >= options.connectionsMax) {
+      events.turnedAway('too_many_connections');
+      socket.destroy();
+      return;
+    }
+    sockets.add(socket);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      clientSockets.delete(socket);
+    });
+    route(socket, options, clientSockets);
+  });
+  return {
+    server,
+    close: async (graceMs) => {
+      const closed = Promise.withResolvers<void>();
+      server.close(() => closed.resolve());
+      const cut = (): void => {
+        clients.closeAllConnections();
+        for (const socket of sockets) socket.destroy();
+      };
+      const timer = setTimeout(cut, graceMs);
+      clients.closeIdleConnections();
+      await Promise.all([...clientSockets].map((socket) => once(socket, 'close')));
+      clearTimeout(timer);
+      cut();
+      await closed.promise;
+    },
+  };
+}
+
+function route(socket: Socket, options: FrontDoorOptions, clientSockets: Set<Socket>): void {
+  let seen: Buffer = Buffer.alloc(0);
+  const turnAway = (reason: 'no_client_hello' | 'hello_timeout'): void => {
+    options.events.turnedAway(reason);
+    socket.destroy();
+  };
+  const onError = (): void => {
+    socket.destroy();
+  };
+  const onReadable = (): void => {
+    const chunk: unknown = socket.read();
+    if (!Buffer.isBuffer(chunk)) return;
+    seen = Buffer.concat([seen, chunk]);
+    const hello = readServerName(seen);
+    if (hello.state === 'incomplete' && seen.length < HELLO_BYTES_MAX) return;
+    if (hello.state !== 'complete') {
+      turnAway('no_client_hello');
+      return;
+    }
+    clearTimeout(timer);
+    socket.off('readable', onReadable).off('error', onError);
+    socket.unshift(seen);
+    const isPeer = hello.serverName === options.peerServerName;
+    if (!isPeer) clientSockets.add(socket);
+    (isPeer ? options.peers : options.clients).emit('connection', socket);
+  };
+  const timer = setTimeout(() => turnAway('hello_timeout'), HELLO_WITHIN_MS);
+  socket.on('error', onError).on('readable', onReadable);
+  socket.once('close', () => clearTimeout(timer));
+}

@@ -1,0 +1,325 @@
+/**
+ * The message store of a laptop, of tests and of the simulator: plain maps, no clock, no chance, so the same calls
+ * give the same answers every time. It keeps the promises of the Redis store except one: nothing of it survives
+ * the process.
+ */
+import type { SiteName } from '../../fleet/manifest.ts';
+import { type SignedAck, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
+import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
+import type { Message } from '../core/message.ts';
+import {
+  type Burial,
+  type Debt,
+  type Epoch,
+  type Insertion,
+  type InsertOutcome,
+  type MessageStore,
+  type Reference,
+  StoreUnavailable,
+} from '../ports.ts';
+
+interface Mailbox {
+  /** In order of (acceptedMs, id). */
+  readonly order: Message[];
+  readonly byId: Map<string, Message>;
+  /** Message id → the ack that lasts longest of those that name it. */
+  readonly tombstones: Map<string, string>;
+}
+
+interface Dated {
+  readonly reference: Reference;
+  readonly atMs: number;
+}
+
+interface Shelf {
+  readonly mailboxes: Map<MailboxTag, Mailbox>;
+  readonly acks: Map<string, SignedAck>;
+  /** Everything that the partition holds, with its expiry. */
+  readonly expiries: Map<string, Dated>;
+  readonly outboxes: Map<SiteName, Map<string, Dated>>;
+}
+
+/** The shelves of an open store; every way to them throws `StoreUnavailable` once it is closed. */
+interface Shelves {
+  readonly assertOpen: () => void;
+  /** The shelf of a partition, if anything was ever put there. */
+  readonly held: (partition: Partition) => Shelf | undefined;
+  /** The same, made when there is none. */
+  readonly shelfOf: (partition: Partition) => Shelf;
+  /** All of them, beginning at another one every time, so that a limit starves none. */
+  readonly rotation: () => readonly Shelf[];
+  readonly close: () => void;
+}
+
+/** Makes an empty store. It is not durable. */
+export function createMemoryStore(): MessageStore {
+  const shelves = createShelves();
+  const { assertOpen, held, rotation } = shelves;
+  const listeners: ((mailbox: MailboxTag) => void)[] = [];
+  let epoch: Epoch | undefined;
+
+  const wake = (changed: ReadonlySet<MailboxTag>): void => {
+    queueMicrotask(() => {
+      for (const mailbox of changed) for (const listener of listeners) listener(mailbox);
+    });
+  };
+
+  return {
+    durable: false,
+    insert: async (insertions, nowMs) => {
+      assertOpen();
+      const changed = new Set<MailboxTag>();
+      const outcomes = insertions.map((insertion) => {
+        const { mailbox } = insertion.message;
+        const outcome = insertInto(shelves.shelfOf(partitionOf(mailbox)), insertion, nowMs);
+        if (outcome === 'stored') changed.add(mailbox);
+        return outcome;
+      });
+      wake(changed);
+      return outcomes;
+    },
+    bury: async (burials, nowMs) => {
+      assertOpen();
+      const changed = new Set<MailboxTag>();
+      const outcomes = burials.map((burial) => {
+        const { mailbox } = burial.ack;
+        const isNew = buryIn(shelves.shelfOf(partitionOf(mailbox)), burial, nowMs);
+        if (isNew) changed.add(mailbox);
+        return isNew;
+      });
+      wake(changed);
+      return outcomes;
+    },
+    pending: async (mailbox, limit, nowMs) => {
+      const order = held(partitionOf(mailbox))?.mailboxes.get(mailbox)?.order ?? [];
+      return order.filter(({ expiresMs }) => expiresMs > nowMs).slice(0, limit);
+    },
+    load: async (references) =>
+      references.map((reference) => find(held(partitionOf(reference.mailbox)), reference)),
+    missing: async (references) =>
+      references.filter((reference) => isMissing(held(partitionOf(reference.mailbox)), reference)),
+    list: async (partition, cursor, limit) => pageOf(held(partition), cursor, limit),
+    owed: async (site, beforeMs, limit) => owedBy(rotation(), site, beforeMs, limit),
+    settle: async (settlements) => {
+      for (const { site, reference } of settlements) {
+        held(partitionOf(reference.mailbox))?.outboxes.get(site)?.delete(keyOf(reference));
+      }
+    },
+    debts: async (sites) => new Map(sites.map((site) => [site, debtTo(site, rotation())])),
+    expire: async (nowMs, limit) => sweep(rotation(), nowMs, limit),
+    readEpoch: async () => {
+      assertOpen();
+      return epoch;
+    },
+    writeEpoch: async (written) => {
+      assertOpen();
+      epoch = written;
+    },
+    ping: async () => assertOpen(),
+    onChange: (listener) => void listeners.push(listener),
+    onDamage: () => undefined,
+    close: async () => shelves.close(),
+  };
+}
+
+function createShelves(): Shelves {
+  const shelves = new Map<Partition, Shelf>();
+  let first = 0;
+  let closed = false;
+  const assertOpen = (): void => {
+    if (closed) throw new StoreUnavailable('the store is closed');
+  };
+  return {
+    assertOpen,
+    held: (partition) => {
+      assertOpen();
+      return shelves.get(partition);
+    },
+    shelfOf: (partition) => {
+      const shelf = shelves.get(partition) ?? emptyShelf();
+      shelves.set(partition, shelf);
+      return shelf;
+    },
+    rotation: () => {
+      assertOpen();
+      first = (first + 1) % PARTITIONS.length;
+      return [...PARTITIONS.slice(first), ...PARTITIONS.slice(0, first)]
+        .map((partition) => shelves.get(partition))
+        .filter((shelf) => shelf !== undefined);
+    },
+    close: () => {
+      closed = true;
+    },
+  };
+}
+
+function emptyShelf(): Shelf {
+  return { mailboxes: new Map(), acks: new Map(), expiries: new Map(), outboxes: new Map() };
+}
+
+function mailboxIn(shelf: Shelf, tag: MailboxTag): Mailbox {
+  const mailbox = shelf.mailboxes.get(tag) ?? { order: [], byId: new Map(), tombstones: new Map() };
+  shelf.mailboxes.set(tag, mailbox);
+  return mailbox;
+}
+
+function keyOf(reference: Reference): string {
+  return `${reference.kind} ${reference.mailbox} ${reference.id}`;
+}
+
+function find(shelf: Shelf | undefined, reference: Reference): Message | SignedAck | undefined {
+  if (reference.kind === 'ack') return shelf?.acks.get(keyOf(reference));
+  return shelf?.mailboxes.get(reference.mailbox)?.byId.get(reference.id);
+}
+
+function isMissing(shelf: Shelf | undefined, reference: Reference): boolean {
+  if (find(shelf, reference) !== undefined) return false;
+  const tombstones = shelf?.mailboxes.get(reference.mailbox)?.tombstones;
+  return reference.kind === 'ack' || tombstones?.has(reference.id) !== true;
+}
+
+function pageOf(
+  shelf: Shelf | undefined,
+  cursor: string,
+  limit: number,
+): { readonly references: readonly Reference[]; readonly cursor: string } {
+  const entries = shelf?.expiries ?? new Map<string, Dated>();
+  const keys = [...entries.keys()].filter((key) => key > cursor).sort();
+  const page = keys.slice(0, Math.max(1, limit));
+  const references = page.map((key) => entries.get(key)?.reference).filter((entry) => entry !== undefined);
+  return { references, cursor: page.length < keys.length ? (page.at(-1) ?? '') : '' };
+}
+
+function owedBy(
+  shelves: readonly Shelf[],
+  site: SiteName,
+  beforeMs: number,
+  limit: number,
+): readonly Reference[] {
+  const found: Reference[] = [];
+  for (const shelf of shelves) {
+    const due = [...(shelf.outboxes.get(site)?.values() ?? [])].filter(({ atMs }) => atMs < beforeMs);
+    for (const { reference } of due.sort((a, b) => a.atMs - b.atMs)) found.push(reference);
+    if (found.length >= limit) break;
+  }
+  return found.slice(0, limit);
+}
+
+function sweep(shelves: readonly Shelf[], nowMs: number, limit: number): number {
+  let left = limit;
+  let messages = 0;
+  for (const shelf of shelves) {
+    for (const [key, { reference, atMs }] of shelf.expiries) {
+      if (left === 0) return messages;
+      if (atMs > nowMs) continue;
+      left -= 1;
+      shelf.expiries.delete(key);
+      messages += forget(shelf, reference);
+    }
+  }
+  return messages;
+}
+
+/** Ids are ordered by their bytes, as Redis does it. */
+function precedes(a: Message, b: Message): boolean {
+  if (a.acceptedMs !== b.acceptedMs) return a.acceptedMs < b.acceptedMs;
+  return Buffer.compare(Buffer.from(a.id, 'base64url'), Buffer.from(b.id, 'base64url')) < 0;
+}
+
+function insertInto(shelf: Shelf, { message, owedTo }: Insertion, nowMs: number): InsertOutcome {
+  if (message.expiresMs <= nowMs) return 'expired';
+  const mailbox = mailboxIn(shelf, message.mailbox);
+  const ackId = mailbox.tombstones.get(message.id);
+  if (ackId !== undefined) {
+    prolong(shelf, { kind: 'ack', mailbox: message.mailbox, id: ackId }, message.expiresMs);
+    return 'buried';
+  }
+  if (mailbox.byId.has(message.id)) return 'duplicate';
+  mailbox.byId.set(message.id, message);
+  let at = mailbox.order.length;
+  for (let before = mailbox.order[at - 1]; before !== undefined && precedes(message, before); ) {
+    at -= 1;
+    before = mailbox.order[at - 1];
+  }
+  mailbox.order.splice(at, 0, message);
+  const reference: Reference = { kind: 'message', mailbox: message.mailbox, id: message.id };
+  shelf.expiries.set(keyOf(reference), { reference, atMs: message.expiresMs });
+  owe(shelf, reference, owedTo, nowMs);
+  return 'stored';
+}
+
+function buryIn(shelf: Shelf, { ack, owedTo }: Burial, nowMs: number): boolean {
+  const reference: Reference = { kind: 'ack', mailbox: ack.mailbox, id: ack.id };
+  const key = keyOf(reference);
+  if (shelf.acks.has(key)) {
+    prolong(shelf, reference, ack.expiresMs);
+    return false;
+  }
+  const mailbox = mailboxIn(shelf, ack.mailbox);
+  const lifetimesMs = ack.ids.map((id) => mailbox.byId.get(id)?.expiresMs ?? 0);
+  const untilMs = Math.max(ack.expiresMs, ...lifetimesMs) + TOMBSTONE_SLACK_MS;
+  for (const id of ack.ids) {
+    remove(mailbox, id);
+    shelf.expiries.delete(keyOf({ kind: 'message', mailbox: ack.mailbox, id }));
+    const earlier = { kind: 'ack', mailbox: ack.mailbox, id: mailbox.tombstones.get(id) ?? '' } as const;
+    if ((shelf.expiries.get(keyOf(earlier))?.atMs ?? 0) < untilMs) mailbox.tombstones.set(id, ack.id);
+  }
+  shelf.acks.set(key, ack);
+  shelf.expiries.set(key, { reference, atMs: untilMs });
+  owe(shelf, reference, owedTo, nowMs);
+  return true;
+}
+
+/** Makes a tombstone outlive a message that it did not know. */
+function prolong(shelf: Shelf, reference: Reference, expiresMs: number): void {
+  const key = keyOf(reference);
+  const entry = shelf.expiries.get(key);
+  const atMs = expiresMs + TOMBSTONE_SLACK_MS;
+  if (entry !== undefined && entry.atMs < atMs) shelf.expiries.set(key, { reference, atMs });
+}
+
+function owe(shelf: Shelf, reference: Reference, sites: readonly SiteName[], nowMs: number): void {
+  for (const site of sites) {
+    const outbox = shelf.outboxes.get(site) ?? new Map<string, Dated>();
+    shelf.outboxes.set(site, outbox);
+    outbox.set(keyOf(reference), { reference, atMs: nowMs });
+  }
+}
+
+function remove(mailbox: Mailbox, id: string): boolean {
+  if (!mailbox.byId.delete(id)) return false;
+  mailbox.order.splice(
+    mailbox.order.findIndex((message) => message.id === id),
+    1,
+  );
+  return true;
+}
+
+/** Removes what has expired; gives how many messages that were. */
+function forget(shelf: Shelf, reference: Reference): number {
+  const mailbox = shelf.mailboxes.get(reference.mailbox);
+  if (mailbox === undefined) return 0;
+  let messages = 0;
+  if (reference.kind === 'message') messages = remove(mailbox, reference.id) ? 1 : 0;
+  else {
+    const key = keyOf(reference);
+    for (const id of shelf.acks.get(key)?.ids ?? []) {
+      if (mailbox.tombstones.get(id) === reference.id) mailbox.tombstones.delete(id);
+    }
+    shelf.acks.delete(key);
+  }
+  if (mailbox.byId.size === 0 && mailbox.tombstones.size === 0) shelf.mailboxes.delete(reference.mailbox);
+  return messages;
+}
+
+function debtTo(site: SiteName, shelves: readonly Shelf[]): Debt {
+  let count = 0;
+  let oldestMs: number | undefined;
+  for (const shelf of shelves) {
+    for (const { atMs } of shelf.outboxes.get(site)?.values() ?? []) {
+      count += 1;
+      if (oldestMs === undefined || atMs < oldestMs) oldestMs = atMs;
+    }
+  }
+  return { count, oldestMs };
+}

@@ -1,0 +1,187 @@
+/**
+ * The link to one other site: a persistent TLS connection with pinned keys both ways, many calls in flight, a
+ * heartbeat that notices a silent peer, and reconnection for ever. Nothing is queued while it is down: a caller
+ * hears so at once and uses another provider.
+ */
+import type { TLSSocket } from 'node:tls';
+import { backoffMs } from '../../system/backoff.ts';
+import type { Clock } from '../../system/clock.ts';
+import { describeError } from '../../system/log.ts';
+import { connectPinned, type PinnedDestination, type PinnedIdentity } from '../../system/pinned-tls.ts';
+import type { Random } from '../../system/random.ts';
+import { encodePeerFrame, type PeerReply, type PeerRequest } from '../core/peer-frame.ts';
+import type { RelayEvents } from '../events.ts';
+import { type PeerLink, PeerUnreachable } from '../ports.ts';
+import { readPeerFrames } from './peer-socket.ts';
+
+export interface PeerLinkOptions {
+  readonly site: string;
+  readonly provider: string;
+  /** The site's relays; they are tried in turn. */
+  readonly destinations: readonly PinnedDestination[];
+  readonly identity: PinnedIdentity;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: RelayEvents;
+  /** Called with the other side's clock minus ours, milliseconds, at each heartbeat. */
+  readonly onSkew: (skewMs: number) => void;
+}
+
+export interface RunningPeerLink extends PeerLink {
+  close(): Promise<void>;
+}
+
+const CONNECT_TIMEOUT_MS = 2000;
+const HEARTBEAT_MS = 1000;
+const HEARTBEAT_TIMEOUT_MS = 2000;
+/** Bytes that may wait in the socket before callers are told that the peer is too slow. */
+const WAITING_BYTES_MAX: number = 16 * 1024 * 1024;
+const RECONNECT = { baseMs: 100, maxMs: 2000 } as const;
+
+interface Call {
+  readonly resolve: (reply: PeerReply) => void;
+  readonly reject: (error: Error) => void;
+  readonly cancelTimeout: () => void;
+}
+
+export function createPeerLink(options: PeerLinkOptions): RunningPeerLink {
+  const { clock, events, site } = options;
+  const closing = new AbortController();
+  let connection: Connection | undefined;
+
+  const call = (request: PeerRequest, timeoutMs: number): Promise<PeerReply> =>
+    connection === undefined
+      ? Promise.reject(new PeerUnreachable(`no link to ${site}`))
+      : connection.call(request, timeoutMs);
+
+  const beat = async (current: Connection): Promise<void> => {
+    while (!current.ended.aborted) {
+      const sentMs = clock.wallMs();
+      const startedMs = clock.monotonicMs();
+      const reply = await current.call({ type: 'ping' }, HEARTBEAT_TIMEOUT_MS);
+      const halfWayMs = (clock.monotonicMs() - startedMs) / 2;
+      if (reply.type === 'pong') options.onSkew(reply.wallMs - sentMs - halfWayMs);
+      await clock.sleep(HEARTBEAT_MS, current.ended);
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    let failures = 0;
+    for (let attempt = 0; !closing.signal.aborted; attempt += 1) {
+      const destination = options.destinations[attempt % options.destinations.length];
+      if (destination === undefined) return;
+      let reason: string;
+      try {
+        const socket = await connectPinned(destination, options.identity, CONNECT_TIMEOUT_MS);
+        const current = openConnection(socket, clock, site);
+        if (closing.signal.aborted) current.end('closing');
+        connection = current;
+        failures = 0;
+        events.peerUp(site);
+        reason = await beat(current).then(
+          () => 'ended',
+          (error: unknown) => describeError(error),
+        );
+        current.end(reason);
+        connection = undefined;
+        if (!closing.signal.aborted) events.peerDown(site, reason);
+      } catch (error) {
+        failures += 1;
+        // The first failure of a row is worth a line; the rest would only repeat it.
+        if (failures === 1 && !closing.signal.aborted) events.peerDown(site, describeError(error));
+      }
+      const waitMs = backoffMs(Math.max(1, failures), options.random.fraction(), RECONNECT);
+      await clock.sleep(waitMs, closing.signal).catch(() => undefined);
+    }
+  };
+  const running = run();
+
+  return {
+    site,
+    provider: options.provider,
+    isUp: () => connection !== undefined,
+    call,
+    close: async () => {
+      closing.abort(new Error('closing'));
+      connection?.end('closing');
+      await running;
+    },
+  };
+}
+
+interface Connection {
+  readonly ended: AbortSignal;
+  call(request: PeerRequest, timeoutMs: number): Promise<PeerReply>;
+  end(reason: string): void;
+}
+
+function openConnection(socket: TLSSocket, clock: Clock, site: string): Connection {
+  const calls = new Map<number, Call>();
+  const ending = new AbortController();
+  let lastCall = 0;
+
+  const end = (reason: string): void => {
+    if (ending.signal.aborted) return;
+    ending.abort(new PeerUnreachable(`link to ${site} ended: ${reason}`));
+    socket.destroy();
+    for (const { reject, cancelTimeout } of calls.values()) {
+      cancelTimeout();
+      reject(new PeerUnreachable(`link to ${site} ended: ${reason}`));
+    }
+    calls.clear();
+  };
+
+  socket.setNoDelay(true);
+  socket.on('error', (error) => end(describeError(error)));
+  socket.on('close', () => end('closed by the other side'));
+  readPeerFrames(socket, ({ call, body }) => {
+    const waiting = calls.get(call);
+    // An answer after its timeout: the caller has gone on.
+    if (waiting === undefined) return true;
+    if (!isReply(body)) return false;
+    calls.delete(call);
+    waiting.cancelTimeout();
+    waiting.resolve(body);
+    return true;
+  });
+
+  return {
+    ended: ending.signal,
+    end,
+    call: (request, timeoutMs) => {
+      if (ending.signal.aborted) return Promise.reject(new PeerUnreachable(`no link to ${site}`));
+      if (socket.writableLength > WAITING_BYTES_MAX) {
+        return Promise.reject(new PeerUnreachable(`${site} does not read as fast as this site writes`));
+      }
+      lastCall = (lastCall + 1) % 0xffff_ffff;
+      const number = lastCall;
+      const { promise, resolve, reject } = Promise.withResolvers<PeerReply>();
+      const cancelTimeout = clock.after(timeoutMs, () => {
+        calls.delete(number);
+        reject(new PeerUnreachable(`no answer from ${site} within ${timeoutMs} ms`));
+      });
+      calls.set(number, { resolve, reject, cancelTimeout });
+      socket.write(encodePeerFrame(number, request));
+      return promise;
+    },
+  };
+}
+
+function isReply(body: PeerRequest | PeerReply): body is PeerReply {
+  switch (body.type) {
+    case 'outcomes':
+    case 'done':
+    case 'page':
+    case 'records':
+    case 'pong':
+    case 'refused':
+      return true;
+    case 'put':
+    case 'bury':
+    case 'held':
+    case 'list':
+    case 'pull':
+    case 'ping':
+      return false;
+  }
+}

@@ -1,0 +1,85 @@
+/**
+ * The other end of the peer links: a TLS server behind the front door that believes only keys which the manifest
+ * lists, and answers each request when it is done, in whatever order that is.
+ */
+import { createServer, type Server, type TLSSocket } from 'node:tls';
+import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import { describeError } from '../../system/log.ts';
+import { type PinnedIdentity, peerPin, pinnedServerOptions } from '../../system/pinned-tls.ts';
+import { encodePeerFrame, type PeerReply, type PeerRequest } from '../core/peer-frame.ts';
+import type { RelayEvents } from '../events.ts';
+import type { PeerService } from '../replication/peer-service.ts';
+import { readPeerFrames } from './peer-socket.ts';
+
+export interface PeerListenerOptions {
+  readonly own: SiteName;
+  readonly sites: readonly SiteEntry[];
+  readonly identity: PinnedIdentity;
+  readonly service: PeerService;
+  readonly events: RelayEvents;
+}
+
+/** Requests of one connection that may be under way; more are refused by name. */
+const REQUESTS_MAX = 256;
+/** A peer pings every second: one that is silent for this long is gone, milliseconds. */
+const IDLE_MS = 15_000;
+
+/** A TLS server that does not listen; the front door hands it connections. */
+export function createPeerListener(options: PeerListenerOptions): Server {
+  const server = createServer(pinnedServerOptions(options.identity));
+  server.on('tlsClientError', () => undefined);
+  server.on('secureConnection', (socket: TLSSocket) => {
+    socket.on('error', () => socket.destroy());
+    const pin = peerPin(socket);
+    const site = options.sites.find(
+      ({ name, relay }) => name !== options.own && pin !== undefined && relay.pins.includes(pin),
+    );
+    if (site === undefined) {
+      options.events.turnedAway('peer_key_unknown');
+      socket.destroy();
+      return;
+    }
+    socket.setNoDelay(true);
+    socket.setTimeout(IDLE_MS, () => socket.destroy());
+    serve(socket, site.name, options);
+  });
+  return server;
+}
+
+function serve(socket: TLSSocket, from: SiteName, options: PeerListenerOptions): void {
+  let underWay = 0;
+  const answer = (call: number, reply: PeerReply): void => {
+    if (!socket.destroyed) socket.write(encodePeerFrame(call, reply));
+  };
+  const handle = async (call: number, request: PeerRequest): Promise<void> => {
+    underWay += 1;
+    try {
+      answer(call, await options.service(request, from));
+    } catch (error) {
+      options.events.failed('peer request', describeError(error));
+      socket.destroy();
+    } finally {
+      underWay -= 1;
+    }
+  };
+  readPeerFrames(socket, ({ call, body }) => {
+    switch (body.type) {
+      case 'put':
+      case 'bury':
+      case 'held':
+      case 'list':
+      case 'pull':
+      case 'ping':
+        if (underWay >= REQUESTS_MAX) answer(call, { type: 'refused', reason: 'overloaded' });
+        else void handle(call, body);
+        return true;
+      case 'outcomes':
+      case 'done':
+      case 'page':
+      case 'records':
+      case 'pong':
+      case 'refused':
+        return false;
+    }
+  });
+}

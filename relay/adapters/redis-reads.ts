@@ -1,0 +1,120 @@
+/**
+ * How the Redis store reads records: what does not verify is left out, and forgotten, so that the copy of another
+ * site counts as new.
+ */
+import { createHash } from 'node:crypto';
+import type { SignedAck } from '../core/ack.ts';
+import { type MailboxTag, partitionOf } from '../core/mailbox.ts';
+import type { Message } from '../core/message.ts';
+import type { Reference } from '../ports.ts';
+import { evalsha, type RedisCommand } from './redis-connection.ts';
+import { listOf, rawId, readAck, readMessage, unseal } from './redis-records.ts';
+import { DISCARD } from './redis-scripts.ts';
+
+const READ_REFERENCES_MAX = 256;
+
+/** Sends commands; rejects with `StoreUnavailable` when one of them fails. */
+export type Run = (commands: readonly RedisCommand[]) => Promise<readonly unknown[]>;
+
+/** A record that does not verify, and its bytes; none when only its index entry is left. */
+export interface Damaged {
+  readonly reference: Reference;
+  readonly value: Buffer;
+}
+
+export function readPending(
+  mailbox: MailboxTag,
+  reply: unknown,
+): { readonly messages: readonly Message[]; readonly damaged: readonly Damaged[] } {
+  const messages: Message[] = [];
+  const damaged: Damaged[] = [];
+  const parts = listOf(reply);
+  for (let at = 0; at + 1 < parts.length; at += 2) {
+    const id = parts[at];
+    const record = parts[at + 1];
+    if (!Buffer.isBuffer(id) || !Buffer.isBuffer(record)) continue;
+    const reference: Reference = { kind: 'message', mailbox, id: id.toString('base64url') };
+    const message = readMessage(reference, record);
+    if (message === undefined) damaged.push({ reference, value: record });
+    else messages.push(message);
+  }
+  return { messages, damaged };
+}
+
+export async function load(
+  references: readonly Reference[],
+  run: Run,
+  discard: (damaged: readonly Damaged[]) => Promise<void>,
+  pepper: Uint8Array,
+): Promise<readonly (Message | SignedAck | undefined)[]> {
+  const found: (Message | SignedAck | undefined)[] = [];
+  const damaged: Damaged[] = [];
+  for (const some of stepsOf(references)) {
+    const values = await run(some.map(recordCommand));
+    for (const [index, reference] of some.entries()) {
+      const value = values[index];
+      if (!Buffer.isBuffer(value)) {
+        found.push(undefined);
+        continue;
+      }
+      const thing =
+        reference.kind === 'message' ? readMessage(reference, value) : readAck(reference, value, pepper);
+      if (thing === undefined) damaged.push({ reference, value });
+      found.push(thing);
+    }
+  }
+  await discard(damaged);
+  return found;
+}
+
+export async function findMissing(
+  references: readonly Reference[],
+  run: Run,
+  discard: (damaged: readonly Damaged[]) => Promise<void>,
+): Promise<readonly Reference[]> {
+  const absent: Reference[] = [];
+  const damaged: Damaged[] = [];
+  for (const some of stepsOf(references)) {
+    const replies = await run(
+      some.flatMap((reference) => [recordCommand(reference), buriedCommand(reference)]),
+    );
+    for (const [index, reference] of some.entries()) {
+      const value = replies[2 * index];
+      if (Buffer.isBuffer(value)) {
+        const isSound =
+          reference.kind === 'message'
+            ? readMessage(reference, value) !== undefined
+            : unseal(value) !== undefined;
+        if (isSound) continue;
+        damaged.push({ reference, value });
+      }
+      if (reference.kind === 'ack' || replies[2 * index + 1] !== 1) absent.push(reference);
+    }
+  }
+  await discard(damaged);
+  return absent;
+}
+
+function* stepsOf(references: readonly Reference[]): Generator<readonly Reference[]> {
+  for (let at = 0; at < references.length; at += READ_REFERENCES_MAX) {
+    yield references.slice(at, at + READ_REFERENCES_MAX);
+  }
+}
+
+function recordCommand({ kind, mailbox, id }: Reference): RedisCommand {
+  const partition = partitionOf(mailbox);
+  return kind === 'message'
+    ? ['HGET', `m:{${partition}}:${mailbox}`, rawId(id)]
+    : ['HGET', `a:{${partition}}`, Buffer.concat([Buffer.from(mailbox, 'latin1'), rawId(id)])];
+}
+
+function buriedCommand({ mailbox, id }: Reference): RedisCommand {
+  return ['HEXISTS', `t:{${partitionOf(mailbox)}}:${mailbox}`, rawId(id)];
+}
+
+export function discardCommand(reference: Reference, value: Buffer): RedisCommand {
+  const partition = partitionOf(reference.mailbox);
+  const sha = createHash('sha1').update(value).digest('hex');
+  const kind = reference.kind === 'message' ? 'm' : 'a';
+  return evalsha(DISCARD, `x:{${partition}}`, [partition, kind, reference.mailbox, rawId(reference.id), sha]);
+}

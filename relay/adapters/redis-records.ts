@@ -1,0 +1,94 @@
+/**
+ * What the Redis store keeps, as bytes: names of keys and members, and records that are verified when they are
+ * read. The layout is described in `redis-scripts.ts`.
+ */
+import { createHash } from 'node:crypto';
+import type { SiteName } from '../../fleet/manifest.ts';
+import { openAck, type SignedAck } from '../core/ack.ts';
+import { type Partition, parseMailboxTag } from '../core/mailbox.ts';
+import { type Message, openMessage } from '../core/message.ts';
+import type { Epoch, Reference } from '../ports.ts';
+
+/** Characters of a mailbox tag. */
+export const TAG_LENGTH = 24;
+const SEAL_BYTES = 8;
+
+export function outboxKey(partition: Partition, site: SiteName): string {
+  return `o:{${partition}}:${site}`;
+}
+
+export function member({ kind, mailbox, id }: Reference): Buffer {
+  return Buffer.concat([Buffer.from(`${kind === 'message' ? 'm' : 'a'}${mailbox}`, 'latin1'), rawId(id)]);
+}
+
+export function readMembers(members: readonly unknown[]): readonly Reference[] {
+  const references: Reference[] = [];
+  for (const raw of members) {
+    if (!Buffer.isBuffer(raw)) continue;
+    const kind = raw.toString('latin1', 0, 1) === 'm' ? 'message' : 'ack';
+    const mailbox = parseMailboxTag(raw.toString('latin1', 1, 1 + TAG_LENGTH));
+    if (mailbox !== undefined)
+      references.push({ kind, mailbox, id: raw.toString('base64url', 1 + TAG_LENGTH) });
+  }
+  return references;
+}
+
+export function rawId(id: string): Buffer {
+  return Buffer.from(id, 'base64url');
+}
+
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+export function listOf(reply: unknown): readonly unknown[] {
+  return Array.isArray(reply) ? reply : [];
+}
+
+export function readMessage(reference: Reference, record: Buffer): Message | undefined {
+  const opened = openMessage(record);
+  if (!opened.ok || opened.value.id !== reference.id || opened.value.mailbox !== reference.mailbox) {
+    return undefined;
+  }
+  return opened.value;
+}
+
+export function readAck(reference: Reference, sealed: Buffer, pepper: Uint8Array): SignedAck | undefined {
+  const record = unseal(sealed);
+  const opened = record === undefined ? undefined : openAck(record, pepper);
+  if (opened?.ok !== true || opened.value.id !== reference.id || opened.value.mailbox !== reference.mailbox) {
+    return undefined;
+  }
+  return opened.value;
+}
+
+/** An ack's signature does not cover its expiry, so it is stored with a checksum behind it. */
+export function seal(record: Uint8Array): Buffer {
+  return Buffer.concat([record, sealOf(record)]);
+}
+
+export function unseal(sealed: Buffer): Buffer | undefined {
+  if (sealed.length <= SEAL_BYTES) return undefined;
+  const record = sealed.subarray(0, sealed.length - SEAL_BYTES);
+  return sealOf(record).equals(sealed.subarray(record.length)) ? record : undefined;
+}
+
+function sealOf(record: Uint8Array): Buffer {
+  return createHash('sha256').update(record).digest().subarray(0, SEAL_BYTES);
+}
+
+export function readEpoch([reply]: readonly unknown[]): Epoch | undefined {
+  if (!Buffer.isBuffer(reply)) return undefined;
+  try {
+    const value: unknown = JSON.parse(reply.toString('utf8'));
+    if (typeof value !== 'object' || value === null || !('id' in value) || !('refilledFrom' in value)) {
+      return undefined;
+    }
+    const { id, refilledFrom } = value;
+    if (typeof id !== 'string' || !Array.isArray(refilledFrom)) return undefined;
+    return { id, refilledFrom: refilledFrom.filter((site) => typeof site === 'string') };
+  } catch {
+    // A damaged epoch is none: the site then refills itself, which is always safe.
+    return undefined;
+  }
+}

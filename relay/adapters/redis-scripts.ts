@@ -1,0 +1,222 @@
+/**
+ * The Lua scripts of the Redis store, and the layout of its keys.
+ *
+ * Every write is one script per partition, so a message and its outbox entries, or an ack and the deletions it
+ * causes, are on disk together or not at all. A script derives its keys from the partition: all of them carry the
+ * partition as hash tag, so on Redis Cluster they live in the slot of the one key that is declared.
+ *
+ * Layout; ids are raw (16 bytes), a member is kind (`m` or `a`), mailbox tag (24) and id:
+ *   m:{p}:<tag>   HASH  message id → record             i:{p}:<tag>   ZSET  message id by acceptedMs
+ *   t:{p}:<tag>   HASH  message id → ack id (tombstone)  a:{p}         HASH  tag and ack id → sealed ack record
+ *   x:{p}         ZSET  member by expiry                 o:{p}:<site>  ZSET  member by the time it became owed
+ *
+ * Nothing expires by Redis's clock: a clock that is wrong there must not delete unread mail.
+ */
+import { createHash } from 'node:crypto';
+import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
+
+export interface Script {
+  readonly lua: string;
+  /** SHA-1 of `lua`, hex: its name for EVALSHA. */
+  readonly sha: string;
+}
+
+/** Where an ack's record has its count (u16) and then its ids; see `createAck`. Lua counts from 1. */
+const COUNT_AT = 1 + PUBLIC_KEY_BYTES + SIGNATURE_BYTES + 8 + 1;
+
+/** Adds what was collected for a sorted set, as score, member, score, member …, in one call. */
+const ADD_ALL = `
+local function add(set, score, member)
+  set[#set + 1] = score
+  set[#set + 1] = member
+end
+local function add_all(x, expiries, p, owed)
+  if #expiries > 0 then redis.call('ZADD', x, unpack(expiries)) end
+  for site, entries in pairs(owed) do redis.call('ZADD', 'o:{' .. p .. '}:' .. site, unpack(entries)) end
+end
+local function owe(owed, first, sites, now, member)
+  for n = first, first + sites - 1 do
+    local entries = owed[ARGV[n]] or {}
+    owed[ARGV[n]] = entries
+    add(entries, now, member)
+  end
+end`;
+
+const IDS_OF = `
+local function ids_of(record)
+  local high, low = string.byte(record, ${COUNT_AT}, ${COUNT_AT + 1})
+  local ids = {}
+  if low then
+    for n = 1, math.min(high * 256 + low, 512) do
+      ids[n] = string.sub(record, ${COUNT_AT + 2} + (n - 1) * 16, ${COUNT_AT + 1} + n * 16)
+    end
+  end
+  return ids
+end`;
+
+/**
+ * ARGV: partition, nowMs, then for each message: tag, id, acceptedMs, expiresMs, record, number of sites, sites.
+ * Gives for each 0 stored, 1 duplicate, 2 buried, 3 expired. A message that comes after its ack prolongs the
+ * tombstone, which could not know how long the message would live.
+ */
+export const INSERT: Script = script(`#!lua
+${ADD_ALL}
+local p, now, at, outcomes = ARGV[1], tonumber(ARGV[2]), 3, {}
+local x, expiries, owed = 'x:{' .. p .. '}', {}, {}
+while at <= #ARGV do
+  local tag, id, expires, sites = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 5])
+  local mailbox = ':{' .. p .. '}:' .. tag
+  local outcome = 0
+  if expires <= now then
+    outcome = 3
+  else
+    local ack = redis.call('HGET', 't' .. mailbox, id)
+    if ack then
+      redis.call('ZADD', x, 'XX', 'GT', expires + ${TOMBSTONE_SLACK_MS}, 'a' .. tag .. ack)
+      outcome = 2
+    elseif redis.call('HSETNX', 'm' .. mailbox, id, ARGV[at + 4]) == 0 then
+      outcome = 1
+    else
+      local member = 'm' .. tag .. id
+      redis.call('ZADD', 'i' .. mailbox, ARGV[at + 2], id)
+      add(expiries, ARGV[at + 3], member)
+      owe(owed, at + 6, sites, ARGV[2], member)
+    end
+  end
+  outcomes[#outcomes + 1] = outcome
+  at = at + 6 + sites
+end
+add_all(x, expiries, p, owed)
+return outcomes`);
+
+/**
+ * ARGV: partition, nowMs, then for each ack: tag, id, expiresMs, sealed record, number of sites, sites. Gives for
+ * each 1 when it was not known. Runs out of memory as well, because it is what frees memory.
+ */
+export const BURY: Script = script(`#!lua flags=allow-oom
+${IDS_OF}
+local p, at, outcomes = ARGV[1], 3, {}
+local x, a = 'x:{' .. p .. '}', 'a:{' .. p .. '}'
+while at <= #ARGV do
+  local tag, ack, expires, sites = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 4])
+  local mailbox = ':{' .. p .. '}:' .. tag
+  local member = 'a' .. tag .. ack
+  local outcome = 0
+  if redis.call('HEXISTS', a, tag .. ack) == 1 then
+    redis.call('ZADD', x, 'XX', 'GT', expires + ${TOMBSTONE_SLACK_MS}, member)
+  else
+    local ids = ids_of(ARGV[at + 3])
+    local members, tombstones = {}, {}
+    for n, id in ipairs(ids) do members[n] = 'm' .. tag .. id end
+    for _, score in ipairs(redis.call('ZMSCORE', x, unpack(members))) do
+      if score then expires = math.max(expires, tonumber(score)) end
+    end
+    expires = expires + ${TOMBSTONE_SLACK_MS}
+    for n, earlier in ipairs(redis.call('HMGET', 't' .. mailbox, unpack(ids))) do
+      local until_ms = earlier and redis.call('ZSCORE', x, 'a' .. tag .. earlier)
+      if not until_ms or tonumber(until_ms) < expires then
+        tombstones[#tombstones + 1] = ids[n]
+        tombstones[#tombstones + 1] = ack
+      end
+    end
+    redis.call('HDEL', 'm' .. mailbox, unpack(ids))
+    redis.call('ZREM', 'i' .. mailbox, unpack(ids))
+    redis.call('ZREM', x, unpack(members))
+    if #tombstones > 0 then redis.call('HSET', 't' .. mailbox, unpack(tombstones)) end
+    redis.call('HSET', a, tag .. ack, ARGV[at + 3])
+    redis.call('ZADD', x, expires, member)
+    for n = 1, sites do
+      redis.call('ZADD', 'o:{' .. p .. '}:' .. ARGV[at + 4 + n], ARGV[2], member)
+    end
+    outcome = 1
+  end
+  outcomes[#outcomes + 1] = outcome
+  at = at + 5 + sites
+end
+return outcomes`);
+
+/**
+ * ARGV: partition, tag, limit, nowMs. Gives id, record, id, record … of the head of a mailbox, without what has
+ * expired; an empty record is one that is gone from under its index.
+ */
+export const PENDING: Script = script(`#!lua flags=no-writes
+local p, tag, limit, now = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local mailbox, x = ':{' .. p .. '}:' .. tag, 'x:{' .. p .. '}'
+local step, from, count, found = math.min(limit, 64), 0, 0, {}
+while count < limit and from < 16384 do
+  local ids = redis.call('ZRANGE', 'i' .. mailbox, from, from + step - 1)
+  if #ids == 0 then break end
+  local members, alive = {}, {}
+  for n, id in ipairs(ids) do members[n] = 'm' .. tag .. id end
+  for n, score in ipairs(redis.call('ZMSCORE', x, unpack(members))) do
+    if #alive < limit - count and (not score or tonumber(score) > now) then alive[#alive + 1] = ids[n] end
+  end
+  if #alive > 0 then
+    for n, record in ipairs(redis.call('HMGET', 'm' .. mailbox, unpack(alive))) do
+      found[#found + 1] = alive[n]
+      found[#found + 1] = record or ''
+    end
+  end
+  count, from = count + #alive, from + step
+end
+return found`);
+
+/**
+ * ARGV: partition, kind, tag, id, SHA-1 of the damaged record. Forgets a damaged record, so that a copy from
+ * another site counts as new, unless somebody has replaced it already. Tombstones stay.
+ */
+export const DISCARD: Script = script(`#!lua flags=allow-oom
+local p, kind, tag, id = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local mailbox = ':{' .. p .. '}:' .. tag
+local key, field = 'm' .. mailbox, id
+if kind == 'a' then key, field = 'a:{' .. p .. '}', tag .. id end
+local record = redis.call('HGET', key, field)
+if record and redis.sha1hex(record) ~= ARGV[5] then return 0 end
+redis.call('HDEL', key, field)
+if kind == 'm' then redis.call('ZREM', 'i' .. mailbox, id) end
+redis.call('ZREM', 'x:{' .. p .. '}', kind .. tag .. id)
+return 1`);
+
+/** ARGV: partition, nowMs, limit. Gives how many messages and how many things in all it discarded. */
+export const EXPIRE: Script = script(`#!lua flags=allow-oom
+${IDS_OF}
+local p = ARGV[1]
+local x, a = 'x:{' .. p .. '}', 'a:{' .. p .. '}'
+local due = redis.call('ZRANGE', x, '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3])
+local messages = 0
+for _, member in ipairs(due) do
+  local tag, id = string.sub(member, 2, 25), string.sub(member, 26)
+  local mailbox = ':{' .. p .. '}:' .. tag
+  if string.sub(member, 1, 1) == 'm' then
+    messages = messages + redis.call('HDEL', 'm' .. mailbox, id)
+    redis.call('ZREM', 'i' .. mailbox, id)
+  else
+    local ids = ids_of(redis.call('HGET', a, tag .. id) or '')
+    local mine = {}
+    if #ids > 0 then
+      for n, ack in ipairs(redis.call('HMGET', 't' .. mailbox, unpack(ids))) do
+        if ack == id then mine[#mine + 1] = ids[n] end
+      end
+    end
+    if #mine > 0 then redis.call('HDEL', 't' .. mailbox, unpack(mine)) end
+    redis.call('HDEL', a, tag .. id)
+  end
+end
+if #due > 0 then redis.call('ZREM', x, unpack(due)) end
+return { messages, #due }`);
+
+/** ARGV: partition, sites. Gives for each site how many entries it is owed, and since when ('' for never). */
+export const DEBT: Script = script(`#!lua flags=no-writes
+local debts = {}
+for n = 2, #ARGV do
+  local o = 'o:{' .. ARGV[1] .. '}:' .. ARGV[n]
+  debts[#debts + 1] = redis.call('ZCARD', o)
+  debts[#debts + 1] = redis.call('ZRANGE', o, 0, 0, 'WITHSCORES')[2] or ''
+end
+return debts`);
+
+export const SCRIPTS: readonly Script[] = [INSERT, BURY, PENDING, DISCARD, EXPIRE, DEBT];
+
+function script(lua: string): Script {
+  return { lua, sha: createHash('sha1').update(lua).digest('hex') };
+}

@@ -1,0 +1,140 @@
+/**
+ * How the Redis store writes: groups of insertions, acks and settlements, one script for each partition.
+ */
+import { type MailboxTag, type Partition, partitionOf } from '../core/mailbox.ts';
+import {
+  type Burial,
+  type Insertion,
+  type InsertOutcome,
+  type Settlement,
+  StoreUnavailable,
+} from '../ports.ts';
+import { type Argument, evalsha, type RedisCommand, type RedisConnection } from './redis-connection.ts';
+import { asBuffer, listOf, member, outboxKey, rawId, seal } from './redis-records.ts';
+import { BURY, INSERT, type Script } from './redis-scripts.ts';
+
+/** Where every relay of the site hears of changed mailboxes: their tags, one after the other. */
+export const CHANNEL = 'changed';
+const SCRIPT_ITEMS_MAX = 128;
+const WAKE_TAGS_MAX = 512;
+const OUTCOMES: readonly InsertOutcome[] = ['stored', 'duplicate', 'buried', 'expired'];
+
+export interface Timed {
+  readonly nowMs: number;
+}
+
+export function insertGroup(
+  connection: RedisConnection,
+  items: readonly (Insertion & Timed)[],
+): Promise<readonly (InsertOutcome | Error)[]> {
+  return writeGroup(
+    connection,
+    INSERT,
+    items,
+    ({ message }) => message.mailbox,
+    ({ message, owedTo }) => [
+      message.mailbox,
+      rawId(message.id),
+      message.acceptedMs,
+      message.expiresMs,
+      asBuffer(message.record),
+      owedTo.length,
+      ...owedTo,
+    ],
+    (code) => OUTCOMES[code],
+  );
+}
+
+export function buryGroup(
+  connection: RedisConnection,
+  items: readonly (Burial & Timed)[],
+): Promise<readonly (boolean | Error)[]> {
+  return writeGroup(
+    connection,
+    BURY,
+    items,
+    ({ ack }) => ack.mailbox,
+    ({ ack, owedTo }) => [
+      ack.mailbox,
+      rawId(ack.id),
+      ack.expiresMs,
+      seal(ack.record),
+      owedTo.length,
+      ...owedTo,
+    ],
+    (code) => code === 1,
+  );
+}
+
+/**
+ * One script for each partition and time of call, then one wake-up for all mailboxes; a mailbox to which nothing
+ * new came is woken needlessly, which costs a look.
+ */
+async function writeGroup<Item extends Timed, Outcome>(
+  connection: RedisConnection,
+  script: Script,
+  items: readonly Item[],
+  mailboxOf: (item: Item) => MailboxTag,
+  argumentsOf: (item: Item) => readonly Argument[],
+  outcomeOf: (code: number) => Outcome | undefined,
+): Promise<readonly (Outcome | Error)[]> {
+  const batches: { places: number[]; partition: Partition; nowMs: number; args: Argument[] }[] = [];
+  const open = new Map<string, (typeof batches)[number]>();
+  for (const [place, item] of items.entries()) {
+    const partition = partitionOf(mailboxOf(item));
+    const key = `${partition} ${item.nowMs}`;
+    let batch = open.get(key);
+    if (batch === undefined || batch.places.length >= SCRIPT_ITEMS_MAX) {
+      batch = { places: [], partition, nowMs: item.nowMs, args: [partition, item.nowMs] };
+      open.set(key, batch);
+      batches.push(batch);
+    }
+    batch.places.push(place);
+    batch.args.push(...argumentsOf(item));
+  }
+  const replies = await connection.run([
+    ...batches.map(({ partition, args }) => evalsha(script, `x:{${partition}}`, args)),
+    ...wakeUps(new Set(items.map(mailboxOf))),
+  ]);
+  const outcomes = new Array<Outcome | Error>(items.length);
+  for (const [index, { places }] of batches.entries()) {
+    const reply = replies[index];
+    const codes = listOf(reply);
+    for (const [nth, place] of places.entries()) {
+      const outcome = reply instanceof Error ? undefined : outcomeOf(Number(codes[nth]));
+      outcomes[place] = outcome ?? unavailable(reply instanceof Error ? reply : new Error('malformed reply'));
+    }
+  }
+  return outcomes;
+}
+
+function wakeUps(mailboxes: ReadonlySet<MailboxTag>): readonly RedisCommand[] {
+  const tags = [...mailboxes];
+  const commands: RedisCommand[] = [];
+  for (let at = 0; at < tags.length; at += WAKE_TAGS_MAX) {
+    commands.push(['PUBLISH', CHANNEL, tags.slice(at, at + WAKE_TAGS_MAX).join('')]);
+  }
+  return commands;
+}
+
+export async function settleGroup(
+  connection: RedisConnection,
+  items: readonly Settlement[],
+): Promise<readonly (undefined | Error)[]> {
+  const byOutbox = Map.groupBy(items, ({ site, reference }) =>
+    outboxKey(partitionOf(reference.mailbox), site),
+  );
+  const replies = await connection.run(
+    [...byOutbox].map(([key, settled]) => [
+      'ZREM',
+      key,
+      ...settled.map(({ reference }) => member(reference)),
+    ]),
+  );
+  const failed = replies.find((reply) => reply instanceof Error);
+  return items.map(() => (failed === undefined ? undefined : unavailable(failed)));
+}
+
+export function unavailable(cause: Error): StoreUnavailable {
+  return new StoreUnavailable('redis did not confirm', { cause });
+}

@@ -1,0 +1,134 @@
+/**
+ * Capabilities: what a push URL and a message's address carry. Sealed, so that any relay of any provider can tell
+ * a good one from a bad one without a look-up, and so that two push URLs of one mailbox have nothing in common.
+ *
+ * Layout: key id 4 | salt 16 | AES-256-GCM ciphertext and tag. Each capability is sealed under a key of its own,
+ * HMAC-SHA256(ring key, label ‖ salt), which makes a constant nonce safe and lets one ring key seal far more than
+ * the 2^32 messages that random nonces would allow (NIST SP 800-38D §8.3).
+ *
+ * Opening does the same work for every failure.
+ */
+import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
+import { fail, ok, type Result } from '../../system/result.ts';
+import { ByteReader, ByteWriter } from './bytes.ts';
+import type { CapabilityKey, KeyRing } from './key-ring.ts';
+import { type MailboxId, type MailboxTag, parseMailboxTag } from './mailbox.ts';
+import type { MessageId } from './message.ts';
+
+/** What a push URL grants: to send to one mailbox. */
+export interface PushCapability {
+  /** 16 random bytes; part of the id of every message sent through it. */
+  readonly id: Uint8Array;
+  readonly mailbox: MailboxId;
+  /** Wall clock, seconds; 0 when it does not expire. */
+  readonly expiresSeconds: number;
+  /** SHA-256 of the only VAPID key (RFC 8292) that may send, or undefined when anybody with the URL may. */
+  readonly vapidKeyHash: Uint8Array | undefined;
+}
+
+/** What a message's address (the Location of a 201) grants: to name this message. */
+export interface MessageCapability {
+  readonly mailbox: MailboxTag;
+  readonly id: MessageId;
+}
+
+/**
+ * `unknown`: not sealed by this fleet, or altered. `key_unknown`: sealed with a key that this ring does not have;
+ * it may be one that has not arrived here yet, so it says nothing against the capability.
+ */
+export type CapabilityFault = 'unknown' | 'key_unknown' | 'expired';
+
+const SALT_BYTES = 16;
+const TAG_BYTES = 16;
+const HEAD_BYTES = 4 + SALT_BYTES;
+const NONCE = Buffer.alloc(12);
+/** The longest capability text that is looked at. */
+const TEXT_MAX = 200;
+const NO_KEY: CapabilityKey = { id: 'AAAAAA', key: Buffer.alloc(32) };
+
+type Label = 'push' | 'message';
+
+/** Seals a push capability as the text that follows `/p/`. */
+export function sealPush(capability: PushCapability, ring: KeyRing): string {
+  const content = new ByteWriter()
+    .base64url(capability.mailbox)
+    .u32(capability.expiresSeconds)
+    .bytes(capability.vapidKeyHash ?? Buffer.alloc(0))
+    .finish();
+  return seal('push', capability.id, content, ring.minting);
+}
+
+export function openPush(
+  text: string,
+  ring: KeyRing,
+  nowSeconds: number,
+): Result<PushCapability, CapabilityFault> {
+  const opened = open('push', text, ring);
+  if (!opened.ok) return opened;
+  const reader = new ByteReader(opened.value.content);
+  const mailbox = reader.base64url(32) as MailboxId;
+  const expiresSeconds = reader.u32();
+  const vapidKeyHash = reader.remaining === 0 ? undefined : reader.bytes(32);
+  if (reader.malformed) return fail('unknown');
+  if (expiresSeconds !== 0 && expiresSeconds <= nowSeconds) return fail('expired');
+  return ok({ id: opened.value.salt, mailbox, expiresSeconds, vapidKeyHash });
+}
+
+/** Seals a message's address. The same message always has the same address, at every relay. */
+export function sealMessage(capability: MessageCapability, ring: KeyRing): string {
+  const content = new ByteWriter()
+    .bytes(Buffer.from(capability.mailbox, 'latin1'))
+    .base64url(capability.id)
+    .finish();
+  const salt = createHmac('sha256', ring.minting.key).update('salt').update(content).digest();
+  return seal('message', salt.subarray(0, SALT_BYTES), content, ring.minting);
+}
+
+export function openMessageAddress(text: string, ring: KeyRing): Result<MessageCapability, CapabilityFault> {
+  const opened = open('message', text, ring);
+  if (!opened.ok) return opened;
+  const reader = new ByteReader(opened.value.content);
+  const mailbox = parseMailboxTag(reader.bytes(24).toString('latin1'));
+  const id = reader.base64url(16) as MessageId;
+  return reader.malformed || mailbox === undefined ? fail('unknown') : ok({ mailbox, id });
+}
+
+function seal(label: Label, salt: Uint8Array, content: Uint8Array, key: CapabilityKey): string {
+  const head = Buffer.concat([Buffer.from(key.id, 'base64url'), salt]);
+  const cipher = createCipheriv('aes-256-gcm', keyFor(label, salt, key), NONCE).setAAD(head);
+  return Buffer.concat([head, cipher.update(content), cipher.final(), cipher.getAuthTag()]).toString(
+    'base64url',
+  );
+}
+
+interface Opened {
+  readonly salt: Uint8Array;
+  readonly content: Uint8Array;
+}
+
+function open(label: Label, text: string, ring: KeyRing): Result<Opened, CapabilityFault> {
+  const wellFormed = text.length <= TEXT_MAX && /^[A-Za-z0-9_-]+$/.test(text);
+  const given = Buffer.from(wellFormed ? text : '', 'base64url');
+  const bytes = given.length > HEAD_BYTES + TAG_BYTES ? given : Buffer.alloc(HEAD_BYTES + TAG_BYTES + 36);
+  const head = bytes.subarray(0, HEAD_BYTES);
+  const salt = bytes.subarray(4, HEAD_BYTES);
+  const known = ring.keys.get(head.toString('base64url', 0, 4));
+  const decipher = createDecipheriv('aes-256-gcm', keyFor(label, salt, known ?? NO_KEY), NONCE)
+    .setAAD(head)
+    .setAuthTag(bytes.subarray(bytes.length - TAG_BYTES));
+  try {
+    const content = Buffer.concat([
+      decipher.update(bytes.subarray(HEAD_BYTES, bytes.length - TAG_BYTES)),
+      decipher.final(),
+    ]);
+    // Only one spelling of a capability is good: the last character of base64url may have unused bits.
+    if (known !== undefined && given.toString('base64url') === text) return ok({ salt, content });
+  } catch {
+    // GCM authentication failed: told apart below by what is known of the key, never by the cipher's words.
+  }
+  return fail(known === undefined && given.length > HEAD_BYTES + TAG_BYTES ? 'key_unknown' : 'unknown');
+}
+
+function keyFor(label: Label, salt: Uint8Array, key: CapabilityKey): Buffer {
+  return createHmac('sha256', key.key).update(label).update('\0').update(salt).digest();
+}

@@ -1,0 +1,42 @@
+/**
+ * When is a message accepted? Once enough different providers hold it. Two sites at one provider count once,
+ * because they fall together.
+ */
+import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
+
+/** How many providers must hold a message before its sender hears 201. */
+export const COPIES_NEEDED = 2;
+
+export interface CopyCount {
+  /** Writes down that a site holds the message; true once the message is accepted. */
+  confirm(site: SiteName): boolean;
+  readonly holders: ReadonlySet<SiteName>;
+}
+
+export function countCopies(
+  sites: readonly Pick<SiteEntry, 'name' | 'provider'>[],
+  needed: number,
+): CopyCount {
+  const holders = new Set<SiteName>();
+  const providers = new Set<string>();
+  return {
+    holders,
+    confirm: (name) => {
+      const site = sites.find((candidate) => candidate.name === name);
+      if (site !== undefined) {
+        holders.add(name);
+        providers.add(site.provider);
+      }
+      return providers.size >= needed;
+    },
+  };
+}
+
+/** Whether this site and the other sites that it can reach make up enough providers. */
+export function canReachEnough(
+  own: Pick<SiteEntry, 'provider'>,
+  reachable: readonly { readonly provider: string }[],
+  needed: number,
+): boolean {
+  return new Set([own.provider, ...reachable.map(({ provider }) => provider)]).size >= needed;
+}

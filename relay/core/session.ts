@@ -1,0 +1,306 @@
+/**
+ * One recipient's connection, from the welcome to the close, as a state machine without a socket: events go in,
+ * what to do comes out. The adapter does it and knows nothing of the rules.
+ *
+ * Delivery is by what is not acked, never by a cursor: the head of a mailbox is read again whenever it may have
+ * changed, and what is already on its way is left out. A message that another site brings late, and that sorts
+ * before others, is therefore found like any other.
+ */
+import { createAck, type SignedAck } from './ack.ts';
+import {
+  type ClientFrame,
+  encodeMessageFrame,
+  parseBinaryFrame,
+  parseTextFrame,
+  type ServerFrame,
+} from './frame.ts';
+import type { MailboxTag } from './mailbox.ts';
+import type { Message } from './message.ts';
+
+export interface SessionConfig {
+  readonly site: string;
+  readonly audience: string;
+  readonly heartbeatMs: number;
+  /** How long a connection may take to say hello. */
+  readonly helloWithinMs: number;
+  /** Wake-ups may be lost: each mailbox is looked at again after this long. */
+  readonly lookAgainMs: number;
+  /** How long an ack for a message of unknown expiry is remembered. */
+  readonly ttlMsMax: number;
+  readonly pepper: Uint8Array;
+}
+
+/** A mailbox whose owner has proved its key. */
+export interface OpenMailbox {
+  readonly tag: MailboxTag;
+  /** Raw Ed25519, 32 bytes. */
+  readonly publicKey: Uint8Array;
+}
+
+export type SessionEvent =
+  | { readonly type: 'connected' }
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'binary'; readonly bytes: Uint8Array }
+  /** The answer to `verify`; undefined when one of the tokens is not valid. */
+  | { readonly type: 'verified'; readonly mailboxes: readonly OpenMailbox[] | undefined }
+  /** The answer to `fetch`: the head of the mailbox, at most as many as asked for; undefined on failure. */
+  | { readonly type: 'fetched'; readonly mailbox: number; readonly messages: readonly Message[] | undefined }
+  /** The answer to `bury`. */
+  | { readonly type: 'buried'; readonly ack: SignedAck; readonly done: boolean }
+  | { readonly type: 'changed'; readonly tag: MailboxTag }
+  /** A message that is not stored: it goes out now or never (TTL 0, RFC 8030 §5.2). */
+  | { readonly type: 'transient'; readonly message: Message }
+  | { readonly type: 'tick' }
+  | { readonly type: 'draining' };
+
+/** Names of the close codes in docs/protocol.md. */
+export const CLOSE_CODES = {
+  draining: 1012,
+  overloaded: 1013,
+  malformed: 4400,
+  unauthorised: 4401,
+  timeout: 4408,
+  too_large: 4413,
+  too_slow: 4429,
+} as const;
+export type CloseReason = keyof typeof CLOSE_CODES;
+
+export type SessionAction =
+  | { readonly type: 'send'; readonly frame: ServerFrame | Uint8Array }
+  | { readonly type: 'verify'; readonly tokens: readonly string[] }
+  | { readonly type: 'fetch'; readonly mailbox: number; readonly tag: MailboxTag; readonly limit: number }
+  | { readonly type: 'bury'; readonly ack: SignedAck }
+  | { readonly type: 'open'; readonly tags: readonly MailboxTag[] }
+  | { readonly type: 'delivered'; readonly count: number }
+  | { readonly type: 'close'; readonly reason: CloseReason };
+
+interface Mailbox extends OpenMailbox {
+  /** It may hold something that is not on its way yet. */
+  stale: boolean;
+  fetching: boolean;
+  /** Acked while a fetch was under way: its answer may be older than the ack. */
+  readonly ackedMeanwhile: Set<string>;
+  emptySaid: boolean;
+  lookedAtMs: number;
+}
+
+type Phase = 'hello' | 'verifying' | 'open' | 'closed';
+
+export class Session {
+  readonly #config: SessionConfig;
+  readonly #connectedMs: number;
+  #phase: Phase = 'hello';
+  #window = 0;
+  #mailboxes: Mailbox[] = [];
+  /** Sent and not acked: message id to the place of its mailbox and its expiry. */
+  readonly #onTheWay = new Map<string, { readonly mailbox: number; readonly expiresMs: number }>();
+  #sentMs: number;
+  #heardMs: number;
+
+  /** Times are milliseconds of one monotonic clock, except where an event carries a wall clock. */
+  constructor(config: SessionConfig, nowMs: number) {
+    this.#config = config;
+    this.#connectedMs = nowMs;
+    this.#sentMs = nowMs;
+    this.#heardMs = nowMs;
+  }
+
+  get onTheWay(): number {
+    return this.#onTheWay.size;
+  }
+
+  handle(event: SessionEvent, nowMs: number, wallMs: number): readonly SessionAction[] {
+    if (this.#phase === 'closed') return [];
+    const actions = this.#step(event, nowMs, wallMs);
+    if (actions.some(({ type }) => type === 'send')) this.#sentMs = nowMs;
+    if (actions.some(({ type }) => type === 'close')) this.#phase = 'closed';
+    return actions;
+  }
+
+  #step(event: SessionEvent, nowMs: number, wallMs: number): readonly SessionAction[] {
+    switch (event.type) {
+      case 'connected': {
+        const { site, audience, heartbeatMs } = this.#config;
+        return [{ type: 'send', frame: { t: 'welcome', site, audience, heartbeatMs } }];
+      }
+      case 'text':
+      case 'binary': {
+        this.#heardMs = nowMs;
+        const parsed = event.type === 'text' ? parseTextFrame(event.text) : parseBinaryFrame(event.bytes);
+        return parsed.ok ? this.#frame(parsed.value, wallMs) : [{ type: 'close', reason: 'malformed' }];
+      }
+      case 'verified':
+        return this.#verified(event.mailboxes, nowMs);
+      case 'fetched':
+        return this.#fetched(event.mailbox, event.messages, nowMs, wallMs);
+      case 'buried':
+        if (!event.done) return [{ type: 'close', reason: 'overloaded' }];
+        this.#buried(event.ack);
+        return this.#fetchStale();
+      case 'changed':
+        for (const mailbox of this.#mailboxes) if (mailbox.tag === event.tag) mailbox.stale = true;
+        return this.#fetchStale();
+      case 'transient':
+        return this.#transient(event.message, wallMs);
+      case 'tick':
+        return this.#tick(nowMs);
+      case 'draining':
+        return [{ type: 'close', reason: 'draining' }];
+    }
+  }
+
+  #frame(frame: ClientFrame, wallMs: number): readonly SessionAction[] {
+    switch (frame.type) {
+      case 'beat':
+        return [];
+      case 'hello':
+        if (this.#phase !== 'hello') return [{ type: 'close', reason: 'malformed' }];
+        this.#phase = 'verifying';
+        this.#window = frame.window;
+        return [{ type: 'verify', tokens: frame.tokens }];
+      case 'ack': {
+        const mailbox = this.#mailboxes[frame.mailbox];
+        if (mailbox === undefined) return [{ type: 'close', reason: 'malformed' }];
+        const { pepper } = this.#config;
+        const expiresMs = this.#expiryOf(frame.idBytes, wallMs);
+        const ack = createAck(mailbox.publicKey, frame.signature, frame.idBytes, expiresMs, pepper);
+        return ack.ok
+          ? [{ type: 'bury', ack: ack.value }]
+          : [{ type: 'close', reason: ack.fault === 'malformed' ? 'malformed' : 'unauthorised' }];
+      }
+    }
+  }
+
+  /** When the last of the acked messages expires; unknown ones count as the longest-lived that can exist. */
+  #expiryOf(idBytes: Uint8Array, wallMs: number): number {
+    const unknownMs = wallMs + this.#config.ttlMsMax;
+    let latestMs = 0;
+    for (let offset = 0; offset < idBytes.length; offset += 16) {
+      const id = Buffer.from(idBytes.subarray(offset, offset + 16)).toString('base64url');
+      latestMs = Math.max(latestMs, this.#onTheWay.get(id)?.expiresMs ?? unknownMs);
+    }
+    return latestMs;
+  }
+
+  #verified(mailboxes: readonly OpenMailbox[] | undefined, nowMs: number): readonly SessionAction[] {
+    if (mailboxes === undefined) return [{ type: 'close', reason: 'unauthorised' }];
+    this.#phase = 'open';
+    this.#mailboxes = mailboxes.map((mailbox) => ({
+      ...mailbox,
+      stale: true,
+      fetching: false,
+      ackedMeanwhile: new Set(),
+      emptySaid: false,
+      lookedAtMs: nowMs,
+    }));
+    // Listening begins before the first read, so nothing falls between the two.
+    return [
+      { type: 'open', tags: mailboxes.map(({ tag }) => tag) },
+      { type: 'send', frame: { t: 'ready' } },
+      ...this.#fetchStale(),
+    ];
+  }
+
+  /** Asks for the head of each mailbox that may hold something new, while the window has room. */
+  #fetchStale(): readonly SessionAction[] {
+    const room = this.#window - this.#onTheWay.size;
+    if (this.#phase !== 'open' || room < Math.max(1, this.#window / 4)) return [];
+    const actions: SessionAction[] = [];
+    for (const [index, mailbox] of this.#mailboxes.entries()) {
+      if (!mailbox.stale || mailbox.fetching) continue;
+      mailbox.stale = false;
+      mailbox.fetching = true;
+      const limit = this.#onTheWayOf(index) + room;
+      actions.push({ type: 'fetch', mailbox: index, tag: mailbox.tag, limit });
+    }
+    return actions;
+  }
+
+  #onTheWayOf(index: number): number {
+    let count = 0;
+    for (const { mailbox } of this.#onTheWay.values()) if (mailbox === index) count += 1;
+    return count;
+  }
+
+  #fetched(
+    index: number,
+    messages: readonly Message[] | undefined,
+    nowMs: number,
+    wallMs: number,
+  ): readonly SessionAction[] {
+    const mailbox = this.#mailboxes[index];
+    if (mailbox === undefined || !mailbox.fetching) return [];
+    mailbox.fetching = false;
+    mailbox.lookedAtMs = nowMs;
+    // The store is away: not the recipient's fault. Its heartbeat goes on; the next tick looks again.
+    if (messages === undefined) {
+      mailbox.lookedAtMs = nowMs - this.#config.lookAgainMs + this.#config.heartbeatMs;
+      return [];
+    }
+    const actions: SessionAction[] = [];
+    let delivered = 0;
+    let complete = true;
+    for (const message of messages) {
+      if (this.#onTheWay.has(message.id) || mailbox.ackedMeanwhile.has(message.id)) continue;
+      if (this.#onTheWay.size >= this.#window) {
+        complete = false;
+        break;
+      }
+      this.#onTheWay.set(message.id, { mailbox: index, expiresMs: message.expiresMs });
+      actions.push({ type: 'send', frame: encodeMessageFrame(index, message, wallMs) });
+      delivered += 1;
+    }
+    mailbox.ackedMeanwhile.clear();
+    if (delivered > 0) actions.push({ type: 'delivered', count: delivered });
+    // A full window may hide more behind it: look again when acks have made room.
+    if (!complete || this.#onTheWay.size >= this.#window) mailbox.stale = true;
+    else {
+      this.#forgetBuriedElsewhere(index, messages);
+      if (!mailbox.emptySaid) {
+        mailbox.emptySaid = true;
+        actions.push({ type: 'send', frame: { t: 'empty', mailbox: index } });
+      }
+    }
+    return [...actions, ...this.#fetchStale()];
+  }
+
+  #transient(message: Message, wallMs: number): readonly SessionAction[] {
+    const index = this.#mailboxes.findIndex(({ tag }) => tag === message.mailbox);
+    if (index < 0 || this.#onTheWay.size >= this.#window) return [];
+    this.#onTheWay.set(message.id, { mailbox: index, expiresMs: message.expiresMs });
+    return [
+      { type: 'send', frame: encodeMessageFrame(index, message, wallMs) },
+      { type: 'delivered', count: 1 },
+    ];
+  }
+
+  #buried(ack: SignedAck): void {
+    for (const mailbox of this.#mailboxes) {
+      if (mailbox.tag !== ack.mailbox || !mailbox.fetching) continue;
+      for (const id of ack.ids) mailbox.ackedMeanwhile.add(id);
+    }
+    for (const id of ack.ids) this.#onTheWay.delete(id);
+  }
+
+  /** What was sent here but acked on another connection gives its place in the window back. */
+  #forgetBuriedElsewhere(index: number, messages: readonly Message[]): void {
+    const present = new Set<string>(messages.map(({ id }) => id));
+    for (const [id, { mailbox }] of this.#onTheWay) {
+      if (mailbox === index && !present.has(id)) this.#onTheWay.delete(id);
+    }
+  }
+
+  #tick(nowMs: number): readonly SessionAction[] {
+    const { heartbeatMs, helloWithinMs, lookAgainMs } = this.#config;
+    const late = this.#phase !== 'open' && nowMs - this.#connectedMs > helloWithinMs;
+    if (late || nowMs - this.#heardMs > 3 * heartbeatMs) return [{ type: 'close', reason: 'timeout' }];
+    for (const mailbox of this.#mailboxes) {
+      if (nowMs - mailbox.lookedAtMs >= lookAgainMs) mailbox.stale = true;
+    }
+    const beat: readonly SessionAction[] =
+      this.#phase === 'open' && nowMs - this.#sentMs >= heartbeatMs
+        ? [{ type: 'send', frame: { t: 'beat' } }]
+        : [];
+    return [...beat, ...this.#fetchStale()];
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Everything worth telling, one function per event: its metric, and its log line where a person would want one.
+ * No function takes an address, a capability, a mailbox, a message id or a token, so none can be logged.
+ */
+import type { SiteName } from '../fleet/manifest.ts';
+import type { Log } from '../system/log.ts';
+import type { Metrics } from '../system/metrics.ts';
+import type { PeerRefusal } from './core/peer-frame.ts';
+import { REFUSAL_NAMES, type Refusal } from './core/refusal.ts';
+import { CLOSE_CODES, type CloseReason } from './core/session.ts';
+
+/** Why something that a relay had is gone, other than by an ack. */
+export type Discard = 'expired' | 'damaged_in_store' | 'damaged_by_peer' | 'ttl_zero_not_connected';
+const DISCARDS: readonly Discard[] = [
+  'expired',
+  'damaged_in_store',
+  'damaged_by_peer',
+  'ttl_zero_not_connected',
+];
+const PEER_REFUSALS: readonly PeerRefusal[] = [
+  'store_unavailable',
+  'bad_signature',
+  'malformed',
+  'overloaded',
+];
+/** Connections that never became one: what the front door turned away. */
+export type TurnedAway = 'no_client_hello' | 'hello_timeout' | 'peer_key_unknown' | 'too_many_connections';
+const TURNED_AWAY: readonly TurnedAway[] = [
+  'no_client_hello',
+  'hello_timeout',
+  'peer_key_unknown',
+  'too_many_connections',
+];
+
+export interface RelayEvents {
+  acceptedIn(ms: number, accepted: boolean): void;
+  refused(refusal: Refusal): void;
+  discarded(reason: Discard, count: number): void;
+  damaged(where: 'store' | 'peer'): void;
+  delivered(count: number): void;
+  acked(count: number): void;
+  sessionOpened(): void;
+  sessionClosed(reason: CloseReason | 'gone'): void;
+  peerUp(site: SiteName): void;
+  peerDown(site: SiteName, reason: string): void;
+  peerRefused(site: SiteName, reason: PeerRefusal): void;
+  turnedAway(reason: TurnedAway): void;
+  noticeLost(): void;
+  drained(site: SiteName, count: number): void;
+  recovered(): void;
+  failed(what: string, reason: string): void;
+}
+
+export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
+  const accepted = metrics.counter('accepted_total', 'Answers to complete push requests', 'result', [
+    'accepted',
+    'copies_unreachable',
+  ]);
+  const latency = metrics.histogram(
+    'accept_milliseconds',
+    'From a complete push request to its answer',
+    [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000],
+  );
+  const refused = metrics.counter('refused_total', 'Requests refused, by code', 'code', REFUSAL_NAMES);
+  const discarded = metrics.counter('discarded_total', 'Messages gone without an ack', 'reason', DISCARDS);
+  const sessions = metrics.counter('sessions_total', 'Recipients that opened a session', 'event', ['opened']);
+  const closed = metrics.counter('sessions_closed_total', 'Sessions that ended', 'reason', [
+    ...(Object.keys(CLOSE_CODES) as CloseReason[]),
+    'gone',
+  ]);
+  const messages = metrics.counter('messages_total', 'Messages by what became of them', 'event', [
+    'delivered',
+    'acked',
+    'drained',
+  ]);
+  const peerRefusals = metrics.counter(
+    'peer_refused_total',
+    'Requests of peers refused',
+    'reason',
+    PEER_REFUSALS,
+  );
+  const turnedAway = metrics.counter('turned_away_total', 'Connections turned away', 'reason', TURNED_AWAY);
+  const lost = metrics.counter('notices_lost_total', 'Notices to peers that did not arrive', 'event', [
+    'lost',
+  ]);
+  return {
+    acceptedIn: (ms, isAccepted) => {
+      latency.observe(ms);
+      accepted.add(isAccepted ? 'accepted' : 'copies_unreachable');
+    },
+    refused: (refusal) => refused.add(refusal),
+    discarded: (reason, count) => discarded.add(reason, count),
+    damaged: (where) => discarded.add(where === 'store' ? 'damaged_in_store' : 'damaged_by_peer'),
+    delivered: (count) => messages.add('delivered', count),
+    acked: (count) => messages.add('acked', count),
+    sessionOpened: () => sessions.add('opened'),
+    sessionClosed: (reason) => closed.add(reason),
+    peerUp: (site) => log.info('peer up', { peer: site }),
+    peerDown: (site, reason) => log.warn('peer down', { peer: site, reason }),
+    peerRefused: (site, reason) => {
+      peerRefusals.add(reason);
+      log.warn('peer refused', { peer: site, reason });
+    },
+    turnedAway: (reason) => turnedAway.add(reason),
+    noticeLost: () => lost.add('lost'),
+    drained: (site, count) => {
+      messages.add('drained', count);
+      log.debug('drained', { peer: site, count });
+    },
+    recovered: () => log.info('whole again'),
+    failed: (what, reason) => log.error('failed', { what, reason }),
+  };
+}

@@ -1,0 +1,72 @@
+/**
+ * What a relay does on the side: it discards what has expired, and keeps the figures that operators watch.
+ */
+import type { Clock } from '../system/clock.ts';
+import type { Metrics } from '../system/metrics.ts';
+import type { RelayEvents } from './events.ts';
+import type { Debt, MessageStore, PeerLink } from './ports.ts';
+import type { Readiness } from './readiness.ts';
+
+export interface HousekeepingDeps {
+  readonly store: MessageStore;
+  readonly links: readonly PeerLink[];
+  readonly readiness: Readiness;
+  readonly isRecovering: () => boolean;
+  readonly recipients: { readonly count: () => number };
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly events: RelayEvents;
+}
+
+const INTERVAL_MS = 500;
+/** Messages discarded in one step, so that a mass expiry does not hold up the rest. */
+const EXPIRE_STEP = 500;
+
+/** Exports the gauges at once; the returned function keeps house until `stopped`. */
+export function createHousekeeping(deps: HousekeepingDeps): (stopped: AbortSignal) => Promise<void> {
+  const { store, clock, events } = deps;
+  const debts = new Map<string, Debt>();
+  exportGauges(deps, debts);
+  const sites = deps.links.map(({ site }) => site);
+  return async (stopped) => {
+    while (!stopped.aborted) {
+      try {
+        for (const [site, debt] of await store.debts(sites)) debts.set(site, debt);
+        // A clock that the others contradict must not expire anything.
+        if (!deps.readiness.reasons().includes('clock_skew')) {
+          const expired = await store.expire(clock.wallMs(), EXPIRE_STEP);
+          if (expired > 0) events.discarded('expired', expired);
+        }
+      } catch {
+        // The store is away: readiness says so, and the next round tries again.
+      }
+      await clock.sleep(INTERVAL_MS, stopped).catch(() => undefined);
+    }
+  };
+}
+
+function exportGauges(deps: HousekeepingDeps, debts: ReadonlyMap<string, Debt>): void {
+  const { metrics, clock, links, readiness } = deps;
+  const ageSeconds = (oldestMs: number | undefined): number =>
+    oldestMs === undefined ? 0 : Math.max(0, (clock.wallMs() - oldestMs) / 1000);
+  metrics.gauge('owed', 'Outbox entries, by the site they are owed to', 'site', () => {
+    return new Map([...debts].map(([site, { count }]) => [site, count]));
+  });
+  metrics.gauge('owed_oldest_seconds', 'Age of the oldest outbox entry', 'site', () => {
+    return new Map([...debts].map(([site, { oldestMs }]) => [site, ageSeconds(oldestMs)]));
+  });
+  metrics.gauge('peer_up', 'Whether the link to a site is up', 'site', () => {
+    return new Map(links.map((link) => [link.site, link.isUp() ? 1 : 0]));
+  });
+  metrics.value('recovering', 'Whether the store may lack what it once held', () =>
+    deps.isRecovering() ? 1 : 0,
+  );
+  metrics.value('ready', 'Whether this site wants clients', () => (readiness.reasons().length === 0 ? 1 : 0));
+  metrics.value('clock_offset_milliseconds', 'Own clock minus the median of all', () =>
+    readiness.clockOffsetMs(),
+  );
+  metrics.value('sessions', 'Recipients connected now', () => deps.recipients.count());
+  metrics.value('store_durable', 'Whether the store survives the process', () =>
+    deps.store.durable ? 1 : 0,
+  );
+}

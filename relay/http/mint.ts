@@ -1,0 +1,67 @@
+/**
+ * Making a push URL: `POST /v1/push-urls`. Nothing is written; a push URL is sealed data. An operator's token
+ * decides who may have one, because every push URL is a way to fill memory.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Random } from '../../system/random.ts';
+import { fail, ok, type Result } from '../../system/result.ts';
+import { sealPush } from '../core/capability.ts';
+import type { KeyRing } from '../core/key-ring.ts';
+import { mailboxIdOf } from '../core/mailbox.ts';
+import type { Refusal } from '../core/refusal.ts';
+import type { MailboxTokenVerifier } from './mailbox-token.ts';
+import type { PublicContext } from './public-app.ts';
+import { readBody } from './request-body.ts';
+
+export interface MintDeps {
+  readonly ring: KeyRing;
+  readonly verify: MailboxTokenVerifier;
+  readonly random: Random;
+  /** The canonical origin, where push URLs lead. */
+  readonly origin: string;
+  /** SHA-256 of each operator token, 32 bytes; undefined when anybody may mint. */
+  readonly operatorTokenHashes: readonly Uint8Array[] | undefined;
+}
+
+const BODY_BYTES_MAX = 4096;
+
+/** Gives the push URL. */
+export async function mintPushUrl(context: PublicContext, deps: MintDeps): Promise<Result<string, Refusal>> {
+  if (!mayMint(context.req.header('authorization'), deps.operatorTokenHashes)) {
+    return fail('operator_token_invalid');
+  }
+  const body = await readBody(context.env.incoming, BODY_BYTES_MAX);
+  if (!body.ok) return body;
+  const token = tokenIn(body.value.toString('utf8'));
+  if (token === undefined) return fail('request_malformed');
+  const publicKey = await deps.verify(token);
+  if (publicKey === undefined) return fail('mailbox_token_invalid');
+  const capability = sealPush(
+    {
+      id: deps.random.bytes(16),
+      mailbox: mailboxIdOf(publicKey),
+      expiresSeconds: 0,
+      vapidKeyHash: undefined,
+    },
+    deps.ring,
+  );
+  return ok(`${deps.origin}/p/${capability}`);
+}
+
+function mayMint(authorization: string | undefined, hashes: readonly Uint8Array[] | undefined): boolean {
+  if (hashes === undefined) return true;
+  const token = /^Bearer ([\x21-\x7e]{1,512})$/i.exec(authorization ?? '')?.[1] ?? '';
+  const given = createHash('sha256').update(token).digest();
+  // Every hash is compared, so the time says nothing about which one was near.
+  return hashes.map((hash) => timingSafeEqual(hash, given)).includes(true);
+}
+
+function tokenIn(text: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== 'object' || value === null || !('token' in value)) return undefined;
+    return typeof value.token === 'string' ? value.token : undefined;
+  } catch {
+    return undefined;
+  }
+}

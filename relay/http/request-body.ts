@@ -1,0 +1,35 @@
+/**
+ * The body of a request, read from the socket with a hard limit that trusts no header. A sender that lies about
+ * its length, sends chunks for ever or stops half-way gets a name for it.
+ */
+import type { IncomingMessage } from 'node:http';
+import { fail, ok, type Result } from '../../system/result.ts';
+
+export type BodyFault = 'body_too_large' | 'body_incomplete';
+
+/** At most `bytesMax` bytes. Never rejects; reading stops at the first byte too many. */
+export function readBody(request: IncomingMessage, bytesMax: number): Promise<Result<Buffer, BodyFault>> {
+  const { promise, resolve } = Promise.withResolvers<Result<Buffer, BodyFault>>();
+  if (Number(request.headers['content-length'] ?? 0) > bytesMax) {
+    resolve(fail('body_too_large'));
+    return promise;
+  }
+  const chunks: Buffer[] = [];
+  let length = 0;
+  const finish = (result: Result<Buffer, BodyFault>): void => {
+    request.off('data', onData).off('end', onEnd).off('error', onBroken).off('close', onBroken);
+    resolve(result);
+  };
+  const onData = (chunk: Buffer): void => {
+    length += chunk.length;
+    if (length > bytesMax) {
+      request.pause();
+      finish(fail('body_too_large'));
+    } else chunks.push(chunk);
+  };
+  const onEnd = (): void =>
+    finish(ok(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks)));
+  const onBroken = (): void => finish(fail('body_incomplete'));
+  request.on('data', onData).on('end', onEnd).on('error', onBroken).on('close', onBroken);
+  return promise;
+}

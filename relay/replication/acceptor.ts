@@ -1,0 +1,166 @@
+/**
+ * The write path: a message is offered to the own store and to every other site at the same time, and is accepted
+ * once enough different providers have said that it is durable.
+ *
+ * What happens after the answer matters as much. The outbox entries that the insert made stay until each site has
+ * confirmed; and the sites that confirmed are told of each other, so that each knows what it still owes. If this
+ * relay dies in between, the others find the debt in their own outboxes.
+ */
+import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { Clock } from '../../system/clock.ts';
+import type { SignedAck } from '../core/ack.ts';
+import { countCopies } from '../core/copies.ts';
+import type { Message } from '../core/message.ts';
+import type { OfferedRecord, PutOutcome } from '../core/peer-frame.ts';
+import type { RelayEvents } from '../events.ts';
+import {
+  type Burial,
+  type Insertion,
+  type InsertOutcome,
+  type MessageStore,
+  type PeerLink,
+  PeerUnreachable,
+} from '../ports.ts';
+import { type Batcher, createBatcher } from './batcher.ts';
+import type { Notices } from './notices.ts';
+
+export interface AcceptorConfig {
+  readonly own: SiteEntry;
+  readonly sites: readonly SiteEntry[];
+  readonly copiesNeeded: number;
+  /** How long a sender waits at most, milliseconds. */
+  readonly deadlineMs: number;
+}
+
+export interface AcceptorDeps {
+  readonly store: MessageStore;
+  readonly links: readonly PeerLink[];
+  readonly notices: Notices;
+  readonly clock: Clock;
+  readonly events: RelayEvents;
+}
+
+export interface Acceptor {
+  /** True once enough providers hold the message; false when that was not confirmed within the deadline. */
+  accept(message: Message): Promise<boolean>;
+  /** Deletes here and tells the other sites. Rejects with `StoreUnavailable` when it was not done here. */
+  readonly bury: (ack: SignedAck) => Promise<void>;
+}
+
+export type CreateAcceptor = (config: AcceptorConfig, deps: AcceptorDeps) => Acceptor;
+
+const BATCH = { itemsMax: 256, bytesMax: 1024 * 1024, waitingMax: 16_384 } as const;
+
+export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acceptor {
+  const { store, clock } = deps;
+  const own = config.own.name;
+  const others = config.sites.map(({ name }) => name).filter((name) => name !== own);
+  const inserts = createBatcher<Insertion, InsertOutcome>({
+    ...BATCH,
+    callsMax: 4,
+    sizeOf: ({ message }) => message.record.length,
+    run: (items) => store.insert(items, clock.wallMs()),
+  });
+  const burials = createBatcher<Burial, boolean>({
+    ...BATCH,
+    callsMax: 4,
+    sizeOf: ({ ack }) => ack.record.length,
+    run: (items) => store.bury(items, clock.wallMs()),
+  });
+  const peers = deps.links.map((link) => ({
+    link,
+    puts: createPeerBatcher((records) => putTo(link, records, config.deadlineMs)),
+    buries: createPeerBatcher((records) => buryAt(link, records, config.deadlineMs)),
+  }));
+  const reachable = (): typeof peers => peers.filter(({ link }) => link.isUp());
+
+  return {
+    accept: (message) => {
+      const offer: OfferedRecord = { record: message.record, holders: [] };
+      const attempts = [
+        { site: own, outcome: inserts.add({ message, owedTo: others }) },
+        ...reachable().map(({ link, puts }) => ({ site: link.site, outcome: puts.add(offer) })),
+      ];
+      return confirmed(message, attempts, config, deps);
+    },
+    bury: async (ack) => {
+      await burials.add({ ack, owedTo: others });
+      const offer: OfferedRecord = { record: ack.record, holders: [own] };
+      const holders = new Set<SiteName>([own]);
+      const told = reachable().map(async ({ link, buries }) => {
+        await buries.add(offer);
+        holders.add(link.site);
+      });
+      // Nobody waits for the others: the outbox has it, and whom it did not reach now is told later.
+      void Promise.allSettled(told).then(() =>
+        deps.notices.tell(true, holders, { kind: 'ack', mailbox: ack.mailbox, id: ack.id }),
+      );
+    },
+  };
+}
+
+interface Attempt {
+  readonly site: SiteName;
+  /** Rejects when nobody knows whether the site holds the message. */
+  readonly outcome: Promise<PutOutcome>;
+}
+
+/** True as soon as enough providers confirmed; false when all have answered, or the deadline passed, before. */
+async function confirmed(
+  message: Message,
+  attempts: readonly Attempt[],
+  config: AcceptorConfig,
+  deps: AcceptorDeps,
+): Promise<boolean> {
+  const { clock } = deps;
+  const startedMs = clock.monotonicMs();
+  const copies = countCopies(config.sites, config.copiesNeeded);
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const all = attempts.map(async ({ site, outcome }) => {
+    const result = await outcome;
+    // Buried counts as held: its recipient has it already, and nothing is left to lose.
+    if (result !== 'expired' && result !== 'damaged' && copies.confirm(site)) resolve(true);
+  });
+  const tellWhenSettled = async (): Promise<void> => {
+    await Promise.allSettled(all);
+    resolve(false);
+    const isHere = copies.holders.has(config.own.name);
+    deps.notices.tell(isHere, copies.holders, {
+      kind: 'message',
+      mailbox: message.mailbox,
+      id: message.id,
+    });
+  };
+  void tellWhenSettled();
+  const cancelDeadline = clock.after(config.deadlineMs, () => resolve(false));
+  const accepted = await promise;
+  cancelDeadline();
+  deps.events.acceptedIn(clock.monotonicMs() - startedMs, accepted);
+  return accepted;
+}
+
+function createPeerBatcher<Answer>(
+  run: (records: readonly OfferedRecord[]) => Promise<readonly Answer[]>,
+): Batcher<OfferedRecord, Answer> {
+  return createBatcher({ ...BATCH, callsMax: 8, sizeOf: ({ record }) => record.length, run });
+}
+
+async function putTo(
+  link: PeerLink,
+  records: readonly OfferedRecord[],
+  timeoutMs: number,
+): Promise<readonly PutOutcome[]> {
+  const reply = await link.call({ type: 'put', records }, timeoutMs);
+  if (reply.type !== 'outcomes') throw new PeerUnreachable(`put was answered by ${reply.type}`);
+  return reply.outcomes;
+}
+
+async function buryAt(
+  link: PeerLink,
+  records: readonly OfferedRecord[],
+  timeoutMs: number,
+): Promise<readonly true[]> {
+  const reply = await link.call({ type: 'bury', records }, timeoutMs);
+  if (reply.type !== 'done') throw new PeerUnreachable(`bury was answered by ${reply.type}`);
+  return records.map(() => true);
+}

@@ -1,0 +1,86 @@
+/**
+ * Gathers single items into batches without adding delay: an item goes out at once while fewer than
+ * `callsMax` calls are under way, and what arrives meanwhile goes out together. So a quiet relay is fast and a busy
+ * one pays for one fsync and one frame per batch.
+ */
+export interface BatcherOptions<Item, Answer> {
+  /** Gives one answer for each item, in order. A rejection is the answer to all of them. */
+  readonly run: (items: readonly Item[]) => Promise<readonly Answer[]>;
+  readonly callsMax: number;
+  readonly itemsMax: number;
+  /** Bytes an item counts for, and how many a batch may have. */
+  readonly sizeOf: (item: Item) => number;
+  readonly bytesMax: number;
+  /** Items that may wait; more are refused by `Congested`. */
+  readonly waitingMax: number;
+}
+
+/** More is waiting than can be worked off; nothing was done. */
+export class Congested extends Error {
+  override readonly name = 'Congested';
+}
+
+interface Waiting<Item, Answer> {
+  readonly item: Item;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export interface Batcher<Item, Answer> {
+  add(item: Item): Promise<Answer>;
+}
+
+export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer>): Batcher<Item, Answer> {
+  const waiting: Waiting<Item, Answer>[] = [];
+  let calls = 0;
+  let scheduled = false;
+
+  const takeBatch = (): readonly Waiting<Item, Answer>[] => {
+    let bytes = 0;
+    let count = 0;
+    for (const { item } of waiting) {
+      bytes += options.sizeOf(item);
+      if (count > 0 && (bytes > options.bytesMax || count >= options.itemsMax)) break;
+      count += 1;
+    }
+    return waiting.splice(0, count);
+  };
+
+  const runBatch = async (batch: readonly Waiting<Item, Answer>[]): Promise<void> => {
+    try {
+      const answers = await options.run(batch.map(({ item }) => item));
+      for (const [index, { resolve, reject }] of batch.entries()) {
+        const answer = answers[index];
+        if (answer === undefined) reject(new Error('a batch was answered in part'));
+        else resolve(answer);
+      }
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+    } finally {
+      calls -= 1;
+      flush();
+    }
+  };
+
+  const flush = (): void => {
+    scheduled = false;
+    while (waiting.length > 0 && calls < options.callsMax) {
+      calls += 1;
+      void runBatch(takeBatch());
+    }
+  };
+
+  return {
+    add: (item) => {
+      if (waiting.length >= options.waitingMax) return Promise.reject(new Congested('too much is waiting'));
+      const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+      waiting.push({ item, resolve, reject });
+      // Everything that arrives in the same turn of the event loop travels together.
+      if (!scheduled) {
+        scheduled = true;
+        queueMicrotask(flush);
+      }
+      return promise;
+    },
+  };
+}

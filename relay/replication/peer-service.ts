@@ -1,0 +1,119 @@
+/**
+ * What a relay does for the relays of other sites. Nothing is refused for quota or load that another site has
+ * already accepted; what is refused is what cannot be believed: a damaged record, an ack that its mailbox key did
+ * not sign.
+ */
+import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { Clock } from '../../system/clock.ts';
+import { openAck } from '../core/ack.ts';
+import { openMessage } from '../core/message.ts';
+import type { OfferedRecord, PeerReply, PeerRequest, PutOutcome } from '../core/peer-frame.ts';
+import type { RelayEvents } from '../events.ts';
+import {
+  type Burial,
+  type Insertion,
+  type MessageStore,
+  type Reference,
+  StoreUnavailable,
+} from '../ports.ts';
+
+export interface PeerServiceDeps {
+  readonly own: SiteName;
+  readonly sites: readonly SiteEntry[];
+  readonly pepper: Uint8Array;
+  readonly store: MessageStore;
+  readonly clock: Clock;
+  readonly events: RelayEvents;
+}
+
+/** Answers one request; `from` is the site whose pinned key the connection proved. Never rejects. */
+export type PeerService = (request: PeerRequest, from: SiteName) => Promise<PeerReply>;
+
+const LIST_PAGE = 512;
+/** A reply of records ends after the record that passes this. */
+const RECORDS_BYTES = 1024 * 1024;
+
+export function createPeerService(deps: PeerServiceDeps): PeerService {
+  return async (request, from) => {
+    try {
+      const reply = await serve(request, deps);
+      if (reply.type === 'refused') deps.events.peerRefused(from, reply.reason);
+      return reply;
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      deps.events.peerRefused(from, 'store_unavailable');
+      return { type: 'refused', reason: 'store_unavailable' };
+    }
+  };
+}
+
+async function serve(request: PeerRequest, deps: PeerServiceDeps): Promise<PeerReply> {
+  const { store } = deps;
+  switch (request.type) {
+    case 'put':
+      return put(request.records, deps);
+    case 'bury':
+      return bury(request.records, deps);
+    case 'held':
+      await store.settle(request.references.map((reference) => ({ site: request.site, reference })));
+      return { type: 'done' };
+    case 'list':
+      return { type: 'page', ...(await store.list(request.partition, request.cursor, LIST_PAGE)) };
+    case 'pull':
+      return pull(request.references, store);
+    case 'ping':
+      return { type: 'pong', wallMs: deps.clock.wallMs() };
+  }
+}
+
+/** The copy that is still owed: the receiver owes it to every site that is not known to hold it. */
+function owedBesides(holders: readonly SiteName[], { own, sites }: PeerServiceDeps): readonly SiteName[] {
+  return sites.map(({ name }) => name).filter((name) => name !== own && !holders.includes(name));
+}
+
+async function put(records: readonly OfferedRecord[], deps: PeerServiceDeps): Promise<PeerReply> {
+  const outcomes: PutOutcome[] = records.map(() => 'damaged');
+  const insertions: Insertion[] = [];
+  const places: number[] = [];
+  for (const [place, { record, holders }] of records.entries()) {
+    const message = openMessage(record);
+    if (!message.ok) {
+      deps.events.damaged('peer');
+      continue;
+    }
+    insertions.push({ message: message.value, owedTo: owedBesides(holders, deps) });
+    places.push(place);
+  }
+  for (const [index, outcome] of (await deps.store.insert(insertions, deps.clock.wallMs())).entries()) {
+    const place = places[index];
+    if (place !== undefined) outcomes[place] = outcome;
+  }
+  return { type: 'outcomes', outcomes };
+}
+
+async function bury(records: readonly OfferedRecord[], deps: PeerServiceDeps): Promise<PeerReply> {
+  const burials: Burial[] = [];
+  for (const { record, holders } of records) {
+    const ack = openAck(record, deps.pepper);
+    if (!ack.ok) return { type: 'refused', reason: ack.fault };
+    burials.push({ ack: ack.value, owedTo: owedBesides(holders, deps) });
+  }
+  await deps.store.bury(burials, deps.clock.wallMs());
+  return { type: 'done' };
+}
+
+async function pull(references: readonly Reference[], store: MessageStore): Promise<PeerReply> {
+  const messages: Uint8Array[] = [];
+  const acks: Uint8Array[] = [];
+  let bytes = 0;
+  let served = 0;
+  for (const found of await store.load(references)) {
+    if (bytes > RECORDS_BYTES) break;
+    served += 1;
+    if (found === undefined) continue;
+    bytes += found.record.length;
+    if ('body' in found) messages.push(found.record);
+    else acks.push(found.record);
+  }
+  return { type: 'records', served, messages, acks };
+}

@@ -1,0 +1,72 @@
+/**
+ * Everything that keeps a message at more than one provider, put together: the links to the other sites, the write
+ * path, the outbox, the exchange after a wipe, and what this relay does for the others.
+ */
+import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { Clock } from '../../system/clock.ts';
+import type { Log } from '../../system/log.ts';
+import type { Random } from '../../system/random.ts';
+import type { RelayEvents } from '../events.ts';
+import type { MessageStore, PeerLink } from '../ports.ts';
+import type { Acceptor, CreateAcceptor } from './acceptor.ts';
+import { createNotices } from './notices.ts';
+import { drainOutbox } from './outbox.ts';
+import { createPeerService, type PeerService } from './peer-service.ts';
+import { createRefill } from './refill.ts';
+
+export interface ReplicationConfig {
+  readonly manifest: Manifest;
+  readonly own: SiteEntry;
+  readonly pepper: Uint8Array;
+  /** How many providers must hold a message before it is accepted. */
+  readonly copiesNeeded: number;
+  /** How long a sender waits at most, milliseconds. */
+  readonly deadlineMs: number;
+  /** Age at which an outbox entry is offered again, milliseconds. */
+  readonly outboxGraceMs: number;
+  readonly createAcceptor: CreateAcceptor;
+}
+
+export interface ReplicationDeps {
+  readonly store: MessageStore;
+  readonly links: readonly PeerLink[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly events: RelayEvents;
+  readonly log: Log;
+}
+
+export interface Replication {
+  readonly acceptor: Acceptor;
+  readonly service: PeerService;
+  readonly isRecovering: () => boolean;
+  /** Drains and refills until `stopped`. */
+  readonly run: (stopped: AbortSignal) => Promise<void>;
+  /** Sends what others still wait to hear. */
+  readonly flush: () => Promise<void>;
+}
+
+const OUTBOX_INTERVAL_MS = 250;
+const REFILL_INTERVAL_MS = 500;
+
+export function createReplication(config: ReplicationConfig, deps: ReplicationDeps): Replication {
+  const { manifest, own, copiesNeeded, pepper } = config;
+  const ownName: SiteName = own.name;
+  const notices = createNotices({ own: ownName, ...deps });
+  const acceptor = config.createAcceptor(
+    { own, sites: manifest.sites, copiesNeeded, deadlineMs: config.deadlineMs },
+    { ...deps, notices },
+  );
+  const refill = createRefill({ own, copiesNeeded, pepper, intervalMs: REFILL_INTERVAL_MS }, deps);
+  const outbox = { own: ownName, graceMs: config.outboxGraceMs, intervalMs: OUTBOX_INTERVAL_MS };
+  return {
+    acceptor,
+    service: createPeerService({ own: ownName, sites: manifest.sites, pepper, ...deps }),
+    isRecovering: refill.isRecovering,
+    run: async (stopped) => {
+      const drains = deps.links.map((link) => drainOutbox(link, outbox, deps, stopped));
+      await Promise.all([refill.run(stopped), ...drains]);
+    },
+    flush: notices.flush,
+  };
+}

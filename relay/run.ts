@@ -1,0 +1,97 @@
+/**
+ * The life of a relay process, from its environment to its exit code.
+ */
+import type { Clock } from '../system/clock.ts';
+import { runUntilStopped } from '../system/lifecycle.ts';
+import { createLog, type Log, writeToStdout } from '../system/log.ts';
+import { createMetrics } from '../system/metrics.ts';
+import { systemRandom } from '../system/random.ts';
+import { ok, type Result } from '../system/result.ts';
+import { createMemoryStore } from './adapters/memory-store.ts';
+import { openRedisStore } from './adapters/redis-store.ts';
+import { type RelayConfig, readRelayConfig } from './config.ts';
+import { COPIES_NEEDED } from './core/copies.ts';
+import type { MessageStore } from './ports.ts';
+import { type RelayDeps, startRelay } from './relay.ts';
+import { createAcceptor } from './replication/acceptor.ts';
+
+export interface RunRelayOptions {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  /** What a drill replaces to show that it notices. */
+  readonly overrides?: Partial<Pick<RelayDeps, 'createAcceptor' | 'outboxGraceMs'>>;
+}
+
+/** Shorter than a write deadline, so that a hanging Redis is known before the sender is answered. */
+const REDIS_COMMAND_TIMEOUT_MS = 800;
+const REDIS_OPEN_TIMEOUT_MS = 10_000;
+const OUTBOX_GRACE_MS = 1000;
+/** Longer than a drain may take. */
+const STOP_WITHIN_MS = 15_000;
+
+export async function runRelay({ environment, clock, overrides }: RunRelayOptions): Promise<void> {
+  const read = await readRelayConfig(environment);
+  if (!read.ok) {
+    for (const fault of read.fault) process.stderr.write(`${fault}\n`);
+    process.exitCode = 64;
+    return;
+  }
+  const config = read.value;
+  const { settings, own } = config;
+  const log = createLog({
+    clock,
+    base: { service: 'relay', site: own.name },
+    level: settings.RELAY_LOG_LEVEL,
+    write: writeToStdout,
+  });
+  await runUntilStopped(
+    async (resources) => {
+      const store = await openStore(config, clock, log);
+      if (!store.ok) throw new Error(store.fault.join('; '));
+      if (!store.value.durable) {
+        log.warn('the store is this process: every message is lost when it ends; never use it in production');
+      }
+      await startRelay(
+        config,
+        {
+          store: store.value,
+          clock,
+          random: systemRandom,
+          log,
+          metrics: createMetrics('relay_'),
+          copiesNeeded: COPIES_NEEDED,
+          outboxGraceMs: OUTBOX_GRACE_MS,
+          createAcceptor,
+          ...overrides,
+        },
+        resources,
+      );
+    },
+    {
+      log,
+      clock,
+      stopWithinMs: settings.RELAY_DRAIN_MS + STOP_WITHIN_MS,
+      stopWhenStdinEnds: settings.RELAY_STOP_WITH_STDIN === 'yes',
+    },
+  );
+}
+
+async function openStore(
+  { settings, ring }: RelayConfig,
+  clock: Clock,
+  log: Log,
+): Promise<Result<MessageStore, readonly string[]>> {
+  if (settings.RELAY_STORE === 'memory' || settings.RELAY_REDIS === undefined) return ok(createMemoryStore());
+  const password = settings.RELAY_REDIS_PASSWORD?.trim();
+  return openRedisStore({
+    ...settings.RELAY_REDIS,
+    ...(settings.RELAY_REDIS_USER === undefined ? {} : { username: settings.RELAY_REDIS_USER }),
+    ...(password === undefined ? {} : { password }),
+    pepper: ring.pepper,
+    commandTimeoutMs: REDIS_COMMAND_TIMEOUT_MS,
+    openTimeoutMs: REDIS_OPEN_TIMEOUT_MS,
+    clock,
+    random: systemRandom,
+    log,
+  });
+}

@@ -39,6 +39,8 @@ export async function runUntilStopped(
   process.on('SIGTERM', onTerm).on('SIGINT', onInterrupt);
   if (options.stopWhenStdinEnds) process.stdin.on('end', () => stop('stdin ended')).resume();
 
+  // Waiting for a signal keeps no event loop alive by itself.
+  const keepAlive = setInterval(() => undefined, 2 ** 30);
   const resources = new AsyncDisposableStack();
   try {
     await start(resources, stopping.signal);
@@ -62,6 +64,7 @@ export async function runUntilStopped(
     log.error('release failed', { reason: describeError(error) });
     process.exitCode = 1;
   }
+  clearInterval(keepAlive);
   process.off('SIGTERM', onTerm).off('SIGINT', onInterrupt);
   process.stdin.destroy();
   log.info('stopped');

@@ -1,0 +1,124 @@
+/** The manifest: believed only when the operators signed it, and only whole. */
+import { generateKeyPairSync } from 'node:crypto';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import {
+  canonicalOrigin,
+  DEFAULT_HEALTH_POLICY,
+  type Manifest,
+  openManifest,
+  parseManifest,
+  peerServerName,
+  type SiteEntry,
+  signManifest,
+  siteOrigin,
+} from './manifest.ts';
+
+const operators = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
+const publicKey = operators.x ?? '';
+
+function site(name: string, letter: string): SiteEntry {
+  return {
+    name,
+    provider: name,
+    relay: { ipv4: ['192.0.2.1'], ipv6: ['2001:db8::1'], pins: [letter.repeat(43)] },
+    vantage: {
+      ipv4: '192.0.2.2',
+      ipv6: null,
+      dnsPort: 53,
+      votePort: 8443,
+      pins: [`${letter.repeat(42)}1`],
+      voteKey: `${letter.repeat(42)}2`,
+    },
+  };
+}
+
+const manifest: Manifest = {
+  format: 1,
+  version: 7,
+  zone: 'relay.example.com',
+  port: 443,
+  sites: [site('aws', 'a'), site('gcp', 'b')],
+  health: DEFAULT_HEALTH_POLICY,
+};
+
+/** A copy with one change, as somebody's JSON. */
+function changed(change: (copy: Record<string, unknown>) => void): unknown {
+  const copy = JSON.parse(JSON.stringify(manifest)) as Record<string, unknown>;
+  change(copy);
+  return copy;
+}
+
+test('what was signed is what is read', async () => {
+  const opened = await openManifest(await signManifest(manifest, operators), publicKey, 7);
+  expect(opened).toEqual({ ok: true, value: manifest });
+});
+
+test('another key, an altered text and an old version are refused by name', async () => {
+  const signed = await signManifest(manifest, operators);
+  const stranger = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }).x ?? '';
+  const refusals = await Promise.all([
+    openManifest(signed, stranger, 1),
+    openManifest(signed.slice(0, 80) + (signed[80] === 'A' ? 'B' : 'A') + signed.slice(81), publicKey, 1),
+    openManifest(signed.slice(0, -10), publicKey, 1),
+    openManifest(signed, publicKey, 8),
+  ]);
+  const said = refusals.map((refusal) => (refusal.ok ? 'accepted' : refusal.fault.join(' ')));
+  expect(said.slice(0, 3)).toEqual(
+    Array(3).fill(expect.stringContaining("not signed by the operators' key")),
+  );
+  expect(said[3]).toBe('manifest: version 7 is older than the oldest accepted, 8');
+});
+
+test.each<[string, (copy: Record<string, unknown>) => void]>([
+  ['manifest.sites: expected a list', (copy) => Object.assign(copy, { sites: [] })],
+  ['manifest.zone: expected', (copy) => Object.assign(copy, { zone: 'Relay.example.com.' })],
+  ['manifest.port: expected', (copy) => Object.assign(copy, { port: 0 })],
+  ['manifest.surprise: no such field', (copy) => Object.assign(copy, { surprise: 1 })],
+  [
+    'manifest.health.probeTimeoutMs: expected less',
+    (copy) => Object.assign(copy['health'] as object, { probeTimeoutMs: 5000 }),
+  ],
+  [
+    'manifest.health.ttlMinSeconds: expected at most',
+    (copy) => Object.assign(copy['health'] as object, { ttlMinSeconds: 61 }),
+  ],
+  [
+    'manifest.sites: "aws" is listed twice',
+    (copy) => Object.assign((copy['sites'] as object[])[1] ?? {}, { name: 'aws' }),
+  ],
+  [
+    'manifest.sites[0].name: expected',
+    (copy) => Object.assign((copy['sites'] as object[])[0] ?? {}, { name: '' }),
+  ],
+])('%s …', (start, change) => {
+  const parsed = parseManifest(changed(change));
+  expect(parsed.ok ? [] : parsed.fault).toContainEqual(expect.stringContaining(start));
+});
+
+test('a site without any address is refused', () => {
+  const parsed = parseManifest(
+    changed((copy) => {
+      const [first] = copy['sites'] as { relay: object }[];
+      Object.assign(first?.relay ?? {}, { ipv4: [], ipv6: [] });
+    }),
+  );
+  expect(parsed.ok ? [] : parsed.fault).toEqual([
+    'manifest.sites[0].relay.ipv4: expected at least one address, got []',
+  ]);
+});
+
+test('no JSON value makes the parser throw', () => {
+  fc.assert(fc.property(fc.jsonValue(), (value) => !parseManifest(value).ok));
+  fc.assert(
+    fc.property(fc.constantFrom(...Object.keys(manifest)), fc.jsonValue(), (field, value) => {
+      parseManifest(changed((copy) => Object.assign(copy, { [field]: value })));
+    }),
+  );
+});
+
+test('origins carry the port only when it is not 443', () => {
+  expect(canonicalOrigin(manifest)).toBe('https://relay.example.com');
+  expect(siteOrigin({ ...manifest, port: 8443 }, 'aws')).toBe('https://aws.relay.example.com:8443');
+  expect(peerServerName(manifest, 'gcp')).toBe('peer.gcp.relay.example.com');
+});

@@ -235,7 +235,11 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
     facts: {
       site: own.name,
       audience: siteOrigin(manifest, own.name),
-      sites: manifest.sites.map(({ name }) => ({ name, origin: siteOrigin(manifest, name) })),
+      sites: manifest.sites.map(({ name, provider }) => ({
+        name,
+        provider,
+        origin: siteOrigin(manifest, name),
+      })),
       minting: settings.RELAY_MINTING,
     },
     isReady: () => readiness.reasons().length === 0,

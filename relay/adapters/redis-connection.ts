@@ -5,7 +5,6 @@
  * command is answered within its time-out or fails, a Redis that stays silent that long is hung up on, and it is
  * dialled again for ever. After every connection its settings are checked before anything is written to it.
  */
-import type { Socket } from 'node:net';
 import { Redis } from 'ioredis';
 import { type BackoffConfig, backoffMs } from '../../system/backoff.ts';
 import type { Clock } from '../../system/clock.ts';
@@ -215,9 +214,6 @@ async function hangUp(redis: Redis): Promise<void> {
     // It is away, so there is nothing to take leave of.
   }
   redis.disconnect();
-  // Before the first attempt there is no stream, whatever its type says.
-  const stream: Socket | undefined = redis.stream;
-  stream?.destroy();
 }
 
 async function send(redis: Redis, commands: readonly RedisCommand[]): Promise<unknown[]> {

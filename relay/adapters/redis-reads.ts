@@ -22,6 +22,7 @@ export interface Damaged {
   readonly value: Buffer;
 }
 
+/** Sorts the reply of the PENDING script into messages and damaged records. */
 export function readPending(
   mailbox: MailboxTag,
   reply: unknown,
@@ -41,6 +42,7 @@ export function readPending(
   return { messages, damaged };
 }
 
+/** See `MessageStore.load`; in steps, so that a long list does not exceed the time-out of a command. */
 export async function load(
   references: readonly Reference[],
   run: Run,
@@ -67,6 +69,7 @@ export async function load(
   return found;
 }
 
+/** See `MessageStore.missing`. An ack is checked by its seal only, which costs no signature. */
 export async function findMissing(
   references: readonly Reference[],
   run: Run,
@@ -112,6 +115,7 @@ function buriedCommand({ mailbox, id }: Reference): RedisCommand {
   return ['HEXISTS', `t:{${partitionOf(mailbox)}}:${mailbox}`, rawId(id)];
 }
 
+/** Forgets a damaged record, unless it has been replaced since it was read. */
 export function discardCommand(reference: Reference, value: Buffer): RedisCommand {
   const partition = partitionOf(reference.mailbox);
   const sha = createHash('sha1').update(value).digest('hex');

@@ -13,14 +13,17 @@ import type { Epoch, Reference } from '../ports.ts';
 export const TAG_LENGTH = 24;
 const SEAL_BYTES = 8;
 
+/** The sorted set of what is owed to `site` in one partition. */
 export function outboxKey(partition: Partition, site: SiteName): string {
   return `o:{${partition}}:${site}`;
 }
 
+/** How a message or an ack is named in the expiry index and in outboxes. */
 export function member({ kind, mailbox, id }: Reference): Buffer {
   return Buffer.concat([Buffer.from(`${kind === 'message' ? 'm' : 'a'}${mailbox}`, 'latin1'), rawId(id)]);
 }
 
+/** The inverse of `member`; what is no member is left out. */
 export function readMembers(members: readonly unknown[]): readonly Reference[] {
   const references: Reference[] = [];
   for (const raw of members) {
@@ -33,18 +36,22 @@ export function readMembers(members: readonly unknown[]): readonly Reference[] {
   return references;
 }
 
+/** An id as its 16 bytes, the form in which Redis has it. */
 export function rawId(id: string): Buffer {
   return Buffer.from(id, 'base64url');
 }
 
+/** The same bytes as a Buffer, without a copy. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** The items of an array reply; none when the reply is something else. */
 export function listOf(reply: unknown): readonly unknown[] {
   return Array.isArray(reply) ? reply : [];
 }
 
+/** The message of a record, or undefined when the record is damaged or belongs to another message. */
 export function readMessage(reference: Reference, record: Buffer): Message | undefined {
   const opened = openMessage(record);
   if (!opened.ok || opened.value.id !== reference.id || opened.value.mailbox !== reference.mailbox) {
@@ -53,6 +60,7 @@ export function readMessage(reference: Reference, record: Buffer): Message | und
   return opened.value;
 }
 
+/** The ack of a sealed record, its signature verified again; undefined when damaged or another. */
 export function readAck(reference: Reference, sealed: Buffer, pepper: Uint8Array): SignedAck | undefined {
   const record = unseal(sealed);
   const opened = record === undefined ? undefined : openAck(record, pepper);
@@ -67,6 +75,7 @@ export function seal(record: Uint8Array): Buffer {
   return Buffer.concat([record, sealOf(record)]);
 }
 
+/** The record behind a seal, or undefined when it does not verify. */
 export function unseal(sealed: Buffer): Buffer | undefined {
   if (sealed.length <= SEAL_BYTES) return undefined;
   const record = sealed.subarray(0, sealed.length - SEAL_BYTES);
@@ -77,6 +86,7 @@ function sealOf(record: Uint8Array): Buffer {
   return createHash('sha256').update(record).digest().subarray(0, SEAL_BYTES);
 }
 
+/** The epoch in the reply to its GET; undefined when there is none or it cannot be read. */
 export function readEpoch([reply]: readonly unknown[]): Epoch | undefined {
   if (!Buffer.isBuffer(reply)) return undefined;
   try {

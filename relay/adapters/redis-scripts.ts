@@ -24,24 +24,6 @@ export interface Script {
 /** Where an ack's record has its count (u16) and then its ids; see `createAck`. Lua counts from 1. */
 const COUNT_AT = 1 + PUBLIC_KEY_BYTES + SIGNATURE_BYTES + 8 + 1;
 
-/** Adds what was collected for a sorted set, as score, member, score, member …, in one call. */
-const ADD_ALL = `
-local function add(set, score, member)
-  set[#set + 1] = score
-  set[#set + 1] = member
-end
-local function add_all(x, expiries, p, owed)
-  if #expiries > 0 then redis.call('ZADD', x, unpack(expiries)) end
-  for site, entries in pairs(owed) do redis.call('ZADD', 'o:{' .. p .. '}:' .. site, unpack(entries)) end
-end
-local function owe(owed, first, sites, now, member)
-  for n = first, first + sites - 1 do
-    local entries = owed[ARGV[n]] or {}
-    owed[ARGV[n]] = entries
-    add(entries, now, member)
-  end
-end`;
-
 const IDS_OF = `
 local function ids_of(record)
   local high, low = string.byte(record, ${COUNT_AT}, ${COUNT_AT + 1})
@@ -60,9 +42,8 @@ end`;
  * tombstone, which could not know how long the message would live.
  */
 export const INSERT: Script = script(`#!lua
-${ADD_ALL}
 local p, now, at, outcomes = ARGV[1], tonumber(ARGV[2]), 3, {}
-local x, expiries, owed = 'x:{' .. p .. '}', {}, {}
+local x = 'x:{' .. p .. '}'
 while at <= #ARGV do
   local tag, id, expires, sites = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 5])
   local mailbox = ':{' .. p .. '}:' .. tag
@@ -79,14 +60,15 @@ while at <= #ARGV do
     else
       local member = 'm' .. tag .. id
       redis.call('ZADD', 'i' .. mailbox, ARGV[at + 2], id)
-      add(expiries, ARGV[at + 3], member)
-      owe(owed, at + 6, sites, ARGV[2], member)
+      redis.call('ZADD', x, ARGV[at + 3], member)
+      for n = 1, sites do
+        redis.call('ZADD', 'o:{' .. p .. '}:' .. ARGV[at + 5 + n], ARGV[2], member)
+      end
     end
   end
   outcomes[#outcomes + 1] = outcome
   at = at + 6 + sites
 end
-add_all(x, expiries, p, owed)
 return outcomes`);
 
 /**

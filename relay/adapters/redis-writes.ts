@@ -19,10 +19,12 @@ const SCRIPT_ITEMS_MAX = 128;
 const WAKE_TAGS_MAX = 512;
 const OUTCOMES: readonly InsertOutcome[] = ['stored', 'duplicate', 'buried', 'expired'];
 
+/** The caller's wall clock, milliseconds. */
 export interface Timed {
   readonly nowMs: number;
 }
 
+/** Stores messages; gives for each its outcome, or a `StoreUnavailable`. Rejects when nothing was sent. */
 export function insertGroup(
   connection: RedisConnection,
   items: readonly (Insertion & Timed)[],
@@ -45,6 +47,7 @@ export function insertGroup(
   );
 }
 
+/** Stores acks; gives for each whether it is new, or a `StoreUnavailable`. Rejects when nothing was sent. */
 export function buryGroup(
   connection: RedisConnection,
   items: readonly (Burial & Timed)[],
@@ -96,7 +99,7 @@ async function writeGroup<Item extends Timed, Outcome>(
     ...batches.map(({ partition, args }) => evalsha(script, `x:{${partition}}`, args)),
     ...wakeUps(new Set(items.map(mailboxOf))),
   ]);
-  const outcomes = new Array<Outcome | Error>(items.length);
+  const outcomes: (Outcome | Error)[] = [];
   for (const [index, { places }] of batches.entries()) {
     const reply = replies[index];
     const codes = listOf(reply);
@@ -117,6 +120,7 @@ function wakeUps(mailboxes: ReadonlySet<MailboxTag>): readonly RedisCommand[] {
   return commands;
 }
 
+/** Takes entries out of outboxes. When one cannot be confirmed, none is. */
 export async function settleGroup(
   connection: RedisConnection,
   items: readonly Settlement[],
@@ -135,6 +139,7 @@ export async function settleGroup(
   return items.map(() => (failed === undefined ? undefined : unavailable(failed)));
 }
 
+/** What a caller gets for an error of Redis or of the connection to it. */
 export function unavailable(cause: Error): StoreUnavailable {
   return new StoreUnavailable('redis did not confirm', { cause });
 }

@@ -23,7 +23,8 @@ export function readServerName(bytes: Uint8Array): ServerNameResult {
   const fragments: Uint8Array[] = [];
   const records = new ByteReader(bytes);
   let length = 0;
-  while (records.remaining >= 5) {
+  // What follows the ClientHello is for the server that gets the connection.
+  while (records.remaining >= 5 && length < handshakeLength(fragments)) {
     const type = records.u8();
     const major = records.u8();
     records.u8();
@@ -42,6 +43,14 @@ export function readServerName(bytes: Uint8Array): ServerNameResult {
   const bodyLength = handshake.u8() * 65_536 + handshake.u16();
   if (handshake.broken || handshake.remaining < bodyLength) return { state: 'incomplete' };
   return { state: 'complete', serverName: serverNameIn(new ByteReader(handshake.bytes(bodyLength))) };
+}
+
+/** Bytes of the handshake message that begins in the first fragments; endless until its length is there. */
+function handshakeLength(fragments: readonly Uint8Array[]): number {
+  const head = new ByteReader(Buffer.concat(fragments.slice(0, 4)));
+  head.u8();
+  const bodyLength = head.u8() * 65_536 + head.u16();
+  return head.broken ? Number.POSITIVE_INFINITY : 4 + bodyLength;
 }
 
 function serverNameIn(hello: ByteReader): string | undefined {

@@ -13,6 +13,8 @@ export const WINDOW_MAX = 256;
 const TOKEN_CHARS_MAX = 1024;
 const MESSAGE = 0x01;
 const ACK = 0x02;
+/** Times are four bytes on the wire; a peer may have stored larger ones. */
+const SECONDS_MAX = 0xffff_ffff;
 
 export type ClientFrame =
   | { readonly type: 'hello'; readonly tokens: readonly string[]; readonly window: number }
@@ -81,8 +83,8 @@ export function encodeMessageFrame(mailbox: number, message: Message, nowMs: num
     .u8(MESSAGE)
     .u16(mailbox)
     .base64url(message.id)
-    .u32(Math.floor(message.acceptedMs / 1000))
-    .u32(Math.min(secondsLeft, 0xffff_ffff))
+    .u32(Math.min(Math.floor(message.acceptedMs / 1000), SECONDS_MAX))
+    .u32(Math.min(secondsLeft, SECONDS_MAX))
     .shortText(message.coding)
     .bytes(message.body)
     .finish();

@@ -36,7 +36,7 @@ export function parsePushRequest(headers: HeaderValues, limits: PushLimits): Res
   if (ttl === undefined) return fail('ttl_missing');
   if (!/^\d{1,20}$/.test(ttl)) return fail('ttl_malformed');
 
-  const urgencyText = only('urgency') ?? 'normal';
+  const urgencyText = only('urgency')?.toLowerCase() ?? 'normal';
   const urgency = URGENCIES.find((known) => known === urgencyText);
   if (urgency === undefined) return fail('urgency_unknown');
 

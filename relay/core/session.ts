@@ -77,12 +77,28 @@ export type SessionAction =
 interface Mailbox extends OpenMailbox {
   /** It may hold something that is not on its way yet. */
   stale: boolean;
+  /** Something happened to it, or it is time to look again, since it was last read. */
+  changed: boolean;
   fetching: boolean;
+  /** How many messages the fetch under way asked for. */
+  asked: number;
   /** Acked while a fetch was under way: its answer may be older than the ack. */
   readonly ackedMeanwhile: Set<string>;
   emptySaid: boolean;
   lookedAtMs: number;
 }
+
+/** A message that was sent and not acked. */
+interface Sent {
+  readonly id: string;
+  /** Place of its mailbox. */
+  readonly mailbox: number;
+  readonly acceptedMs: number;
+  readonly expiresMs: number;
+}
+
+/** Bytes sent for one fetch, so that what is handed to a socket at once fits into its buffer. */
+const STEP_BYTES = 1024 * 1024;
 
 type Phase = 'hello' | 'verifying' | 'open' | 'closed';
 
@@ -92,8 +108,8 @@ export class Session {
   #phase: Phase = 'hello';
   #window = 0;
   #mailboxes: Mailbox[] = [];
-  /** Sent and not acked: message id to the place of its mailbox and its expiry. */
-  readonly #onTheWay = new Map<string, { readonly mailbox: number; readonly expiresMs: number }>();
+  /** Sent and not acked, by message id. */
+  readonly #onTheWay = new Map<string, Sent>();
   #sentMs: number;
   #heardMs: number;
 
@@ -138,7 +154,7 @@ export class Session {
         this.#buried(event.ack);
         return this.#fetchStale();
       case 'changed':
-        for (const mailbox of this.#mailboxes) if (mailbox.tag === event.tag) mailbox.stale = true;
+        for (const mailbox of this.#mailboxes) if (mailbox.tag === event.tag) markChanged(mailbox);
         return this.#fetchStale();
       case 'transient':
         return this.#transient(event.message, wallMs);
@@ -188,7 +204,9 @@ export class Session {
     this.#mailboxes = mailboxes.map((mailbox) => ({
       ...mailbox,
       stale: true,
+      changed: false,
       fetching: false,
+      asked: 0,
       ackedMeanwhile: new Set(),
       emptySaid: false,
       lookedAtMs: nowMs,
@@ -201,24 +219,31 @@ export class Session {
     ];
   }
 
-  /** Asks for the head of each mailbox that may hold something new, while the window has room. */
-  #fetchStale(): readonly SessionAction[] {
+  /**
+   * Asks for the head of each mailbox that may hold something new, while the window has room. Without room only on
+   * a tick, and only to learn which of the messages on the way were acked on another connection.
+   */
+  #fetchStale(onTick = false): readonly SessionAction[] {
+    if (this.#phase !== 'open') return [];
     const room = this.#window - this.#onTheWay.size;
-    if (this.#phase !== 'open' || room < Math.max(1, this.#window / 4)) return [];
+    const hasRoom = room >= Math.max(1, this.#window / 4);
     const actions: SessionAction[] = [];
     for (const [index, mailbox] of this.#mailboxes.entries()) {
       if (!mailbox.stale || mailbox.fetching) continue;
+      const onTheWay = this.#onTheWayTo(mailbox.tag);
+      if (!hasRoom && !(onTick && mailbox.changed && onTheWay > 0)) continue;
       mailbox.stale = false;
+      mailbox.changed = false;
       mailbox.fetching = true;
-      const limit = this.#onTheWayOf(index) + room;
-      actions.push({ type: 'fetch', mailbox: index, tag: mailbox.tag, limit });
+      mailbox.asked = onTheWay + room;
+      actions.push({ type: 'fetch', mailbox: index, tag: mailbox.tag, limit: mailbox.asked });
     }
     return actions;
   }
 
-  #onTheWayOf(index: number): number {
+  #onTheWayTo(tag: MailboxTag): number {
     let count = 0;
-    for (const { mailbox } of this.#onTheWay.values()) if (mailbox === index) count += 1;
+    for (const { mailbox } of this.#onTheWay.values()) if (this.#mailboxes[mailbox]?.tag === tag) count += 1;
     return count;
   }
 
@@ -239,35 +264,40 @@ export class Session {
     }
     const actions: SessionAction[] = [];
     let delivered = 0;
-    let complete = true;
+    let bytes = 0;
+    // As many as asked for: there may be more behind them.
+    let whole = messages.length < mailbox.asked;
+    this.#forgetBuriedElsewhere(index, messages, whole);
     for (const message of messages) {
       if (this.#onTheWay.has(message.id) || mailbox.ackedMeanwhile.has(message.id)) continue;
-      if (this.#onTheWay.size >= this.#window) {
-        complete = false;
+      if (this.#onTheWay.size >= this.#window || bytes >= STEP_BYTES) {
+        whole = false;
         break;
       }
-      this.#onTheWay.set(message.id, { mailbox: index, expiresMs: message.expiresMs });
-      actions.push({ type: 'send', frame: encodeMessageFrame(index, message, wallMs) });
+      const frame = encodeMessageFrame(index, message, wallMs);
+      this.#noteSent(index, message);
+      actions.push({ type: 'send', frame });
+      bytes += frame.length;
       delivered += 1;
     }
     mailbox.ackedMeanwhile.clear();
     if (delivered > 0) actions.push({ type: 'delivered', count: delivered });
-    // A full window may hide more behind it: look again when acks have made room.
-    if (!complete || this.#onTheWay.size >= this.#window) mailbox.stale = true;
-    else {
-      this.#forgetBuriedElsewhere(index, messages);
-      if (!mailbox.emptySaid) {
-        mailbox.emptySaid = true;
-        actions.push({ type: 'send', frame: { t: 'empty', mailbox: index } });
-      }
+    if (!whole) mailbox.stale = true;
+    else if (!mailbox.emptySaid) {
+      mailbox.emptySaid = true;
+      actions.push({ type: 'send', frame: { t: 'empty', mailbox: index } });
     }
     return [...actions, ...this.#fetchStale()];
+  }
+
+  #noteSent(mailbox: number, { id, acceptedMs, expiresMs }: Message): void {
+    this.#onTheWay.set(id, { id, mailbox, acceptedMs, expiresMs });
   }
 
   #transient(message: Message, wallMs: number): readonly SessionAction[] {
     const index = this.#mailboxes.findIndex(({ tag }) => tag === message.mailbox);
     if (index < 0 || this.#onTheWay.size >= this.#window) return [];
-    this.#onTheWay.set(message.id, { mailbox: index, expiresMs: message.expiresMs });
+    this.#noteSent(index, message);
     return [
       { type: 'send', frame: encodeMessageFrame(index, message, wallMs) },
       { type: 'delivered', count: 1 },
@@ -282,11 +312,16 @@ export class Session {
     for (const id of ack.ids) this.#onTheWay.delete(id);
   }
 
-  /** What was sent here but acked on another connection gives its place in the window back. */
-  #forgetBuriedElsewhere(index: number, messages: readonly Message[]): void {
-    const present = new Set<string>(messages.map(({ id }) => id));
-    for (const [id, { mailbox }] of this.#onTheWay) {
-      if (mailbox === index && !present.has(id)) this.#onTheWay.delete(id);
+  /**
+   * What was sent here but acked on another connection gives its place in the window back: it is missing from the
+   * head of the mailbox. Behind the last message read nobody knows, unless that was all there is.
+   */
+  #forgetBuriedElsewhere(index: number, read: readonly Message[], isAll: boolean): void {
+    const present = new Set<string>(read.map(({ id }) => id));
+    const last = read.at(-1);
+    for (const sent of this.#onTheWay.values()) {
+      if (sent.mailbox !== index || present.has(sent.id)) continue;
+      if (isAll || (last !== undefined && precedes(sent, last))) this.#onTheWay.delete(sent.id);
     }
   }
 
@@ -295,12 +330,23 @@ export class Session {
     const late = this.#phase !== 'open' && nowMs - this.#connectedMs > helloWithinMs;
     if (late || nowMs - this.#heardMs > 3 * heartbeatMs) return [{ type: 'close', reason: 'timeout' }];
     for (const mailbox of this.#mailboxes) {
-      if (nowMs - mailbox.lookedAtMs >= lookAgainMs) mailbox.stale = true;
+      if (nowMs - mailbox.lookedAtMs >= lookAgainMs) markChanged(mailbox);
     }
     const beat: readonly SessionAction[] =
       this.#phase === 'open' && nowMs - this.#sentMs >= heartbeatMs
         ? [{ type: 'send', frame: { t: 'beat' } }]
         : [];
-    return [...beat, ...this.#fetchStale()];
+    return [...beat, ...this.#fetchStale(true)];
   }
+}
+
+function markChanged(mailbox: Mailbox): void {
+  mailbox.stale = true;
+  mailbox.changed = true;
+}
+
+/** The order of a mailbox: by time, then by the bytes of the id. */
+function precedes(a: Pick<Sent, 'id' | 'acceptedMs'>, b: Pick<Sent, 'id' | 'acceptedMs'>): boolean {
+  if (a.acceptedMs !== b.acceptedMs) return a.acceptedMs < b.acceptedMs;
+  return Buffer.compare(Buffer.from(a.id, 'base64url'), Buffer.from(b.id, 'base64url')) < 0;
 }

@@ -17,7 +17,7 @@ export interface PublicAppDeps {
   readonly facts: {
     readonly site: string;
     readonly audience: string;
-    readonly sites: readonly { readonly name: string; readonly origin: string }[];
+    readonly sites: readonly { readonly name: string; readonly provider: string; readonly origin: string }[];
     readonly minting: 'open' | 'token';
   };
   /** Whether this site wants clients now. */

@@ -47,7 +47,7 @@ export async function drainOutbox(
   }
 }
 
-/** Offers one page; true when there may be more. */
+/** Offers one page; true when it got rid of something, so that there may be more. */
 async function drainPage(link: PeerLink, config: OutboxConfig, deps: OutboxDeps): Promise<boolean> {
   const { store, clock } = deps;
   const references = await store.owed(link.site, clock.wallMs() - config.graceMs, PAGE);
@@ -84,5 +84,5 @@ async function drainPage(link: PeerLink, config: OutboxConfig, deps: OutboxDeps)
   }
   await store.settle(settled.map((reference) => ({ site: link.site, reference })));
   deps.events.drained(link.site, settled.length);
-  return references.length === PAGE && settled.length > 0;
+  return settled.length > 0;
 }

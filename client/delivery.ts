@@ -1,0 +1,194 @@
+/**
+ * One message on its way to W providers' disks: the same request at one provider after another until one of them
+ * accepts it.
+ *
+ * A round asks each provider once: the next one as soon as the one before fails, or after `hedgeAfterMs` without an
+ * answer, while the earlier attempts go on. Between rounds there is a back-off with full jitter. The first 201 wins;
+ * a refusal (4xx) is final, because push URLs verify themselves and are the same everywhere; anything else is only
+ * the end of one attempt.
+ */
+import { type BackoffConfig, backoffMs } from '../system/backoff.ts';
+import type { Clock } from '../system/clock.ts';
+import type { Random } from '../system/random.ts';
+import { RefusedError, TransportError } from './errors.ts';
+import type { Site } from './fleet.ts';
+import { problemCode } from './problem.ts';
+import { type RepeatableRequest, retryAfterMs } from './send-request.ts';
+import type { HttpResponse, Transport } from './transport.ts';
+
+interface DeliveryConfig {
+  readonly hedgeAfterMs: number;
+  readonly attemptTimeoutMs: number;
+  readonly deadlineMs: number;
+  readonly backoff: BackoffConfig;
+}
+
+export interface DeliveryDependencies {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly config: DeliveryConfig;
+  /** Sites in the order in which a round asks them; asked at the beginning of each. */
+  readonly order: () => readonly Site[];
+  readonly onAttempt: (site: Site, kind: AttemptKind) => void;
+  readonly onFailure: (site: Site) => void;
+}
+
+/** `hedge`: an earlier attempt of the same message still had no answer. */
+type AttemptKind = 'first' | 'hedge' | 'retry';
+
+export type DeliveryEnd =
+  | {
+      readonly kind: 'accepted';
+      readonly site: Site;
+      readonly response: HttpResponse;
+      readonly attempts: number;
+    }
+  | { readonly kind: 'refused'; readonly error: RefusedError }
+  | {
+      readonly kind: 'gave_up';
+      readonly unknown: boolean;
+      readonly attempts: number;
+      readonly reasons: readonly string[];
+    };
+
+/** Statuses of 400 to 499 that say "not now" rather than "no" (RFC 9110 §15.5.9, RFC 8470, RFC 6585). */
+const PASSING_STATUSES: readonly number[] = [408, 425, 429];
+const REASONS_MAX = 32;
+
+/** Rejects only with the reason of `signal`. */
+export async function deliver(
+  request: RepeatableRequest,
+  dependencies: DeliveryDependencies,
+  signal: AbortSignal | undefined,
+): Promise<DeliveryEnd> {
+  signal?.throwIfAborted();
+  const delivery = new Delivery(request, dependencies);
+  const abandon = (): void => delivery.abandon(signal?.reason);
+  signal?.addEventListener('abort', abandon, { once: true });
+  try {
+    return await delivery.run();
+  } finally {
+    signal?.removeEventListener('abort', abandon);
+  }
+}
+
+class Delivery {
+  readonly #request: RepeatableRequest;
+  readonly #with: DeliveryDependencies;
+  readonly #end: PromiseWithResolvers<DeliveryEnd> = Promise.withResolvers();
+  readonly #stop: AbortController = new AbortController();
+  readonly #giveUpAtMs: number;
+  /** Origins that owe an answer. */
+  readonly #inFlight: Set<string> = new Set();
+  /** Origins that asked for patience, and until when, monotonic milliseconds. */
+  readonly #patience: Map<string, number> = new Map();
+  readonly #reasons: string[] = [];
+  #queue: Site[] = [];
+  #rounds = 0;
+  #attempts = 0;
+  #unknown = false;
+  #cancelTimer: () => void = () => undefined;
+
+  constructor(request: RepeatableRequest, dependencies: DeliveryDependencies) {
+    this.#request = request;
+    this.#with = dependencies;
+    this.#giveUpAtMs = dependencies.clock.monotonicMs() + dependencies.config.deadlineMs;
+  }
+
+  async run(): Promise<DeliveryEnd> {
+    const cancelDeadline = this.#with.clock.after(this.#with.config.deadlineMs, () => this.#giveUp());
+    this.#beginRound();
+    try {
+      return await this.#end.promise;
+    } finally {
+      cancelDeadline();
+      this.#cancelTimer();
+      this.#stop.abort();
+    }
+  }
+
+  abandon(reason: unknown): void {
+    this.#end.reject(reason instanceof Error ? reason : new Error('aborted', { cause: reason }));
+  }
+
+  #beginRound(): void {
+    this.#rounds += 1;
+    const nowMs = this.#with.clock.monotonicMs();
+    this.#queue = this.#with
+      .order()
+      .filter(({ origin }) => !this.#inFlight.has(origin) && (this.#patience.get(origin) ?? 0) <= nowMs);
+    this.#attemptNext();
+  }
+
+  #attemptNext(): void {
+    this.#cancelTimer();
+    const site = this.#queue.shift();
+    if (site === undefined) return this.#awaitRound();
+    const kind = this.#inFlight.size > 0 ? 'hedge' : this.#attempts === 0 ? 'first' : 'retry';
+    this.#with.onAttempt(site, kind);
+    void this.#attempt(site);
+    if (this.#queue.length > 0) {
+      this.#cancelTimer = this.#with.clock.after(this.#with.config.hedgeAfterMs, () => this.#attemptNext());
+    }
+  }
+
+  /** Waits out the back-off, and the patience asked for when every origin asked for it. */
+  #awaitRound(): void {
+    const { clock, config, order, random } = this.#with;
+    const nowMs = clock.monotonicMs();
+    const idle = order().filter(({ origin }) => !this.#inFlight.has(origin));
+    if (idle.length === 0) return;
+    const patienceMs = Math.min(...idle.map(({ origin }) => (this.#patience.get(origin) ?? 0) - nowMs));
+    const waitMs = Math.max(patienceMs, backoffMs(this.#rounds, random.fraction(), config.backoff));
+    if (nowMs + waitMs < this.#giveUpAtMs) {
+      this.#cancelTimer = clock.after(waitMs, () => this.#beginRound());
+    } else if (this.#inFlight.size === 0) this.#giveUp();
+  }
+
+  async #attempt(site: Site): Promise<void> {
+    const { clock, config, onFailure, transport } = this.#with;
+    this.#attempts += 1;
+    this.#inFlight.add(site.origin);
+    let reason: string;
+    try {
+      const response = await transport.request(
+        { ...this.#request, origin: site.origin },
+        { timeoutMs: config.attemptTimeoutMs, signal: this.#stop.signal },
+      );
+      if (response.status === 201) {
+        return this.#end.resolve({ kind: 'accepted', site, response, attempts: this.#attempts });
+      }
+      const code = problemCode(response.body);
+      if (isFinal(response.status)) {
+        return this.#end.resolve({ kind: 'refused', error: new RefusedError(response.status, code) });
+      }
+      const patienceMs = retryAfterMs(response.header('retry-after'), clock.wallMs());
+      this.#patience.set(site.origin, clock.monotonicMs() + patienceMs);
+      reason = `${response.status} ${code}`.trimEnd();
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      if (!(error instanceof TransportError)) return this.#end.reject(error);
+      this.#unknown ||= error.mayHaveArrived;
+      reason = error.fault;
+    }
+    this.#inFlight.delete(site.origin);
+    if (this.#reasons.length < REASONS_MAX) this.#reasons.push(reason);
+    onFailure(site);
+    this.#attemptNext();
+  }
+
+  #giveUp(): void {
+    const unanswered = Array.from(this.#inFlight, () => 'unanswered');
+    this.#end.resolve({
+      kind: 'gave_up',
+      unknown: this.#unknown || unanswered.length > 0,
+      attempts: this.#attempts,
+      reasons: [...this.#reasons, ...unanswered],
+    });
+  }
+}
+
+function isFinal(status: number): boolean {
+  return status >= 400 && status < 500 && !PASSING_STATUSES.includes(status);
+}

@@ -1,0 +1,144 @@
+/**
+ * The receiver: keeps sockets warm at several providers, so that the loss of one is not noticed, and gives the
+ * application each message once.
+ *
+ * What is not acked is sent again by every relay, so a socket may be dropped at any moment without losing anything;
+ * all the care here goes into noticing a dead one, going elsewhere, and not doing so all at once.
+ */
+import type { BackoffConfig } from '../system/backoff.ts';
+import type { Clock } from '../system/clock.ts';
+import type { Random } from '../system/random.ts';
+import { createAcks } from './acks.ts';
+import { UsageError } from './errors.ts';
+import type { Fleet } from './fleet.ts';
+import { ACK_IDS_MAX, MAILBOXES_MAX, WINDOW_MAX } from './frames.ts';
+import { INBOX_EVENTS, Inbox, type ReceivedMessage } from './inbox.ts';
+import type { Mailbox } from './mailbox.ts';
+import { SESSION_ENDS, type SessionEnd } from './session.ts';
+import { createTally, type EventListener } from './tally.ts';
+import type { Transport } from './transport.ts';
+import { WarmSockets } from './warm-sockets.ts';
+
+const RECEIVER_EVENTS: readonly ReceiverEvent[] = [
+  ...INBOX_EVENTS,
+  'ready',
+  'empty',
+  ...SESSION_ENDS.map((end) => `ended_${end}` as const),
+];
+/**
+ * What a receiver counts; `ended_…` is why a socket ended.
+ * @public
+ */
+export type ReceiverEvent = (typeof INBOX_EVENTS)[number] | 'ready' | 'empty' | `ended_${SessionEnd}`;
+
+export interface ReceiverOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly fleet: Fleet;
+  /** 1 to 64. */
+  readonly mailboxes: readonly Mailbox[];
+  /** Sockets, each at another provider; 2 by default, and never more than there are providers. */
+  readonly warm?: number;
+  readonly preferredProvider?: string;
+  /**
+   * `taken`, the default: a message is acked when the application asks for the next one. `explicit`: only when
+   * the application calls `ack()`.
+   */
+  readonly ackWhen?: 'taken' | 'explicit';
+  /** Messages that each relay may send ahead of the acks, 1 to 256; 64 by default. */
+  readonly window?: number;
+  /** From dialling a site to ready, in milliseconds; 4000 by default. */
+  readonly openWithinMs?: number;
+  /** 250 ms doubling to 15 s by default. */
+  readonly backoff?: BackoffConfig;
+  /** Acks are gathered for so long, in milliseconds; 20 by default. */
+  readonly ackBatchForMs?: number;
+  /** Or until there are so many, 1 to 512; 64 by default. */
+  readonly ackBatchIdsMax?: number;
+  /** How many acked ids are remembered, to tell late copies; 65,536 by default. */
+  readonly idsMax?: number;
+  readonly onEvent?: EventListener<ReceiverEvent>;
+}
+
+export interface Receiver {
+  /**
+   * The messages, one at a time, until the signal aborts or the loop is left. Leaving the loop by `break` does not
+   * ack the message in hand. Only one such loop at a time, else `UsageError` (already_receiving).
+   */
+  messages(signal: AbortSignal): AsyncGenerator<ReceivedMessage, void, undefined>;
+  /** Sockets that are ready now. */
+  readyCount(): number;
+  /** Replaces the fleet, after its sites have changed; sockets at sites that are gone are closed. */
+  useFleet(fleet: Fleet): void;
+  readonly counts: Readonly<Record<ReceiverEvent, number>>;
+}
+
+/** Throws `UsageError` (options_out_of_range). */
+export function createReceiver(options: ReceiverOptions): Receiver {
+  const { clock, mailboxes } = options;
+  const window = options.window ?? 64;
+  const fits =
+    mailboxes.length >= 1 && mailboxes.length <= MAILBOXES_MAX && window >= 1 && window <= WINDOW_MAX;
+  if (!fits || options.fleet.sites.length === 0) throw new UsageError('options_out_of_range');
+  const tally = createTally(RECEIVER_EVENTS, options.onEvent);
+  let inbox: Inbox | undefined;
+  const sockets = new WarmSockets({
+    transport: options.transport,
+    clock,
+    random: options.random,
+    fleet: options.fleet,
+    mailboxes,
+    preferredProvider: options.preferredProvider,
+    warm: options.warm ?? 2,
+    window,
+    openWithinMs: options.openWithinMs ?? 4000,
+    backoff: options.backoff ?? { baseMs: 250, maxMs: 15_000 },
+    onReady: ({ site }) => tally.note('ready', site.provider),
+    onMessage: (session, frame) => {
+      if (inbox?.arrived(session, frame) === false) session.end('queue_full');
+    },
+    onEmpty: ({ site }) => tally.note('empty', site.provider),
+    onEnd: (site, end) => tally.note(`ended_${end}`, site.provider),
+  });
+
+  async function* messages(signal: AbortSignal): AsyncGenerator<ReceivedMessage, void, undefined> {
+    if (inbox !== undefined) throw new UsageError('already_receiving');
+    const batch = {
+      batchForMs: options.ackBatchForMs ?? 20,
+      batchIdsMax: Math.min(ACK_IDS_MAX, options.ackBatchIdsMax ?? 64),
+    };
+    const acks = createAcks(mailboxes, clock, batch, () => sockets.readySessions());
+    const { warm } = sockets;
+    const idsMax = options.idsMax ?? 65_536;
+    const limits = { idsMax, queueMax: 2 * warm * window, copiesNeeded: warm };
+    const current = new Inbox({ mailboxes, clock, acks, note: tally.note, ...limits });
+    inbox = current;
+    const stopping = new AbortController();
+    const broken = new AbortController();
+    const running = sockets.run(stopping.signal).catch((error: unknown) => broken.abort(error));
+    const ending = AbortSignal.any([signal, broken.signal]);
+    try {
+      for (
+        let message = await current.take(ending);
+        message !== undefined;
+        message = await current.take(ending)
+      ) {
+        yield message;
+        if (options.ackWhen !== 'explicit') message.ack();
+      }
+      broken.signal.throwIfAborted();
+    } finally {
+      await acks.flush();
+      stopping.abort();
+      await running;
+      inbox = undefined;
+    }
+  }
+  return {
+    messages,
+    readyCount: () => sockets.readySessions().length,
+    useFleet: (fleet) => sockets.useFleet(fleet),
+    counts: tally.counts,
+  };
+}

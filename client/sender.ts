@@ -1,0 +1,152 @@
+/**
+ * The sender: encrypts a message once and has it accepted by some provider, whichever of them are up.
+ *
+ * `send` resolves when the fleet has promised to deliver (201: two providers hold it on disk) and rejects
+ * otherwise, so that forgetting to look at an outcome cannot lose a message silently.
+ */
+import type { BackoffConfig } from '../system/backoff.ts';
+import type { Clock } from '../system/clock.ts';
+import type { Random } from '../system/random.ts';
+import { deliver } from './delivery.ts';
+import { type Ciphertext, encrypt, type Padding } from './encryption.ts';
+import { UnreachableError } from './errors.ts';
+import type { Fleet } from './fleet.ts';
+import type { Subscription } from './push-url.ts';
+import { createRoster, type Roster } from './roster.ts';
+import { createSendRequest, destinationsOf, parsePushUrl, type SendOptions } from './send-request.ts';
+import { createTally, type EventListener } from './tally.ts';
+import type { Transport } from './transport.ts';
+
+const SENDER_EVENTS = [
+  'attempt_first',
+  'attempt_hedge',
+  'attempt_retry',
+  'attempt_failed',
+  'accepted',
+  'refused',
+  'gave_up',
+] as const;
+/**
+ * What a sender counts.
+ * @public
+ */
+export type SenderEvent = (typeof SENDER_EVENTS)[number];
+
+export interface SenderOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Without it, every push URL is posted to its own origin, and DNS alone decides where that is. */
+  readonly fleet?: Fleet;
+  readonly preferredProvider?: string;
+  /** Without an answer for so long, the next provider is asked as well, in milliseconds; 300 by default. */
+  readonly hedgeAfterMs?: number;
+  /** 5000 by default. */
+  readonly attemptTimeoutMs?: number;
+  /** From the call of `send` until it gives up, in milliseconds; 30,000 by default. */
+  readonly deadlineMs?: number;
+  /** Between rounds over all providers; 100 ms doubling to 5 s by default. */
+  readonly backoff?: BackoffConfig;
+  /** Bytes; 65,536 by default. For a push URL of another service use 4096. */
+  readonly bodyBytesMax?: number;
+  /** `buckets` by default. */
+  readonly padding?: Padding;
+  readonly onEvent?: EventListener<SenderEvent>;
+}
+
+/**
+ * The fleet has promised to deliver.
+ * @public
+ */
+export interface Accepted {
+  /** Of the site that answered first. */
+  readonly origin: string;
+  /** The `Location` of the message, or an empty text. */
+  readonly location: string;
+  /** How long it will be kept: what was asked for, or less. */
+  readonly ttlSeconds: number;
+  readonly attempts: number;
+}
+
+export interface Sender {
+  /**
+   * Encrypts to the recipient and sends. Rejects with `UsageError` before anything was sent, `RefusedError` when a
+   * relay said no for good, `UnreachableError` when nobody accepted in time, or the reason of the signal.
+   */
+  send(recipient: Subscription, plaintext: Uint8Array, options: SendOptions): Promise<Accepted>;
+  /** The same for what is already encrypted, such as the `content` of an `UnreachableError` or an MLS message. */
+  sendCiphertext(pushUrl: string, content: Ciphertext, options: SendOptions): Promise<Accepted>;
+  /** Replaces the fleet, after its sites have changed. */
+  useFleet(fleet: Fleet): void;
+  readonly counts: Readonly<Record<SenderEvent, number>>;
+}
+
+export function createSender(options: SenderOptions): Sender {
+  const { clock, random } = options;
+  const tally = createTally(SENDER_EVENTS, options.onEvent);
+  const config = {
+    hedgeAfterMs: options.hedgeAfterMs ?? 300,
+    attemptTimeoutMs: options.attemptTimeoutMs ?? 5000,
+    deadlineMs: options.deadlineMs ?? 30_000,
+    backoff: options.backoff ?? { baseMs: 100, maxMs: 5000 },
+  };
+  let fleet = options.fleet;
+  const rosterOf = (sites: Fleet['sites']): Roster => createRoster(sites, random, options.preferredProvider);
+  let roster = rosterOf(fleet?.sites ?? []);
+
+  const sendCiphertext: Sender['sendCiphertext'] = async (pushUrl, content, sendOptions) => {
+    const { origin, path } = parsePushUrl(pushUrl);
+    const request = createSendRequest(path, content, sendOptions);
+    const end = await deliver(
+      request,
+      {
+        transport: options.transport,
+        clock,
+        random,
+        config,
+        order: () => destinationsOf(origin, fleet, roster.order()),
+        onAttempt: (site, kind) => tally.note(`attempt_${kind}`, site.provider),
+        onFailure: (site) => {
+          roster.failed(site, clock.monotonicMs());
+          tally.note('attempt_failed', site.provider);
+        },
+      },
+      sendOptions.signal,
+    );
+    switch (end.kind) {
+      case 'accepted': {
+        roster.succeeded(end.site);
+        tally.note('accepted', end.site.provider);
+        const ttl = end.response.header('ttl') ?? '';
+        return {
+          origin: end.site.origin,
+          location: end.response.header('location') ?? '',
+          ttlSeconds: /^\d{1,10}$/.test(ttl) ? Number(ttl) : sendOptions.ttlSeconds,
+          attempts: end.attempts,
+        };
+      }
+      case 'refused':
+        tally.note('refused');
+        throw end.error;
+      case 'gave_up':
+        tally.note('gave_up');
+        throw new UnreachableError({ ...end, content });
+    }
+  };
+  return {
+    send: async (recipient, plaintext, sendOptions) => {
+      const content = await encrypt(plaintext, recipient.keys, {
+        random,
+        bodyBytesMax: options.bodyBytesMax ?? 65_536,
+        padding: options.padding ?? 'buckets',
+      });
+      return sendCiphertext(recipient.endpoint, content, sendOptions);
+    },
+    sendCiphertext,
+    useFleet: (next) => {
+      fleet = next;
+      roster = rosterOf(next.sites);
+    },
+    counts: tally.counts,
+  };
+}

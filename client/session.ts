@@ -1,0 +1,196 @@
+/**
+ * One WebSocket at one site, from dialling to its end (docs/protocol.md, "Receiving"): answers the welcome with
+ * tokens made for exactly that site, watches the heartbeat, and hands on messages. It decides nothing about where
+ * to go next, and it ends once, with a reason.
+ */
+import type { Clock } from '../system/clock.ts';
+import { UsageError } from './errors.ts';
+import type { Site } from './fleet.ts';
+import {
+  BEAT,
+  CLIENT_FRAME_BYTES_MAX,
+  type ControlFrame,
+  encodeHello,
+  type MessageFrame,
+  parseControlFrame,
+  parseMessageFrame,
+  SUBPROTOCOL,
+} from './frames.ts';
+import type { Mailbox } from './mailbox.ts';
+import type { Socket, Transport } from './transport.ts';
+
+export const SESSION_ENDS = [
+  'stopped',
+  'unreachable',
+  'open_timeout',
+  'silent',
+  'closed',
+  'draining',
+  'overloaded',
+  'token_refused',
+  'too_slow',
+  'audience_foreign',
+  'relay_malformed',
+  'frame_refused',
+  'queue_full',
+] as const;
+export type SessionEnd = (typeof SESSION_ENDS)[number];
+
+export interface SessionOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly site: Site;
+  readonly mailboxes: readonly Mailbox[];
+  readonly window: number;
+  /** Seconds since 1970 by the site's clock, as far as it is known. */
+  readonly nowSeconds: () => number;
+  /** From dialling to ready, in milliseconds. */
+  readonly openWithinMs: number;
+  readonly onReady: (session: Session) => void;
+  readonly onMessage: (session: Session, frame: MessageFrame) => void;
+  /** The mailbox at this place has nothing more to send for now. */
+  readonly onEmpty: (session: Session, mailbox: number) => void;
+}
+
+/** A relay may not ask for a longer silence than this, milliseconds: it could hide that it is gone. */
+const HEARTBEAT_MS_MAX = 10_000;
+/** What a client grants on top of the heartbeat, in milliseconds. */
+const HEARTBEAT_SLACK_MS = 1000;
+
+export class Session {
+  readonly site: Site;
+  /** Rejects only when the mailbox keys cannot sign. */
+  readonly ended: Promise<SessionEnd>;
+  readonly #options: SessionOptions;
+  readonly #end: PromiseWithResolvers<SessionEnd> = Promise.withResolvers();
+  readonly #socket: Socket;
+  readonly #cancelOpening: () => void;
+  #state: 'welcome_due' | 'ready_due' | 'ready' | 'ended' = 'welcome_due';
+  #heardMs = 0;
+  #silenceMs: number = HEARTBEAT_MS_MAX + HEARTBEAT_SLACK_MS;
+  #cancelWatch: () => void = () => undefined;
+
+  /** Dials. Throws `TransportError` (origin_not_allowed). */
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.site = options.site;
+    this.ended = this.#end.promise;
+    this.#socket = options.transport.connect(options.site.origin, '/v1/ws', SUBPROTOCOL, {
+      onText: (text) => this.#onText(text),
+      onBinary: (bytes) => this.#onBinary(bytes),
+      onClose: (code) => this.end(endOf(code, this.#state === 'welcome_due')),
+    });
+    this.#cancelOpening = options.clock.after(options.openWithinMs, () => this.end('open_timeout'));
+  }
+
+  get isReady(): boolean {
+    return this.#state === 'ready';
+  }
+
+  send(frame: Uint8Array): void {
+    this.#socket.send(frame);
+  }
+
+  end(reason: SessionEnd): void {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    this.#cancelOpening();
+    this.#cancelWatch();
+    this.#end.resolve(reason);
+    this.#socket.close(1000);
+  }
+
+  #onText(text: string): void {
+    if (this.#state === 'ended') return;
+    this.#heardMs = this.#options.clock.monotonicMs();
+    const frame = parseControlFrame(text);
+    if (frame.ok) this.#onControl(frame.value);
+    // A type of frame that a later relay may know is not for us; one that breaks the rules is for nobody.
+    else if (frame.fault === 'malformed') this.end('relay_malformed');
+  }
+
+  #onBinary(bytes: Uint8Array): void {
+    if (this.#state === 'ended') return;
+    this.#heardMs = this.#options.clock.monotonicMs();
+    const frame = parseMessageFrame(bytes);
+    if (frame.ok && this.#state === 'ready' && frame.value.mailbox < this.#options.mailboxes.length) {
+      this.#options.onMessage(this, frame.value);
+    } else if (frame.ok || frame.fault === 'malformed') this.end('relay_malformed');
+  }
+
+  #onControl(frame: ControlFrame): void {
+    switch (frame.t) {
+      case 'welcome':
+        if (this.#state !== 'welcome_due') return this.end('relay_malformed');
+        if (!isAudienceOf(this.site.origin, frame.audience)) return this.end('audience_foreign');
+        this.#state = 'ready_due';
+        this.#silenceMs = Math.min(frame.heartbeatMs, HEARTBEAT_MS_MAX) + HEARTBEAT_SLACK_MS;
+        void this.#greet(frame.audience);
+        return;
+      case 'ready':
+        if (this.#state !== 'ready_due') return this.end('relay_malformed');
+        this.#state = 'ready';
+        this.#cancelOpening();
+        this.#watch();
+        return this.#options.onReady(this);
+      case 'empty':
+        if (this.#state !== 'ready') return this.end('relay_malformed');
+        return this.#options.onEmpty(this, frame.mailbox);
+      case 'beat':
+        return this.#socket.send(BEAT);
+    }
+  }
+
+  async #greet(audience: string): Promise<void> {
+    const { mailboxes, nowSeconds, window } = this.#options;
+    try {
+      const tokens = await Promise.all(mailboxes.map((mailbox) => mailbox.token(audience, nowSeconds())));
+      const hello = encodeHello(tokens, window);
+      if (this.#state === 'ready_due') this.#socket.send(hello);
+    } catch (error) {
+      this.#end.reject(error);
+      this.end('stopped');
+    }
+  }
+
+  /** Ends the session once nothing was heard for too long; looks again when that could be. */
+  #watch(): void {
+    const { clock } = this.#options;
+    const leftMs = this.#heardMs + this.#silenceMs - clock.monotonicMs();
+    if (leftMs <= 0) this.end('silent');
+    else this.#cancelWatch = clock.after(leftMs, () => this.#watch());
+  }
+}
+
+/**
+ * Whether a relay that was dialled at `origin` may ask for tokens for `audience`: for itself, or, dialled at the
+ * canonical name, for a site one label below it. A site's own name has no sites below it, so no site gets a token
+ * that is good at another.
+ */
+export function isAudienceOf(origin: string, audience: string): boolean {
+  if (audience === origin) return true;
+  const dialled = new URL(origin);
+  const named = URL.parse(audience);
+  if (named === null || named.origin !== audience) return false;
+  if (named.protocol !== dialled.protocol || named.port !== dialled.port) return false;
+  const [label, ...parents] = named.hostname.split('.');
+  return label !== undefined && label !== '' && parents.join('.') === dialled.hostname;
+}
+
+function endOf(code: number, beforeWelcome: boolean): SessionEnd {
+  switch (code) {
+    case 1012:
+      return 'draining';
+    case 1013:
+      return 'overloaded';
+    case 4400:
+    case 4413:
+      return 'frame_refused';
+    case 4401:
+      return 'token_refused';
+    case 4429:
+      return 'too_slow';
+    default:
+      return beforeWelcome ? 'unreachable' : 'closed';
+  }
+}

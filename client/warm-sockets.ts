@@ -1,0 +1,156 @@
+/**
+ * Keeps a number of sockets open, each at another provider: when one ends, another is opened elsewhere after a wait
+ * with full jitter, so that the crowd that lost the same site does not arrive at the next one all at once.
+ */
+import { type BackoffConfig, backoffMs } from '../system/backoff.ts';
+import type { Clock } from '../system/clock.ts';
+import type { Random } from '../system/random.ts';
+import { ProtocolError, TransportError } from './errors.ts';
+import { type Fleet, fetchInfo, type Site } from './fleet.ts';
+import type { MessageFrame } from './frames.ts';
+import type { Mailbox } from './mailbox.ts';
+import { createRoster, type Roster } from './roster.ts';
+import { Session, type SessionEnd } from './session.ts';
+import type { Transport } from './transport.ts';
+
+export interface WarmSocketsOptions {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly fleet: Fleet;
+  readonly mailboxes: readonly Mailbox[];
+  readonly preferredProvider: string | undefined;
+  readonly warm: number;
+  readonly window: number;
+  /** From dialling to ready, in milliseconds. */
+  readonly openWithinMs: number;
+  readonly backoff: BackoffConfig;
+  readonly onReady: (session: Session) => void;
+  readonly onMessage: (session: Session, frame: MessageFrame) => void;
+  readonly onEmpty: (session: Session, mailbox: number) => void;
+  readonly onEnd: (site: Site, end: SessionEnd) => void;
+}
+
+/** A socket that was ready for so long had a good life, milliseconds: its end is a first failure, not one more. */
+const STABLE_MS = 10_000;
+/** While another socket is ready there is no hurry: the wait is drawn from at least so much, milliseconds. */
+const CALM_BASE_MS = 1000;
+const INFO_TIMEOUT_MS = 2000;
+
+export class WarmSockets {
+  readonly #options: WarmSocketsOptions;
+  readonly #sessions: Set<Session> = new Set();
+  /** How far each site's clock is ahead of ours, milliseconds; learnt when it refuses a token. */
+  readonly #skewMs: Map<string, number> = new Map();
+  #fleet: Fleet;
+  #roster: Roster;
+
+  constructor(options: WarmSocketsOptions) {
+    this.#options = options;
+    this.#fleet = options.fleet;
+    this.#roster = createRoster(options.fleet.sites, options.random, options.preferredProvider);
+  }
+
+  /** Sockets to keep: never two at one provider, so never more than there are providers. */
+  get warm(): number {
+    return Math.min(this.#options.warm, new Set(this.#fleet.sites.map(({ provider }) => provider)).size);
+  }
+
+  readySessions(): readonly Session[] {
+    return [...this.#sessions].filter((session) => session.isReady);
+  }
+
+  useFleet(fleet: Fleet): void {
+    this.#fleet = fleet;
+    this.#roster = createRoster(fleet.sites, this.#options.random, this.#options.preferredProvider);
+    const origins = new Set(fleet.sites.map(({ origin }) => origin));
+    for (const session of this.#sessions) if (!origins.has(session.site.origin)) session.end('stopped');
+  }
+
+  /** Runs until the signal aborts, and resolves when all sockets have ended. Rejects only for a caller's bug. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(Array.from({ length: this.warm }, () => this.#keepOne(signal)));
+  }
+
+  async #keepOne(signal: AbortSignal): Promise<void> {
+    const { backoff, clock, onEnd, random } = this.#options;
+    let failures = 0;
+    let window = this.#options.window;
+    while (!signal.aborted) {
+      const site = this.#choose();
+      if (site !== undefined) {
+        const { end, readyForMs } = await this.#hold(site, window, signal);
+        onEnd(site, end);
+        if (signal.aborted) return;
+        this.#roster.failed(site, clock.monotonicMs());
+        if (end === 'too_slow') window = Math.max(1, Math.floor(window / 2));
+        if (end === 'token_refused') await this.#learnClock(site);
+        if (readyForMs >= STABLE_MS) failures = 0;
+        failures += end === 'overloaded' ? 2 : 1;
+      }
+      const isCalm = site === undefined || this.readySessions().length > 0;
+      const baseMs = isCalm ? Math.max(CALM_BASE_MS, backoff.baseMs) : backoff.baseMs;
+      const waitMs = backoffMs(failures, random.fraction(), {
+        baseMs,
+        maxMs: Math.max(baseMs, backoff.maxMs),
+      });
+      // Only the signal ends this early, and the loop looks at it.
+      await clock.sleep(waitMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** The best site of a provider at which there is no socket yet. */
+  #choose(): Site | undefined {
+    const taken = new Set([...this.#sessions].map(({ site }) => site.provider));
+    return this.#roster.order().find(({ provider }) => !taken.has(provider));
+  }
+
+  /** Opens a socket and waits for its end. */
+  async #hold(
+    site: Site,
+    window: number,
+    signal: AbortSignal,
+  ): Promise<{ readonly end: SessionEnd; readonly readyForMs: number }> {
+    const { clock, mailboxes, onEmpty, onMessage, onReady, openWithinMs, transport } = this.#options;
+    let readyMs: number | undefined;
+    const session = new Session({
+      transport,
+      clock,
+      site,
+      mailboxes,
+      window,
+      openWithinMs,
+      nowSeconds: () => Math.floor((clock.wallMs() + (this.#skewMs.get(site.origin) ?? 0)) / 1000),
+      onReady: (ready) => {
+        readyMs = clock.monotonicMs();
+        this.#roster.succeeded(site);
+        onReady(ready);
+      },
+      onMessage,
+      onEmpty,
+    });
+    const stop = (): void => session.end('stopped');
+    this.#sessions.add(session);
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      const end = await session.ended;
+      return { end, readyForMs: readyMs === undefined ? 0 : clock.monotonicMs() - readyMs };
+    } finally {
+      signal.removeEventListener('abort', stop);
+      this.#sessions.delete(session);
+    }
+  }
+
+  /**
+   * A refused token usually means that our clock is wrong. Believing the site about the time is harmless: a token
+   * made with it is good at that site only.
+   */
+  async #learnClock(site: Site): Promise<void> {
+    try {
+      const { timeMs } = await fetchInfo(this.#options.transport, site.origin, INFO_TIMEOUT_MS);
+      this.#skewMs.set(site.origin, timeMs - this.#options.clock.wallMs());
+    } catch (error) {
+      if (!(error instanceof TransportError || error instanceof ProtocolError)) throw error;
+    }
+  }
+}

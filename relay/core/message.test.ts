@@ -1,0 +1,110 @@
+/** Messages: their record, which tells damage, and their id, which tells repetition. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { mailboxIdOf, mailboxTagOf } from './mailbox.ts';
+import {
+  createMessage,
+  type MessageFields,
+  type MessageId,
+  messageIdOf,
+  openMessage,
+  topicTagOf,
+  URGENCIES,
+} from './message.ts';
+
+const pepper = new Uint8Array(32).fill(9);
+const tags = fc
+  .uint8Array({ minLength: 32, maxLength: 32 })
+  .map((key) => mailboxTagOf(mailboxIdOf(key), pepper));
+const ids = fc
+  .uint8Array({ minLength: 16, maxLength: 16 })
+  .map((bytes) => Buffer.from(bytes).toString('base64url') as MessageId);
+const times = fc.maxSafeNat();
+const ascii = fc.string({
+  unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)),
+});
+
+const messages: fc.Arbitrary<MessageFields> = fc.record({
+  id: ids,
+  mailbox: tags,
+  acceptedMs: times,
+  expiresMs: times,
+  urgency: fc.constantFrom(...URGENCIES),
+  topic: ascii,
+  coding: ascii,
+  body: fc.uint8Array({ maxLength: 500 }).map((bytes) => Buffer.from(bytes)),
+});
+
+describe('the record', () => {
+  test('opens to the message it was made of', () => {
+    fc.assert(
+      fc.property(messages, (fields) => {
+        const message = createMessage(fields);
+        expect(openMessage(message.record)).toEqual({ ok: true, value: message });
+      }),
+    );
+  });
+
+  test('with any one bit flipped is damaged', () => {
+    const [message] = fc.sample(messages, { seed: 7, numRuns: 1 }).map(createMessage);
+    if (message === undefined) throw new Error('no sample');
+    for (let bit = 0; bit < message.record.length * 8; bit += 1) {
+      const flipped = Buffer.from(message.record);
+      flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
+      expect(openMessage(flipped)).toEqual({ ok: false, fault: 'damaged' });
+    }
+  });
+
+  test('cut anywhere, or with something behind it, is damaged', () => {
+    fc.assert(
+      fc.property(messages, fc.nat(), fc.uint8Array({ minLength: 1, maxLength: 20 }), (fields, at, more) => {
+        const { record } = createMessage(fields);
+        expect(openMessage(record.subarray(0, at % record.length)).ok).toBe(false);
+        expect(openMessage(Buffer.concat([record, more])).ok).toBe(false);
+      }),
+    );
+  });
+
+  test('arbitrary bytes never throw', () => {
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => void openMessage(bytes)));
+  });
+});
+
+describe('the id', () => {
+  const content = {
+    capabilityId: Buffer.alloc(16, 1),
+    idempotencyKey: undefined,
+    coding: 'aes128gcm',
+    body: Buffer.from('body'),
+  };
+
+  test('is the same for the same content through the same push URL', () => {
+    expect(messageIdOf({ ...content, body: Buffer.from('body') })).toBe(messageIdOf(content));
+    expect(messageIdOf(content)).toMatch(/^[A-Za-z0-9_-]{22}$/);
+  });
+
+  test('depends on the push URL, the coding and the body', () => {
+    const variants = [
+      content,
+      { ...content, capabilityId: Buffer.alloc(16, 2) },
+      { ...content, coding: 'message/mls' },
+      { ...content, body: Buffer.from('other') },
+      { ...content, idempotencyKey: 'key' },
+      { ...content, idempotencyKey: 'other' },
+    ];
+    expect(new Set(variants.map(messageIdOf)).size).toBe(variants.length);
+  });
+
+  test('depends on the idempotency key instead of the body, when there is one', () => {
+    const keyed = { ...content, idempotencyKey: 'key' };
+    expect(messageIdOf({ ...keyed, body: Buffer.from('other') })).toBe(messageIdOf(keyed));
+  });
+});
+
+test('a topic is stored as a tag that says nothing outside its mailbox', () => {
+  const [one, other] = fc.sample(tags, { seed: 1, numRuns: 2 });
+  if (one === undefined || other === undefined) throw new Error('no sample');
+  expect(topicTagOf('weather', one, pepper)).toBe(topicTagOf('weather', one, pepper));
+  expect(topicTagOf('weather', one, pepper)).not.toBe(topicTagOf('weather', other, pepper));
+  expect(topicTagOf('', one, pepper)).toBe('');
+});

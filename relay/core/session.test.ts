@@ -1,0 +1,346 @@
+/** One recipient's session, from the welcome to the close, rule by rule. */
+import { describe, expect, test } from 'vitest';
+import { createTestMailbox, type TestMailbox } from '../../test/support/mailbox.ts';
+import { ackFrame, SESSION_CONFIG, SessionDriver } from '../../test/support/session-driver.ts';
+import type { Message } from './message.ts';
+
+const mailbox = createTestMailbox();
+
+function messages(count: number, from = 0): Message[] {
+  return Array.from({ length: count }, (_, index) =>
+    mailbox.message(`m${from + index}`, { acceptedMs: 1000 + from + index }),
+  );
+}
+
+function idsOf(list: readonly Message[]): readonly string[] {
+  return list.map(({ id }) => id);
+}
+
+/** An open session whose first fetch waits for its answer. */
+function opened(window = 4, mailboxes: readonly TestMailbox[] = [mailbox]): SessionDriver {
+  const driver = new SessionDriver();
+  driver.open(mailboxes, window);
+  return driver;
+}
+
+function fetched(driver: SessionDriver, list: readonly Message[] | undefined, place = 0): void {
+  driver.handle({ type: 'fetched', mailbox: place, messages: list });
+}
+
+/** Sends an ack frame and answers the bury that follows. */
+function ack(driver: SessionDriver, list: readonly Message[]): void {
+  driver.handle({
+    type: 'binary',
+    bytes: ackFrame(
+      0,
+      mailbox,
+      list.map(({ id }) => id),
+    ),
+  });
+  const bury = driver.take('bury');
+  if (bury === undefined) throw new Error(`no bury, closed: ${driver.closed.join()}`);
+  driver.handle({ type: 'buried', ack: bury.ack, done: true });
+}
+
+describe('the opening', () => {
+  test('goes from welcome over hello and proof to ready, and listens before it reads', () => {
+    const driver = new SessionDriver();
+    expect(driver.heard).toEqual([
+      {
+        t: 'welcome',
+        site: 'aws',
+        audience: SESSION_CONFIG.audience,
+        heartbeatMs: SESSION_CONFIG.heartbeatMs,
+      },
+    ]);
+    driver.open([mailbox], 4);
+    expect(driver.take('verify')).toEqual({ type: 'verify', tokens: ['t'] });
+    expect(driver.said('ready')).toBe(1);
+    expect(driver.asked.map(({ type }) => type)).toEqual(['open', 'fetch']);
+    expect(driver.take('open')).toEqual({ type: 'open', tags: [mailbox.tag] });
+    expect(driver.take('fetch')).toEqual({ type: 'fetch', mailbox: 0, tag: mailbox.tag, limit: 4 });
+  });
+
+  test('a recipient that says no hello in time is closed', () => {
+    const driver = new SessionDriver();
+    expect(driver.tick(SESSION_CONFIG.helloWithinMs)).toEqual([]);
+    expect(driver.tick(1)).toEqual([{ type: 'close', reason: 'timeout' }]);
+  });
+
+  test('a token that is not valid closes the session', () => {
+    const driver = new SessionDriver();
+    driver.handle({ type: 'text', text: JSON.stringify({ t: 'hello', tokens: ['t'], window: 4 }) });
+    driver.handle({ type: 'verified', mailboxes: undefined });
+    expect(driver.closed).toEqual(['unauthorised']);
+  });
+
+  test('a second hello is malformed, whether the first was verified or not', () => {
+    const hello = { type: 'text', text: JSON.stringify({ t: 'hello', tokens: ['t'], window: 4 }) } as const;
+    const early = new SessionDriver();
+    early.handle(hello);
+    early.handle(hello);
+    const late = opened();
+    late.handle(hello);
+    expect([early.closed, late.closed]).toEqual([['malformed'], ['malformed']]);
+  });
+
+  test('nothing is read or sent before the mailboxes are proved', () => {
+    const driver = new SessionDriver();
+    driver.handle({ type: 'changed', tag: mailbox.tag });
+    driver.handle({ type: 'transient', message: mailbox.message('now') });
+    driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [mailbox.message('m').id]) });
+    expect(driver.asked).toEqual([]);
+    expect(driver.ids).toEqual([]);
+    expect(driver.closed).toEqual(['malformed']);
+  });
+});
+
+describe('delivery', () => {
+  test('sends no more than the window, and goes on as acks make room', () => {
+    const driver = opened(4);
+    const all = messages(6);
+    fetched(driver, all.slice(0, 4));
+    expect(driver.ids).toEqual(idsOf(all.slice(0, 4)));
+    expect(driver.said('empty')).toBe(0);
+    driver.take('fetch');
+    ack(driver, all.slice(0, 2));
+    expect(driver.take('fetch')).toMatchObject({ limit: 4 });
+    fetched(driver, all.slice(2, 6));
+    expect(driver.ids).toEqual(idsOf(all));
+  });
+
+  test('a fetch again leaves out what is on the way', () => {
+    const driver = opened(4);
+    const all = messages(3);
+    fetched(driver, all.slice(0, 2));
+    driver.handle({ type: 'changed', tag: mailbox.tag });
+    fetched(driver, all);
+    expect(driver.ids).toEqual(idsOf(all));
+  });
+
+  test('a message that sorts before those on the way is found like any other', () => {
+    const driver = opened(4);
+    const all = messages(3);
+    fetched(driver, all.slice(1));
+    driver.handle({ type: 'changed', tag: mailbox.tag });
+    fetched(driver, all);
+    expect(driver.ids).toEqual(idsOf([...all.slice(1), ...all.slice(0, 1)]));
+  });
+
+  test('a message acked while a fetch was under way is not sent again', () => {
+    const driver = opened(4);
+    const all = messages(2);
+    fetched(driver, all);
+    driver.handle({ type: 'changed', tag: mailbox.tag });
+    ack(driver, all);
+    fetched(driver, all);
+    expect(driver.ids).toEqual(idsOf(all));
+  });
+
+  test('"empty" is said once, and only when nothing is left to send', () => {
+    const driver = opened(2);
+    const all = messages(3);
+    fetched(driver, all.slice(0, 2));
+    expect(driver.said('empty')).toBe(0);
+    ack(driver, all.slice(0, 2));
+    fetched(driver, all.slice(2));
+    expect(driver.said('empty')).toBe(1);
+    driver.handle({ type: 'changed', tag: mailbox.tag });
+    fetched(driver, all.slice(2));
+    expect(driver.said('empty')).toBe(1);
+  });
+
+  test('a full page of which some was acked meanwhile may hide more, so it is followed by another', () => {
+    const driver = opened(4);
+    const all = messages(8);
+    fetched(driver, all.slice(0, 2));
+    driver.take('fetch');
+    driver.handle({ type: 'changed', tag: mailbox.tag });
+    expect(driver.take('fetch')).toMatchObject({ limit: 4 });
+    ack(driver, all.slice(0, 2));
+    // Read before the ack: two that are gone now, and two new ones; four more lie behind.
+    fetched(driver, all.slice(0, 4));
+    expect(driver.take('fetch')).toMatchObject({ limit: 4 });
+  });
+
+  test('what another connection acked gives its place in the window back, even when the window is full', () => {
+    const driver = opened(4);
+    const all = messages(6);
+    fetched(driver, all.slice(0, 4));
+    driver.asked.length = 0;
+    driver.handle({ type: 'changed', tag: mailbox.tag });
+    driver.tick(500);
+    expect(driver.take('fetch')).toMatchObject({ limit: 4 });
+    fetched(driver, all.slice(4));
+    expect(driver.ids).toEqual(idsOf(all));
+  });
+
+  test('a full window is looked at again no more often than the session ticks', () => {
+    const driver = opened(4);
+    fetched(driver, messages(4));
+    driver.asked.length = 0;
+    for (let changes = 0; changes < 50; changes += 1) driver.handle({ type: 'changed', tag: mailbox.tag });
+    expect(driver.asked).toEqual([]);
+    driver.tick(500);
+    expect(driver.take('fetch')).toBeDefined();
+    fetched(driver, messages(4));
+    driver.tick(500);
+    expect(driver.asked).toEqual([]);
+  });
+
+  test('the same mailbox named twice does not make the session read for ever', () => {
+    const driver = opened(4, [mailbox, mailbox]);
+    const all = messages(8);
+    fetched(driver, all.slice(0, 3), 0);
+    for (let reads = 0; reads < 20; reads += 1) {
+      const fetch = driver.take('fetch');
+      if (fetch === undefined) break;
+      fetched(driver, all.slice(0, fetch.limit), fetch.mailbox);
+    }
+    expect(driver.asked).not.toContainEqual(expect.objectContaining({ type: 'fetch' }));
+    expect(driver.ids).toEqual(idsOf(all.slice(0, 4)));
+  });
+
+  test('a backlog of large messages goes out in steps that a socket can hold', () => {
+    const driver = opened(256);
+    const large = Array.from({ length: 64 }, (_, index) =>
+      mailbox.message(`large${index}`, { body: Buffer.alloc(65_536) }),
+    );
+    const steps: number[] = [];
+    for (let fetch = driver.take('fetch'); fetch !== undefined; fetch = driver.take('fetch')) {
+      const before = driver.ids.length;
+      fetched(driver, large.slice(0, fetch.limit));
+      steps.push(driver.ids.length - before);
+      if (driver.said('empty') > 0) break;
+    }
+    expect(driver.ids).toEqual(idsOf(large));
+    expect(Math.max(...steps)).toBeLessThanOrEqual(17);
+  });
+
+  test('a store that is away costs nothing but time', () => {
+    const driver = opened(4);
+    driver.take('fetch');
+    fetched(driver, undefined);
+    expect(driver.closed).toEqual([]);
+    driver.handle({ type: 'text', text: '{"t":"beat"}' });
+    driver.tick(SESSION_CONFIG.heartbeatMs);
+    expect(driver.take('fetch')).toBeDefined();
+  });
+
+  test('a lost wake-up costs no more than the time to look again', () => {
+    const driver = opened(4);
+    driver.take('fetch');
+    fetched(driver, []);
+    for (let passedMs = 0; passedMs < SESSION_CONFIG.lookAgainMs; passedMs += 5000) {
+      expect(driver.take('fetch')).toBeUndefined();
+      driver.handle({ type: 'text', text: '{"t":"beat"}' });
+      driver.tick(5000);
+    }
+    expect(driver.take('fetch')).toBeDefined();
+  });
+
+  test('a message that is not stored goes out at once, but not beyond the window', () => {
+    const driver = opened(1);
+    fetched(driver, []);
+    expect(driver.handle({ type: 'transient', message: mailbox.message('now') })).toContainEqual({
+      type: 'delivered',
+      count: 1,
+    });
+    expect(driver.handle({ type: 'transient', message: mailbox.message('later') })).toEqual([]);
+    expect(driver.session.onTheWay).toBe(1);
+  });
+
+  test('nothing of one mailbox goes to another', () => {
+    const other = createTestMailbox();
+    const driver = opened(4, [mailbox, other]);
+    fetched(driver, messages(1), 0);
+    fetched(driver, [other.message('x')], 1);
+    expect(driver.heard.slice(2).filter((frame) => 'id' in frame)).toEqual([
+      { id: messages(1)[0]?.id, mailbox: 0 },
+      { id: other.message('x').id, mailbox: 1 },
+    ]);
+    driver.handle({ type: 'transient', message: createTestMailbox().message('foreign') });
+    expect(driver.ids).toHaveLength(2);
+  });
+});
+
+describe('an ack', () => {
+  test('is remembered as long as the longest-lived message it names', () => {
+    const driver = opened(4);
+    const short = mailbox.message('short', { expiresMs: 11_000 });
+    const long = mailbox.message('long', { expiresMs: 12_000 });
+    fetched(driver, [short, long]);
+    driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [short.id, long.id]) });
+    expect(driver.take('bury')?.ack.expiresMs).toBe(12_000);
+  });
+
+  test('of a message that this session never sent is remembered as long as any could live', () => {
+    const driver = opened(4);
+    driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [mailbox.message('elsewhere').id]) });
+    expect(driver.take('bury')?.ack.expiresMs).toBe(driver.wallMs + SESSION_CONFIG.ttlMsMax);
+  });
+
+  test('that was not stored closes the session, so that the recipient repeats it elsewhere', () => {
+    const driver = opened(4);
+    driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [mailbox.message('m').id]) });
+    const bury = driver.take('bury');
+    if (bury === undefined) throw new Error('no bury');
+    driver.handle({ type: 'buried', ack: bury.ack, done: false });
+    expect(driver.closed).toEqual(['overloaded']);
+  });
+
+  test('with the signature of another key closes the session', () => {
+    const driver = opened(4);
+    driver.handle({
+      type: 'binary',
+      bytes: ackFrame(0, createTestMailbox(), [mailbox.message('m').id]),
+    });
+    expect(driver.closed).toEqual(['unauthorised']);
+    expect(driver.take('bury')).toBeUndefined();
+  });
+
+  test('for a mailbox that was not opened is malformed', () => {
+    const driver = opened(4);
+    driver.handle({ type: 'binary', bytes: ackFrame(1, mailbox, [mailbox.message('m').id]) });
+    expect(driver.closed).toEqual(['malformed']);
+  });
+});
+
+describe('the heartbeat', () => {
+  test('is sent after a time without anything else to send', () => {
+    const driver = opened(4);
+    expect(driver.tick(SESSION_CONFIG.heartbeatMs - 1)).toEqual([]);
+    expect(driver.tick(1)).toEqual([{ type: 'send', frame: { t: 'beat' } }]);
+    expect(driver.tick(SESSION_CONFIG.heartbeatMs - 1)).toEqual([]);
+  });
+
+  test('a recipient that is silent for three of them is closed, and one that answers is not', () => {
+    const driver = opened(4);
+    for (let beats = 0; beats < 10; beats += 1) {
+      driver.tick(SESSION_CONFIG.heartbeatMs);
+      driver.handle({ type: 'text', text: '{"t":"beat"}' });
+    }
+    expect(driver.closed).toEqual([]);
+    driver.tick(3 * SESSION_CONFIG.heartbeatMs);
+    expect(driver.closed).toEqual([]);
+    driver.tick(1);
+    expect(driver.closed).toEqual(['timeout']);
+  });
+});
+
+test('a session closes once, and after that does nothing more', () => {
+  const driver = opened(4);
+  driver.handle({ type: 'text', text: 'rubbish' });
+  driver.handle({ type: 'binary', bytes: Buffer.of(9) });
+  driver.handle({ type: 'draining' });
+  fetched(driver, messages(2));
+  driver.tick(1e9);
+  expect(driver.closed).toEqual(['malformed']);
+  expect(driver.ids).toEqual([]);
+});
+
+test('a relay that drains sends its recipients elsewhere', () => {
+  const driver = opened(4);
+  driver.handle({ type: 'draining' });
+  expect(driver.closed).toEqual(['draining']);
+});

@@ -1,0 +1,527 @@
+/**
+ * The Redis store keeps the contract on a real Redis, gives the same answers as the memory store whatever is asked
+ * of it, and survives what happens to a Redis: damage, death, silence, a full memory, a restart with other settings.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import fc from 'fast-check';
+import { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
+import { DISCARD } from '../../relay/adapters/redis-scripts.ts';
+import { openRedisStore } from '../../relay/adapters/redis-store.ts';
+import { partitionOf } from '../../relay/core/mailbox.ts';
+import type { Message } from '../../relay/core/message.ts';
+import { type MessageStore, type Reference, StoreUnavailable } from '../../relay/ports.ts';
+import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
+import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
+import { openTestStore, redisStoreOptions, untilAvailable } from '../support/redis-store.ts';
+import { describeMessageStore, listAll, nextWake, referenceTo } from './message-store.ts';
+
+const NOW_MS = 10_000;
+const LATER_MS = 11_000;
+const reason = redisMissing === undefined ? '' : ` (skipped: ${redisMissing})`;
+
+describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
+  let server: RedisServer;
+  let plain: Redis;
+  const stores: MessageStore[] = [];
+
+  beforeAll(async () => {
+    server = await startRedis();
+    plain = new Redis({ host: server.host, port: server.port });
+  });
+  afterEach(async () => {
+    await Promise.all(stores.splice(0).map((store) => store.close()));
+  });
+  afterAll(async () => {
+    plain.disconnect();
+    await server.stop();
+  });
+
+  const openEmpty = async (): Promise<MessageStore> => {
+    await plain.flushall();
+    return openAnother();
+  };
+  const openAnother = async (): Promise<MessageStore> => {
+    const store = await openTestStore(server);
+    stores.push(store);
+    return store;
+  };
+
+  describeMessageStore(openEmpty);
+
+  test('claims to be durable', async () => {
+    expect((await openEmpty()).durable).toBe(true);
+  });
+
+  test('wakes the listeners of every relay of the site', async () => {
+    const [one, two] = [await openEmpty(), await openAnother()];
+    const mailbox = createTestMailbox();
+    const woken: string[] = [];
+    const next = nextWake(two, woken);
+    await one.insert([{ message: mailbox.message('one'), owedTo: [] }], NOW_MS);
+    await next();
+    await one.bury([{ ack: mailbox.ack([mailbox.message('one').id], 0), owedTo: [] }], NOW_MS);
+    await next();
+    expect(woken).toEqual([mailbox.tag, mailbox.tag]);
+  });
+
+  test('sees what another relay of the site has written, and owes it as well', async () => {
+    const [one, two] = [await openEmpty(), await openAnother()];
+    const message = createTestMailbox().message('one');
+    await one.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+    expect(await two.pending(message.mailbox, 10, NOW_MS)).toHaveLength(1);
+    expect(await two.owed('gcp', LATER_MS, 10)).toEqual([referenceTo(message)]);
+    expect(await two.insert([{ message, owedTo: ['gcp'] }], NOW_MS)).toEqual(['duplicate']);
+  });
+
+  test('has no epoch after its Redis was wiped', async () => {
+    const store = await openEmpty();
+    await store.writeEpoch({ id: 'AAAAAAAAAAAAAAAAAAAAAA', refilledFrom: [] });
+    await plain.flushall();
+    expect(await store.readEpoch()).toBeUndefined();
+  });
+
+  test('takes an epoch that cannot be read for none', async () => {
+    const store = await openEmpty();
+    for (const text of ['{', '7', '{"id":1,"refilledFrom":[]}']) {
+      await plain.set('epoch', text);
+      expect(await store.readEpoch()).toBeUndefined();
+    }
+  });
+
+  test('lets nothing expire by the clock of Redis, and keeps every key in the slot of its partition', async () => {
+    const store = await openEmpty();
+    const mailbox = createTestMailbox();
+    const [one, two] = [mailbox.message('one'), mailbox.message('two')];
+    await store.insert(
+      [one, two].map((message) => ({ message, owedTo: ['gcp'] })),
+      NOW_MS,
+    );
+    await store.bury([{ ack: mailbox.ack([two.id], 0), owedTo: ['gcp'] }], NOW_MS);
+    const keys = (await plain.keys('*')).sort();
+    const p = partitionOf(mailbox.tag);
+    const names = [`a:{${p}}`, `i:{${p}}:${mailbox.tag}`, `m:{${p}}:${mailbox.tag}`];
+    expect(keys).toEqual([...names, `o:{${p}}:gcp`, `t:{${p}}:${mailbox.tag}`, `x:{${p}}`]);
+    for (const key of keys) expect(await plain.ttl(key)).toBe(-1);
+  });
+
+  test('leaves no key behind when everything has expired and is settled', async () => {
+    const store = await openEmpty();
+    const mailbox = createTestMailbox();
+    const message = mailbox.message('one');
+    await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+    await store.bury([{ ack: mailbox.ack([message.id], 0), owedTo: [] }], NOW_MS);
+    await store.settle([{ site: 'gcp', reference: referenceTo(message) }]);
+    await store.expire(Number.MAX_SAFE_INTEGER, 100);
+    expect(await plain.keys('*')).toEqual([]);
+  });
+
+  test('runs its scripts although somebody flushed them', async () => {
+    const store = await openEmpty();
+    await plain.script('FLUSH');
+    const message = createTestMailbox().message('one');
+    const insert = (): Promise<readonly string[]> => store.insert([{ message, owedTo: [] }], NOW_MS);
+    expect((await Promise.all([insert(), insert()])).flat().sort()).toEqual(['duplicate', 'stored']);
+    await plain.script('FLUSH');
+    expect(await store.pending(message.mailbox, 10, NOW_MS)).toHaveLength(1);
+  });
+
+  describe('a damaged record', () => {
+    const finders: Readonly<Record<string, (store: MessageStore, message: Message) => Promise<unknown>>> = {
+      pending: (store, { mailbox }) => store.pending(mailbox, 10, NOW_MS),
+      load: (store, message) => store.load([referenceTo(message)]),
+      missing: (store, message) => store.missing([referenceTo(message)]),
+    };
+    test.each(Object.keys(finders))(
+      'that %s finds is missing, and is repaired by the next copy',
+      async (finder) => {
+        const store = await openEmpty();
+        const message = createTestMailbox().message('one');
+        await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+        await damage(plain, referenceTo(message), 60);
+        let reports = 0;
+        store.onDamage(() => {
+          reports += 1;
+        });
+        await finders[finder]?.(store, message);
+        expect(reports).toBe(1);
+        expect(await listAll(store, 100)).toEqual([]);
+        expect(await store.missing([referenceTo(message)])).toEqual([referenceTo(message)]);
+        expect(await store.insert([{ message, owedTo: [] }], NOW_MS)).toEqual(['stored']);
+        expect(await store.pending(message.mailbox, 10, NOW_MS)).toMatchObject([{ id: message.id }]);
+        expect(reports).toBe(1);
+      },
+    );
+
+    test('is found whichever byte it is', async () => {
+      const store = await openEmpty();
+      const mailbox = createTestMailbox();
+      const message = mailbox.message('one');
+      const ack = mailbox.ack([mailbox.message('two').id], 100_000);
+      const ackReference: Reference = { kind: 'ack', mailbox: mailbox.tag, id: ack.id };
+      for (let byte = 0; byte < Math.max(message.record.length, ack.record.length + 8); byte += 1) {
+        await store.insert([{ message, owedTo: [] }], NOW_MS);
+        await store.bury([{ ack, owedTo: [] }], NOW_MS);
+        await damage(plain, referenceTo(message), byte % message.record.length);
+        await damage(plain, ackReference, byte % (ack.record.length + 8));
+        expect(await store.load([referenceTo(message), ackReference])).toEqual([undefined, undefined]);
+      }
+    });
+
+    test('of an ack is missing and comes back, and its tombstones stay meanwhile', async () => {
+      const store = await openEmpty();
+      const mailbox = createTestMailbox();
+      const message = mailbox.message('one');
+      const ack = mailbox.ack([message.id], 100_000);
+      const reference: Reference = { kind: 'ack', mailbox: mailbox.tag, id: ack.id };
+      await store.bury([{ ack, owedTo: [] }], NOW_MS);
+      await damage(plain, reference, 5);
+      expect(await store.missing([reference])).toEqual([reference]);
+      expect(await store.insert([{ message, owedTo: [] }], NOW_MS)).toEqual(['buried']);
+      expect(await store.bury([{ ack, owedTo: [] }], NOW_MS)).toEqual([true]);
+      expect(await store.missing([reference])).toEqual([]);
+    });
+
+    test('that is gone from under its index is left out and forgotten', async () => {
+      const store = await openEmpty();
+      const message = createTestMailbox().message('one');
+      await store.insert([{ message, owedTo: [] }], NOW_MS);
+      await plain.hdel(`m:{${partitionOf(message.mailbox)}}:${message.mailbox}`, rawId(message.id));
+      expect(await store.pending(message.mailbox, 10, NOW_MS)).toEqual([]);
+      expect(await listAll(store, 100)).toEqual([]);
+    });
+
+    test('is one too that belongs to another message', async () => {
+      const store = await openEmpty();
+      const mailbox = createTestMailbox();
+      const [one, two] = [mailbox.message('one'), mailbox.message('two')];
+      await store.insert([{ message: one, owedTo: [] }], NOW_MS);
+      const key = `m:{${partitionOf(mailbox.tag)}}:${mailbox.tag}`;
+      await plain.hset(key, rawId(one.id), Buffer.from(two.record));
+      expect(await store.pending(mailbox.tag, 10, NOW_MS)).toEqual([]);
+      expect(await store.insert([{ message: one, owedTo: [] }], NOW_MS)).toEqual(['stored']);
+    });
+
+    test('that was replaced in the meantime is not forgotten', async () => {
+      const store = await openEmpty();
+      const message = createTestMailbox().message('one');
+      await store.insert([{ message, owedTo: [] }], NOW_MS);
+      const p = partitionOf(message.mailbox);
+      const shaOfOther = '0'.repeat(40);
+      await plain.evalsha(DISCARD.sha, 1, `x:{${p}}`, p, 'm', message.mailbox, rawId(message.id), shaOfOther);
+      expect(await store.pending(message.mailbox, 10, NOW_MS)).toHaveLength(1);
+    });
+  });
+
+  test('gives the same answers as the memory store, whatever is asked in whatever order', async () => {
+    const mailboxes = [createTestMailbox(), createTestMailbox()];
+    await fc.assert(
+      fc.asyncProperty(fc.array(operation(), { minLength: 1, maxLength: 40 }), async (operations) => {
+        await plain.flushall();
+        const memory = createMemoryStore();
+        const redis = stores[0] ?? (await openAnother());
+        let nowMs = NOW_MS;
+        for (const step of operations) {
+          nowMs += step.laterMs;
+          const asked = ask(step, mailboxes, nowMs);
+          expect(await asked(redis), step.kind).toEqual(await asked(memory));
+        }
+      }),
+      { numRuns: 150 },
+    );
+  }, 120_000);
+});
+
+describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${reason}`, () => {
+  let server: RedisServer;
+  let store: MessageStore;
+  let mailbox: TestMailbox;
+  const start = async (
+    settings: Readonly<Record<string, string>>,
+    commandTimeoutMs: number,
+  ): Promise<void> => {
+    server = await startRedis(settings);
+    store = await openTestStore(server, { commandTimeoutMs });
+    mailbox = createTestMailbox();
+  };
+  afterEach(async () => {
+    await store.close();
+    await server.stop();
+  });
+
+  test('loses nothing that it confirmed when the Redis is killed in mid-write, and recovers by itself', async () => {
+    await start({}, 10_000);
+    const confirmed: string[] = [];
+    const failures: unknown[] = [];
+    const killed = Promise.withResolvers<void>();
+    const writers = Array.from({ length: 8 }, async (_, writer) => {
+      for (let index = 0; failures.length < 8; index += 1) {
+        const message = mailbox.message(`${writer} ${index}`);
+        try {
+          await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+          confirmed.push(message.id);
+        } catch (error) {
+          failures.push(error);
+          return;
+        }
+        if (confirmed.length === 100) void server.kill().then(killed.resolve, killed.reject);
+      }
+    });
+    await Promise.all(writers);
+    await killed.promise;
+    for (const failure of failures) expect(failure).toBeInstanceOf(StoreUnavailable);
+    await expect(store.ping()).rejects.toThrow(StoreUnavailable);
+
+    await server.start();
+    await untilAvailable(store);
+    const kept = new Set((await listAll(store, 1000)).map(({ id }) => id));
+    for (const id of confirmed) expect(kept.has(id)).toBe(true);
+    const owed = new Set((await store.owed('gcp', LATER_MS, 4096)).map(({ id }) => id));
+    for (const id of confirmed.slice(0, 500)) expect(owed.has(id)).toBe(true);
+    expect(await store.insert([{ message: mailbox.message('new'), owedTo: [] }], NOW_MS)).toEqual(['stored']);
+  });
+
+  test('hears of changes again after the Redis came back', async () => {
+    await start({}, 10_000);
+    await server.kill();
+    await server.start();
+    await untilAvailable(store);
+    const woken = Promise.withResolvers<string>();
+    store.onChange(woken.resolve);
+    const heard = woken.promise.then((tag) => ({ tag }));
+    let answer: { tag: string } | undefined;
+    for (let index = 0; answer === undefined; index += 1) {
+      await store.insert([{ message: mailbox.message(`${index}`), owedTo: [] }], NOW_MS);
+      answer = await Promise.race([heard, sleep(50, undefined)]);
+    }
+    expect(answer.tag).toBe(mailbox.tag);
+  });
+
+  test('keeps everything through a kill and a restart', async () => {
+    await start({}, 10_000);
+    const [one, two] = [mailbox.message('one'), mailbox.message('two')];
+    await store.insert(
+      [one, two].map((message) => ({ message, owedTo: ['gcp'] })),
+      NOW_MS,
+    );
+    await store.bury([{ ack: mailbox.ack([two.id], 100_000), owedTo: ['gcp'] }], NOW_MS);
+    await store.writeEpoch({ id: 'AAAAAAAAAAAAAAAAAAAAAA', refilledFrom: ['gcp'] });
+    const before = [await listAll(store, 100), await store.debts(['gcp']), await store.readEpoch()];
+    await server.kill();
+    await server.start();
+    await untilAvailable(store);
+    expect([await listAll(store, 100), await store.debts(['gcp']), await store.readEpoch()]).toEqual(before);
+    expect(await store.insert([{ message: two, owedTo: [] }], NOW_MS)).toEqual(['buried']);
+  });
+
+  test('is unavailable when the Redis falls silent, at once from then on, and recovers', async () => {
+    const commandTimeoutMs = 1_000;
+    await start({}, commandTimeoutMs);
+    server.pause();
+    const first = store.insert([{ message: mailbox.message('one'), owedTo: [] }], NOW_MS);
+    await expect(first).rejects.toThrow(StoreUnavailable);
+    await expect(store.ping()).rejects.toThrow(StoreUnavailable);
+    const waited = sleep(commandTimeoutMs).then(() => 'waited for');
+    const others = [1, 2, 3].map((limit) => store.pending(mailbox.tag, limit, NOW_MS));
+    const refused = Promise.allSettled(others).then(() => 'refused');
+    expect(await Promise.race([waited, refused])).toBe('refused');
+    for (const other of others) await expect(other).rejects.toThrow(StoreUnavailable);
+    server.resume();
+    await untilAvailable(store);
+    const again = await store.insert([{ message: mailbox.message('one'), owedTo: [] }], NOW_MS);
+    expect(['stored', 'duplicate']).toContain(again[0]);
+  });
+
+  test('can be closed while the Redis is silent', async () => {
+    await start({}, 300);
+    server.pause();
+    await store.close();
+    server.resume();
+  });
+
+  test('refuses messages when the memory is full, writes nothing by halves, and still takes acks', async () => {
+    await start({ maxmemory: '4mb' }, 10_000);
+    const accepted: Message[] = [];
+    let refused: Message | undefined;
+    for (let index = 0; refused === undefined; index += 1) {
+      const message = mailbox.message(`${index}`, { body: Buffer.alloc(60_000) });
+      try {
+        await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+        accepted.push(message);
+      } catch (error) {
+        expect(error).toBeInstanceOf(StoreUnavailable);
+        refused = message;
+      }
+    }
+    expect(await store.debts(['gcp'])).toEqual(
+      new Map([['gcp', { count: accepted.length, oldestMs: NOW_MS }]]),
+    );
+    expect(await store.missing([referenceTo(refused)])).toEqual([referenceTo(refused)]);
+    const ids = accepted.map(({ id }) => id);
+    expect(await store.bury([{ ack: mailbox.ack(ids, 100_000), owedTo: [] }], NOW_MS)).toEqual([true]);
+    expect(await store.insert([{ message: refused, owedTo: [] }], NOW_MS)).toEqual(['stored']);
+  });
+
+  test('does not trust a Redis that came back with other settings', async () => {
+    await start({}, 10_000);
+    await server.kill();
+    const reconnected = Promise.withResolvers<void>();
+    const log = { debug: () => undefined, info: () => undefined, warn: () => undefined };
+    const watching = {
+      ...log,
+      error: (event: string) => event === 'redis_misconfigured' && reconnected.resolve(),
+    };
+    await store.close();
+    await server.start();
+    store = await openTestStore(server, { log: watching });
+    await server.kill();
+    await server.start({ appendfsync: 'everysec' });
+    await reconnected.promise;
+    await expect(store.ping()).rejects.toThrow(StoreUnavailable);
+    await server.kill();
+    await server.start();
+    await untilAvailable(store);
+  });
+});
+
+describe.skipIf(redisMissing !== undefined)(`opening a Redis store${reason}`, () => {
+  test('fails with every fault of the settings', async () => {
+    const server = await startRedis({ appendonly: 'no', 'maxmemory-policy': 'volatile-lru' });
+    onTestFinished(() => server.stop());
+    const opened = await openRedisStore(redisStoreOptions(server));
+    expect(opened).toEqual({
+      ok: false,
+      fault: [
+        expect.stringContaining('appendonly is no'),
+        expect.stringContaining('maxmemory-policy is volatile-lru'),
+      ],
+    });
+  });
+
+  test('fails with a reason when nobody answers', async () => {
+    const server = await startRedis();
+    onTestFinished(() => server.stop());
+    await server.kill();
+    const opened = await openRedisStore(redisStoreOptions(server, { openTimeoutMs: 200 }));
+    expect(opened).toEqual({
+      ok: false,
+      fault: [expect.stringMatching(/cannot be used within 200 ms: .*ECONNREFUSED/)],
+    });
+  });
+
+  test('needs the password, and a user when there is one', async () => {
+    const server = await startRedis({ requirepass: 'of-the-site' });
+    onTestFinished(() => server.stop());
+    const admin = new Redis({ host: server.host, port: server.port, password: 'of-the-site' });
+    await admin.acl('SETUSER', 'relay', 'on', '>of-the-user', '~*', '&*', '+@all');
+    admin.disconnect();
+    const none = await openRedisStore(redisStoreOptions(server));
+    expect(none).toEqual({ ok: false, fault: [expect.stringContaining('NOAUTH')] });
+    const wrong = await openRedisStore(redisStoreOptions(server, { password: 'wrong' }));
+    expect(wrong).toEqual({ ok: false, fault: [expect.stringContaining('WRONGPASS')] });
+    for (const credentials of [{ password: 'of-the-site' }, { username: 'relay', password: 'of-the-user' }]) {
+      const store = await openTestStore(server, credentials);
+      await store.ping();
+      await store.close();
+    }
+  });
+});
+
+interface Step {
+  readonly kind: 'insert' | 'bury' | 'pending' | 'load' | 'owed' | 'settle' | 'expire' | 'list';
+  readonly laterMs: number;
+  readonly mailbox: number;
+  /** Which messages, of few, so that they meet. */
+  readonly names: readonly number[];
+  readonly lifetimeMs: number;
+  readonly sites: readonly string[];
+  readonly limit: number;
+}
+
+function operation(): fc.Arbitrary<Step> {
+  return fc.record<Step>({
+    kind: fc.constantFrom('insert', 'insert', 'bury', 'pending', 'load', 'owed', 'settle', 'expire', 'list'),
+    laterMs: fc.constantFrom(0, 1, 1_000, 50_000, 86_400_000),
+    mailbox: fc.nat({ max: 1 }),
+    names: fc.uniqueArray(fc.nat({ max: 5 }), { minLength: 1, maxLength: 4 }),
+    lifetimeMs: fc.constantFrom(0, 1, 60_000, 100_000_000),
+    sites: fc.subarray(['aws', 'gcp']),
+    limit: fc.constantFrom(1, 3, 1_000),
+  });
+}
+
+/** The question that a step puts to a store; answers without an order are sorted. */
+function ask(
+  step: Step,
+  mailboxes: readonly TestMailbox[],
+  nowMs: number,
+): (store: MessageStore) => Promise<unknown> {
+  const mailbox = mailboxes[step.mailbox] ?? createTestMailbox();
+  const messages = step.names.map((name) =>
+    mailbox.message(`${name}`, { acceptedMs: nowMs - (name % 2), expiresMs: nowMs + step.lifetimeMs }),
+  );
+  const ack = mailbox.ack(
+    messages.map(({ id }) => id),
+    nowMs + step.lifetimeMs,
+  );
+  const references: readonly Reference[] = [
+    ...messages.map(referenceTo),
+    { kind: 'ack', mailbox: mailbox.tag, id: ack.id },
+  ];
+  switch (step.kind) {
+    case 'insert':
+      return (store) =>
+        store.insert(
+          messages.map((message) => ({ message, owedTo: step.sites })),
+          nowMs,
+        );
+    case 'bury':
+      return (store) => store.bury([{ ack, owedTo: step.sites }], nowMs);
+    case 'pending':
+      return async (store) => recordsOf(await store.pending(mailbox.tag, step.limit, nowMs));
+    case 'load':
+      return async (store) => [recordsOf(await store.load(references)), await store.missing(references)];
+    case 'owed':
+      return async (store) => [
+        await store.debts(['aws', 'gcp']),
+        sorted(await store.owed('aws', nowMs, 4_096)),
+        sorted(await store.owed('gcp', nowMs - 1_000, 4_096)),
+      ];
+    case 'settle':
+      return (store) =>
+        store.settle(step.sites.flatMap((site) => references.map((reference) => ({ site, reference }))));
+    case 'expire':
+      return async (store) => [await store.expire(nowMs, 1_000), await listAll(store, 100)];
+    case 'list':
+      return (store) => listAll(store, step.limit);
+  }
+}
+
+function recordsOf(
+  things: readonly ({ readonly record: Uint8Array } | undefined)[],
+): readonly (string | undefined)[] {
+  return things.map((thing) =>
+    thing === undefined ? undefined : Buffer.from(thing.record).toString('base64'),
+  );
+}
+
+function sorted(references: readonly Reference[]): readonly string[] {
+  return references.map((reference) => JSON.stringify(reference)).sort();
+}
+
+async function damage(plain: Redis, { kind, mailbox, id }: Reference, byte: number): Promise<void> {
+  const partition = partitionOf(mailbox);
+  const [key, field] =
+    kind === 'message'
+      ? [`m:{${partition}}:${mailbox}`, rawId(id)]
+      : [`a:{${partition}}`, Buffer.concat([Buffer.from(mailbox, 'latin1'), rawId(id)])];
+  const record = await plain.hgetBuffer(key, field);
+  if (record === null) throw new Error('no record to damage');
+  record[byte] = (record[byte] ?? 0) ^ 0x10;
+  await plain.hset(key, field, record);
+}
+
+function rawId(id: string): Buffer {
+  return Buffer.from(id, 'base64url');
+}

@@ -1,0 +1,218 @@
+/**
+ * Sites that replicate inside one process on a clock that the test moves: real stores, real peer services, real
+ * frames; only the wires are made here, so that they can be cut, can lose answers and can damage what they carry.
+ */
+import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
+import { COPIES_NEEDED } from '../../relay/core/copies.ts';
+import type { MailboxTag } from '../../relay/core/mailbox.ts';
+import {
+  encodePeerFrame,
+  FRAME_BYTES_MAX,
+  type PeerReply,
+  type PeerRequest,
+  parsePeerFrame,
+} from '../../relay/core/peer-frame.ts';
+import { type MessageStore, type PeerLink, PeerUnreachable } from '../../relay/ports.ts';
+import { createAcceptor } from '../../relay/replication/acceptor.ts';
+import { createReplication, type Replication } from '../../relay/replication/replication.ts';
+import type { Log } from '../../system/log.ts';
+import { seededRandom } from '../../system/random.ts';
+import { createFakeClock, type FakeClock } from './fake-clock.ts';
+import { TEST_PEPPER } from './mailbox.ts';
+import { testManifest } from './manifests.ts';
+import { createRecordedEvents, type RecordedEvents } from './recorded-events.ts';
+
+/** What a wire does with a request: `lose answers` still delivers it. */
+export type WireState = 'whole' | 'cut' | 'silent' | 'lose answers';
+
+export interface LinkedSite {
+  readonly name: string;
+  readonly replication: Replication;
+  readonly store: MessageStore;
+  readonly events: RecordedEvents;
+  /** Types of the requests that arrived, in order. */
+  readonly asked: PeerRequest['type'][];
+  /** The store loses everything, its epoch included, as a new disk has. */
+  wipe(): void;
+  /** The process ends: nothing of it runs or answers any more. Its store remains. */
+  die(): Promise<void>;
+  /** Ids of what a recipient would get, in order. */
+  pending(mailbox: MailboxTag): Promise<readonly string[]>;
+  /** Outbox entries, by the site they are owed to. */
+  debts(): Promise<Readonly<Record<string, number>>>;
+}
+
+export interface LinkedSites {
+  readonly clock: FakeClock;
+  readonly deadlineMs: number;
+  site(name: string): LinkedSite;
+  /** Sets what the wires between two sites do, both ways. */
+  between(one: string, other: string, state: WireState): void;
+  /** Sets all wires of a site. */
+  around(name: string, state: WireState): void;
+  /** What happens to a request on its way; for damage. */
+  onTheWay(change: ((request: PeerRequest) => PeerRequest) | undefined): void;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+const DEADLINE_MS = 1000;
+const GRACE_MS = 1000;
+const silent: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+/** `aws` and `aws-2` are two sites of the provider `aws`. All of them run, refill and drain. */
+export function linkSites(names: readonly string[]): LinkedSites {
+  const clock = createFakeClock();
+  const manifest = testManifest(names);
+  const wires = new Map<string, WireState>();
+  const sites = new Map<string, LinkedSite & { readonly answers: Replication['service'] }>();
+  let change: ((request: PeerRequest) => PeerRequest) | undefined;
+  const wire = (one: string, other: string): WireState =>
+    wires.get([one, other].toSorted().join(' ')) ?? 'whole';
+
+  const linkTo = (from: string, to: string): PeerLink => ({
+    site: to,
+    provider: to.split('-')[0] ?? to,
+    isUp: () => wire(from, to) !== 'cut',
+    call: async (request, timeoutMs) => {
+      if (wire(from, to) === 'cut') throw new PeerUnreachable(`no link to ${to}`);
+      const { promise, resolve, reject } = Promise.withResolvers<PeerReply>();
+      const cancel = clock.after(timeoutMs, () => reject(new PeerUnreachable(`no answer from ${to}`)));
+      const carry = async (): Promise<void> => {
+        if (wire(from, to) === 'silent') return;
+        const arrived = asRequest(throughFrame(change?.(request) ?? request));
+        const target = sites.get(to);
+        if (target === undefined) throw new Error(`no site ${to}`);
+        target.asked.push(arrived.type);
+        const reply = asReply(throughFrame(await target.answers(arrived, from)));
+        if (wire(from, to) === 'whole') resolve(reply);
+      };
+      carry().catch(reject);
+      try {
+        return await promise;
+      } finally {
+        cancel();
+      }
+    },
+  });
+
+  for (const own of manifest.sites) {
+    const stopping = new AbortController();
+    const { store, wipe } = createWipeableStore();
+    const events = createRecordedEvents();
+    const links = names.filter((name) => name !== own.name).map((name) => linkTo(own.name, name));
+    const replication = createReplication(
+      {
+        manifest,
+        own,
+        pepper: TEST_PEPPER,
+        copiesNeeded: COPIES_NEEDED,
+        deadlineMs: DEADLINE_MS,
+        outboxGraceMs: GRACE_MS,
+        createAcceptor,
+      },
+      { store, links, clock, random: seededRandom(names.indexOf(own.name)), events, log: silent },
+    );
+    const running = replication.run(stopping.signal);
+    const stop = async (): Promise<void> => {
+      if (!stopping.signal.aborted) stopping.abort(new Error('stopped'));
+      await clock.settle();
+      await running;
+    };
+    sites.set(own.name, {
+      name: own.name,
+      replication,
+      answers: replication.service,
+      store,
+      events,
+      asked: [],
+      wipe,
+      die: async () => {
+        for (const name of names) wires.set([own.name, name].toSorted().join(' '), 'cut');
+        await stop();
+      },
+      pending: async (mailbox) => (await store.pending(mailbox, 1000, clock.wallMs())).map(({ id }) => id),
+      debts: async () => {
+        const debts = await store.debts(names.filter((name) => name !== own.name));
+        return Object.fromEntries([...debts].map(([site, { count }]) => [site, count]));
+      },
+    });
+  }
+  const site = (name: string): LinkedSite => {
+    const found = sites.get(name);
+    if (found === undefined) throw new Error(`no site ${name}`);
+    return found;
+  };
+  return {
+    clock,
+    deadlineMs: DEADLINE_MS,
+    site,
+    between: (one, other, state) => wires.set([one, other].toSorted().join(' '), state),
+    around: (name, state) => {
+      for (const other of names) wires.set([name, other].toSorted().join(' '), state);
+    },
+    onTheWay: (next) => {
+      change = next;
+    },
+    [Symbol.asyncDispose]: async () => {
+      for (const name of names) await site(name).die();
+    },
+  };
+}
+
+function throughFrame(body: PeerRequest | PeerReply): PeerRequest | PeerReply {
+  const frame = encodePeerFrame(1, body);
+  if (frame.length - 4 > FRAME_BYTES_MAX) throw new PeerUnreachable('the frame ended the connection');
+  const parsed = parsePeerFrame(frame.subarray(4));
+  if (!parsed.ok) throw new PeerUnreachable('a malformed frame ended the connection');
+  return parsed.value.body;
+}
+
+const REQUESTS: ReadonlySet<string> = new Set(['put', 'bury', 'held', 'list', 'pull', 'ping']);
+
+function asRequest(body: PeerRequest | PeerReply): PeerRequest {
+  if (!REQUESTS.has(body.type)) throw new Error('a reply where a request belongs');
+  return body as PeerRequest;
+}
+
+function asReply(body: PeerRequest | PeerReply): PeerReply {
+  if (REQUESTS.has(body.type)) throw new Error('a request where a reply belongs');
+  return body as PeerReply;
+}
+
+/** A memory store that can be replaced by an empty one under the feet of those who use it. */
+function createWipeableStore(): { readonly store: MessageStore; readonly wipe: () => void } {
+  let inner = createMemoryStore();
+  const listeners: ((mailbox: MailboxTag) => void)[] = [];
+  const listen = (): void => inner.onChange((tag) => listeners.forEach((listener) => void listener(tag)));
+  listen();
+  return {
+    wipe: () => {
+      inner = createMemoryStore();
+      listen();
+    },
+    store: {
+      durable: false,
+      insert: (insertions, nowMs) => inner.insert(insertions, nowMs),
+      bury: (burials, nowMs) => inner.bury(burials, nowMs),
+      pending: (mailbox, limit, nowMs) => inner.pending(mailbox, limit, nowMs),
+      load: (references) => inner.load(references),
+      missing: (references) => inner.missing(references),
+      list: (partition, cursor, limit) => inner.list(partition, cursor, limit),
+      owed: (site, beforeMs, limit) => inner.owed(site, beforeMs, limit),
+      settle: (settlements) => inner.settle(settlements),
+      debts: (sites) => inner.debts(sites),
+      expire: (nowMs, limit) => inner.expire(nowMs, limit),
+      readEpoch: () => inner.readEpoch(),
+      writeEpoch: (epoch) => inner.writeEpoch(epoch),
+      ping: () => inner.ping(),
+      onChange: (listener) => void listeners.push(listener),
+      onDamage: (listener) => inner.onDamage(listener),
+      close: () => inner.close(),
+    },
+  };
+}

@@ -1,0 +1,38 @@
+/**
+ * Relay events written down instead of counted, so that a test can say which of them happened.
+ */
+import type { RelayEvents } from '../../relay/events.ts';
+
+export interface RecordedEvents extends RelayEvents {
+  /** Name and arguments of each event, in order: `refused body_too_large`. */
+  readonly happened: string[];
+}
+
+export function createRecordedEvents(): RecordedEvents {
+  const happened: string[] = [];
+  const note =
+    (name: string) =>
+    (...details: readonly (string | number | boolean)[]): void => {
+      happened.push([name, ...details].join(' '));
+    };
+  return {
+    happened,
+    // How long it took differs from run to run.
+    acceptedIn: (_, accepted) => happened.push(accepted ? 'accepted' : 'not accepted'),
+    refused: note('refused'),
+    discarded: note('discarded'),
+    damaged: note('damaged'),
+    delivered: note('delivered'),
+    acked: note('acked'),
+    sessionOpened: note('sessionOpened'),
+    sessionClosed: note('sessionClosed'),
+    peerUp: note('peerUp'),
+    peerDown: (site) => happened.push(`peerDown ${site}`),
+    peerRefused: note('peerRefused'),
+    turnedAway: note('turnedAway'),
+    noticeLost: note('noticeLost'),
+    drained: note('drained'),
+    recovered: note('recovered'),
+    failed: note('failed'),
+  };
+}

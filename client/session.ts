@@ -4,11 +4,9 @@
  * to go next, and it ends once, with a reason.
  */
 import type { Clock } from '../system/clock.ts';
-import { UsageError } from './errors.ts';
 import type { Site } from './fleet.ts';
 import {
   BEAT,
-  CLIENT_FRAME_BYTES_MAX,
   type ControlFrame,
   encodeHello,
   type MessageFrame,

@@ -25,7 +25,7 @@ import { systemRandom } from '../../system/random.ts';
 
 export const ZONE = 'relay.example.com';
 const SITES = ['aws', 'gcp', 'hetzner'] as const;
-export type TestSite = (typeof SITES)[number];
+type TestSite = (typeof SITES)[number];
 
 export const FAST_POLICY: HealthPolicy = {
   probeIntervalMs: 200,
@@ -39,13 +39,13 @@ export const FAST_POLICY: HealthPolicy = {
   ttlMaxSeconds: 5,
 };
 
-export interface LogLine {
+interface LogLine {
   readonly mono: number;
   readonly event: string;
   readonly [field: string]: unknown;
 }
 
-export interface VantageStatus {
+interface VantageStatus {
   readonly generation: number;
   readonly answer: {
     readonly sites: readonly string[];

@@ -1,0 +1,235 @@
+/** The judge: each bound turns the result red when it is missed, and nothing is proved by a run that proves nothing. */
+import { describe, expect, test } from 'vitest';
+import { ACCEPTED_DURING_FAULT_MIN, assess, type Evidence, type Figure } from './figures.ts';
+import { journal } from './journal.ts';
+import type { LedgerEntry } from './ledger.ts';
+import { digestOf, makePayload } from './payload.ts';
+import { formatFigure, formatReport } from './report.ts';
+
+const RUN = { runId: 'run-1', payloadBytes: 200 };
+const BEGAN_MS = 100_000;
+const PROVED_MS = 100_100;
+const END_MS = 120_000;
+
+function message(
+  client: string,
+  at: number,
+  kind: 'accepted' | 'refused',
+  tookMs = 10,
+): readonly LedgerEntry[] {
+  const id = `${client}/${at}`;
+  const claim = { id, to: 'ada' };
+  const sent: readonly LedgerEntry[] = [
+    { kind: 'attempt', id, client, to: 'ada', intendedMs: at, startMs: at },
+    { kind, id, endMs: at + tookMs, detail: kind === 'refused' ? 'unreachable' : '' },
+  ];
+  if (kind === 'refused') return sent;
+  const digest = digestOf(makePayload(RUN.runId, claim, RUN.payloadBytes));
+  return [...sent, { kind: 'delivered', mailbox: 'ada', claim, digest, atMs: at + tookMs + 5 }];
+}
+
+function traffic(client: string, downForMs: number): readonly LedgerEntry[] {
+  const entries: LedgerEntry[] = [];
+  for (let at = 95_000; at < 125_000; at += 200) {
+    const down = at >= BEGAN_MS && at < BEGAN_MS + downForMs;
+    entries.push(...message(client, at, down ? 'refused' : 'accepted'));
+  }
+  return entries;
+}
+
+const GOOD: Evidence = {
+  ...RUN,
+  fault: 'kill',
+  site: 'aws',
+  sites: ['aws', 'gcp', 'hetzner'],
+  window: { beganMs: BEGAN_MS, endMs: END_MS },
+  provedMs: PROVED_MS,
+  vantageEvents: [
+    { kind: 'verdict', atMs: 103_000, vantage: 'gcp', site: 'aws', value: 'down' },
+    { kind: 'health', atMs: 105_000, vantage: 'gcp', site: 'aws', value: 'down' },
+  ],
+  answers: [
+    { nameserver: 'gcp', atMs: 105_100, sites: ['gcp', 'hetzner'] },
+    { nameserver: 'hetzner', atMs: 105_200, sites: ['gcp', 'hetzner'] },
+  ],
+  ledgers: { dns: traffic('d1', 6000), failover: traffic('f1', 0), late: [] },
+  recovery: { twoCopiesMs: 102_000, siteReadyMs: 123_000, inEveryAnswerMs: 140_000, threeCopiesMs: 126_000 },
+  lateReadersFinished: true,
+};
+
+function figure(evidence: Evidence, name: string): Figure | undefined {
+  return assess(evidence).figures.find((each) => each.name === name);
+}
+
+function five(client: string): readonly LedgerEntry[] {
+  return [1, 2, 3, 4, 5].flatMap((step) => message(client, 105_000 + step, 'accepted'));
+}
+
+/** The result of the good run with more sends by clients with failover. */
+function resultWith(more: readonly LedgerEntry[]): string {
+  const failover = [...GOOD.ledgers.failover, ...more];
+  return assess({ ...GOOD, ledgers: { ...GOOD.ledgers, failover } }).result;
+}
+
+function words(line: string): string {
+  return line.replaceAll(/\s+/g, ' ').trim();
+}
+
+describe('the result', () => {
+  test('is "met" when every figure is within its bound', () => {
+    expect(assess(GOOD)).toMatchObject({ result: 'met', reasons: [] });
+  });
+
+  test('is "missed" when an accepted message was lost', () => {
+    const dns = GOOD.ledgers.dns.filter(
+      (entry) => !(entry.kind === 'delivered' && entry.claim?.id === 'd1/110000'),
+    );
+    const seen = assess({ ...GOOD, ledgers: { ...GOOD.ledgers, dns } });
+    expect(seen).toMatchObject({ result: 'missed', findings: { lost: ['d1/110000'] } });
+  });
+
+  test('is "missed" when a surviving nameserver never changes its answer', () => {
+    expect(assess({ ...GOOD, answers: GOOD.answers.slice(0, 1) }).reasons).toEqual([
+      'detection: changed answer at ns-hetzner is outside its bound.',
+    ]);
+  });
+
+  test('is "missed" when an answer changes too late', () => {
+    const answers = [...GOOD.answers.slice(0, 1), { nameserver: 'hetzner', atMs: 108_101, sites: ['gcp'] }];
+    expect(assess({ ...GOOD, answers }).result).toBe('missed');
+  });
+
+  test('is "missed" when a DNS-only client is away for too long, or does not come back', () => {
+    for (const downForMs of [15_200, 30_000]) {
+      const ledgers = { ...GOOD.ledgers, dns: traffic('d1', downForMs) };
+      expect(assess({ ...GOOD, ledgers }).result).toBe('missed');
+    }
+  });
+
+  test('is "missed" when sends of clients with failover take too long', () => {
+    const slow = message('f1', 110_001, 'accepted', 1001);
+    const many = Array.from({ length: 3 }, (_, index) =>
+      message('f1', 110_010 + index, 'accepted', 2000),
+    ).flat();
+    expect(resultWith(slow)).toBe('met');
+    expect(resultWith([...slow, ...many])).toBe('missed');
+  });
+
+  test('is "missed" when the copies did not come back', () => {
+    const recovery = { ...GOOD.recovery, twoCopiesMs: undefined };
+    expect(assess({ ...GOOD, recovery }).result).toBe('missed');
+  });
+
+  test('is "unknown" when the fault was not proved', () => {
+    expect(assess({ ...GOOD, provedMs: undefined }).result).toBe('unknown');
+  });
+
+  test('is "unknown" when too little was accepted during the fault', () => {
+    const dns = [...message('d1', 101_000, 'refused'), ...five('d1')];
+    const seen = assess({ ...GOOD, ledgers: { dns, failover: five('f1'), late: [] } });
+    expect(seen.result).toBe('unknown');
+    expect(seen.reasons).toEqual([
+      `Only 10 messages were accepted during the fault; ${ACCEPTED_DURING_FAULT_MIN} are needed to prove anything.`,
+    ]);
+  });
+
+  test('is "unknown" when no DNS-only client noticed anything', () => {
+    const ledgers = { ...GOOD.ledgers, dns: traffic('d1', 0) };
+    expect(assess({ ...GOOD, ledgers }).result).toBe('unknown');
+  });
+
+  test('is "unknown" when there is nothing to plant a fault in, whatever else is wrong', () => {
+    const seen = assess({ ...GOOD, ledgers: { dns: [], failover: [], late: [] } });
+    expect(seen.result).toBe('unknown');
+    expect(seen.blindFor).toHaveLength(5);
+  });
+});
+
+describe('the control run', () => {
+  const control: Evidence = {
+    ...GOOD,
+    fault: 'none',
+    provedMs: undefined,
+    vantageEvents: [],
+    answers: [],
+    ledgers: { dns: traffic('d1', 0), failover: traffic('f1', 0), late: [] },
+  };
+
+  test('is met when nothing happens', () => {
+    expect(assess(control)).toMatchObject({ result: 'met', reasons: [] });
+  });
+
+  test('is missed when an answer changes', () => {
+    expect(assess({ ...control, answers: GOOD.answers }).result).toBe('missed');
+  });
+
+  test('is missed when a client loses service', () => {
+    const ledgers = { ...control.ledgers, dns: traffic('d1', 500) };
+    expect(assess({ ...control, ledgers }).result).toBe('missed');
+  });
+});
+
+describe('figures', () => {
+  test('count from the proof of the fault', () => {
+    expect(figure(GOOD, 'quorum says down')?.value).toBeCloseTo(4.9);
+    expect(figure(GOOD, 'changed answer at ns-gcp')?.value).toBeCloseTo(5);
+  });
+
+  test('count an outage from the intended start of the first failure', () => {
+    expect(figure(GOOD, 'DNS-only, send: last')?.value).toBeCloseTo(6.01);
+  });
+
+  test('are written with value, bound and mark', () => {
+    const base = { group: 'clients', name: 'x', unit: 's' } as const;
+    expect(words(formatFigure({ ...base, value: 0.3, max: 1, passed: true }))).toBe('x 300 ms ≤ 1.0 s pass');
+    expect(words(formatFigure({ ...base, value: Number.POSITIVE_INFINITY, max: 15, passed: false }))).toBe(
+      'x never ≤ 15.0 s FAIL',
+    );
+    expect(words(formatFigure({ ...base, value: undefined, max: undefined, passed: true }))).toBe('x –');
+  });
+});
+
+describe('the report', () => {
+  const head = {
+    site: 'aws',
+    fault: 'kill',
+    store: 'redis',
+    ratePerSecond: 60,
+    faultSeconds: 20,
+    tookSeconds: 63,
+    runId: 'run-1',
+    seed: 1,
+    host: {
+      cores: 2,
+      processor: 'p',
+      memoryBytes: 2 ** 33,
+      kernel: 'linux 6',
+      loadBefore: 0.5,
+      node: '26',
+      redis: '7',
+      fsyncP50Ms: 1,
+      fsyncP99Ms: 2,
+      commit: undefined,
+    },
+  } as const;
+
+  test('ends with the result and says what no loss proves', () => {
+    const report = formatReport(head, assess(GOOD), 'met');
+    expect(report).toMatch(/RESULT: met$/);
+    expect(report).toContain('with 95 % confidence fewer than 1 in');
+    expect(report).not.toContain('FAIL');
+  });
+
+  test('gives the reason beside every failure', () => {
+    const report = formatReport(head, assess({ ...GOOD, answers: [] }), 'missed');
+    expect(report).toContain('detection: changed answer at ns-gcp is outside its bound.');
+    expect(report).toContain('FAIL');
+  });
+
+  test('as JSON says "never" where a number has no end', () => {
+    const evidence = { ...GOOD, ledgers: { ...GOOD.ledgers, dns: traffic('d1', 30_000) } };
+    const text = journal({ result: 'missed', trouble: '', head, assessment: assess(evidence), evidence });
+    const figures = (JSON.parse(text) as { figures: { name: string; value: unknown }[] }).figures;
+    expect(figures.find(({ name }) => name === 'DNS-only, send: last')?.value).toBe('never');
+  });
+});

@@ -1,0 +1,271 @@
+/**
+ * The phases of a drill, in the order in which they happen. Each watches real things and waits for a condition with a
+ * deadline; none judges. What cannot be reached in time before the fault aborts the drill, afterwards it is evidence.
+ */
+import type { Clock } from '../../system/clock.ts';
+import type { Random } from '../../system/random.ts';
+import type { LocalFleet, LocalSiteName } from '../local/fleet.ts';
+import type { LocalSite } from '../local/site.ts';
+import { type ClientCrew, type CrewOptions, startCrew } from './clients.ts';
+import { type Debts, isSettledSince, readDebts } from './copies-watch.ts';
+import type { Fault, Recovery } from './figures.ts';
+import { type NameserverWatch, watchNameservers } from './nameserver-watch.ts';
+import type { Window } from './outages.ts';
+import { readHealths } from './vantage-events.ts';
+
+/** The drill cannot go on; nothing is said about the fleet. The message is a sentence. */
+export class DrillAborted extends Error {
+  override readonly name = 'DrillAborted';
+}
+
+export interface Stage {
+  readonly fleet: LocalFleet;
+  readonly fault: Fault;
+  readonly site: LocalSiteName;
+  readonly faultSeconds: number;
+  readonly watch: NameserverWatch;
+  readonly dns: ClientCrew;
+  readonly failover: ClientCrew;
+  readonly clock: Clock;
+  readonly say: (progress: string) => void;
+  /** Aborts when the drill is to stop at once. */
+  readonly signal: AbortSignal;
+}
+
+const POLL_MS = 100;
+const BASELINE_WITHIN_MS = 40_000;
+/** So long everything must have been well before the fault. */
+const BASELINE_CLEAN_MS = 2000;
+const PROOF_WITHIN_MS = 3000;
+const READY_WITHIN_MS = 30_000;
+const RETURN_WITHIN_MS = 60_000;
+const DRAIN_WITHIN_MS = 15_000;
+const LATE_WITHIN_MS = 20_000;
+/** Relays refresh what they say about their debts twice a second; earlier readings may be from before the event. */
+const DEBTS_STALE_MS = 1500;
+
+/** Resolves true when `condition` holds, false when it does not within `withinMs`. */
+async function until(
+  stage: Pick<Stage, 'clock' | 'signal'>,
+  withinMs: number,
+  condition: () => boolean | Promise<boolean>,
+): Promise<boolean> {
+  const deadlineMs = stage.clock.monotonicMs() + withinMs;
+  for (;;) {
+    stage.signal.throwIfAborted();
+    if (await condition()) return true;
+    if (stage.clock.monotonicMs() > deadlineMs) return false;
+    await stage.clock.sleep(POLL_MS, stage.signal);
+  }
+}
+
+/** Watches what the nameservers of the fleet answer for the canonical name. */
+export function watchFleet(fleet: LocalFleet, clock: Clock, random: Random): NameserverWatch {
+  return watchNameservers(
+    fleet.sites.map(({ layout }) => ({
+      site: layout.name,
+      address: layout.vantageAddress,
+      port: fleet.ports.dns,
+    })),
+    fleet.identities.manifest.zone,
+    new Map(fleet.sites.map(({ layout }) => [layout.relayAddress, layout.name])),
+    clock,
+    random,
+  );
+}
+
+/**
+ * Traffic flows and no send fails, every recipient is connected, every nameserver answers with every site, and every
+ * vantage believes every site to be up: from there on a fault has to be noticed, not only not forgiven.
+ */
+export async function proveBaseline(stage: Stage): Promise<void> {
+  const { clock, dns, failover } = stage;
+  for (const crew of [dns, failover]) crew.command('start');
+  let cleanSinceMs = clock.monotonicMs();
+  let failedBefore = 0;
+  let why = '';
+  const isWell = async (): Promise<boolean> => {
+    const failed = dns.progress().failed + failover.progress().failed;
+    why = failed > failedBefore ? 'sends fail' : await whyNotWell(stage);
+    failedBefore = failed;
+    const nowMs = clock.monotonicMs();
+    if (why !== '') cleanSinceMs = nowMs;
+    return nowMs - cleanSinceMs >= BASELINE_CLEAN_MS;
+  };
+  if (!(await until(stage, BASELINE_WITHIN_MS, isWell))) {
+    throw new DrillAborted(`The fleet was not well before the fault: ${why}.`);
+  }
+}
+
+/** '' when nothing is amiss. */
+async function whyNotWell(stage: Stage): Promise<string> {
+  const { dns, failover, fleet, watch } = stage;
+  const crews = [dns, failover];
+  if (fleet.sites.some(({ layout }) => watch.current(layout.name).length < fleet.sites.length)) {
+    return 'a nameserver does not answer with every site';
+  }
+  if (crews.some((crew) => crew.progress().linked < crew.recipients)) return 'a recipient is not connected';
+  if (crews.some((crew) => crew.progress().delivered === 0)) return 'no message arrives';
+  const healths = await Promise.all(
+    fleet.sites.map(async ({ layout }) => await readHealths(layout.vantageAddress, fleet.ports.private)),
+  );
+  const allUp = healths.every(
+    (seen) => seen.length === fleet.sites.length && seen.every((one) => one === 'up'),
+  );
+  return allUp ? '' : 'a vantage does not believe that every site is up';
+}
+
+/** Causes the fault and proves it: no process of the site is left, and its relay's port refuses. */
+export async function causeFault(
+  stage: Stage,
+): Promise<{ readonly beganMs: number; readonly provedMs: number | undefined }> {
+  const { clock, fleet, say } = stage;
+  const beganMs = clock.monotonicMs();
+  if (stage.fault === 'none') {
+    say('control run: no fault, only time passes');
+    return { beganMs, provedMs: undefined };
+  }
+  const site = fleet.site(stage.site);
+  const pids = await site.destroy();
+  const gone = await until(stage, PROOF_WITHIN_MS, async () => await site.isGone());
+  const provedMs = gone ? clock.monotonicMs() : undefined;
+  say(`${stage.site}: ${pids.length} processes killed, data removed${gone ? ', proved' : ', NOT proved'}`);
+  return { beganMs, provedMs };
+}
+
+/** Lets the fault last, and watches when the survivors have two copies of everything again. */
+export async function sitOutFault(stage: Stage, beganMs: number): Promise<Pick<Recovery, 'twoCopiesMs'>> {
+  const { clock, fleet } = stage;
+  const survivors = fleet.sites.filter(({ layout }) => layout.name !== stage.site);
+  let twoCopiesMs: number | undefined;
+  let toldMs = beganMs;
+  await until(stage, beganMs + stage.faultSeconds * 1000 - clock.monotonicMs(), async () => {
+    const nowMs = clock.monotonicMs();
+    if (stage.fault === 'kill' && twoCopiesMs === undefined && nowMs > beganMs + DEBTS_STALE_MS) {
+      if (await oweNothing(stage, survivors, beganMs)) twoCopiesMs = clock.monotonicMs();
+    }
+    if (nowMs - toldMs >= 5000) {
+      toldMs = nowMs;
+      stage.say(progressLine(stage));
+    }
+    return false;
+  });
+  return { twoCopiesMs };
+}
+
+/** Brings the site back, empty, and waits until it is in every answer and has its copies. */
+export async function bringBack(
+  stage: Stage,
+): Promise<Omit<Recovery, 'twoCopiesMs'> & { readonly returnedMs: number }> {
+  const { clock, fleet, say } = stage;
+  const returnedMs = clock.monotonicMs();
+  const times = { siteReadyMs: noTime(), inEveryAnswerMs: noTime(), threeCopiesMs: noTime() };
+  if (stage.fault === 'none') return { ...times, returnedMs };
+  const site = fleet.site(stage.site);
+  try {
+    await site.start();
+    await site.untilReady(READY_WITHIN_MS);
+    times.siteReadyMs = clock.monotonicMs();
+    say(`${stage.site}: back and ready`);
+  } catch (error) {
+    say(error instanceof Error ? error.message : 'the site did not come back');
+    return { ...times, returnedMs };
+  }
+  const readyMs = times.siteReadyMs;
+  await until(stage, RETURN_WITHIN_MS, async () => {
+    const nowMs = clock.monotonicMs();
+    const everywhere = fleet.sites.every(
+      ({ layout }) => stage.watch.current(layout.name).length === fleet.sites.length,
+    );
+    if (times.inEveryAnswerMs === undefined && everywhere) {
+      times.inEveryAnswerMs = nowMs;
+      say(`${stage.site}: in every answer again`);
+    }
+    if (times.threeCopiesMs === undefined && nowMs > readyMs + DEBTS_STALE_MS) {
+      if (await oweNothing(stage, fleet.sites, readyMs)) times.threeCopiesMs = clock.monotonicMs();
+    }
+    return times.inEveryAnswerMs !== undefined && times.threeCopiesMs !== undefined;
+  });
+  return { ...times, returnedMs };
+}
+
+/** Stops the senders and waits until everything accepted for a connected recipient has arrived. */
+export async function drain(stage: Stage): Promise<void> {
+  const crews = [stage.dns, stage.failover];
+  for (const crew of crews) crew.command('stop');
+  let quietSinceMs = stage.clock.monotonicMs();
+  let before = -1;
+  await until(stage, DRAIN_WITHIN_MS, () => {
+    const nowMs = stage.clock.monotonicMs();
+    const delivered = total(crews, 'delivered');
+    if (delivered !== before || total(crews, 'open') > 0) quietSinceMs = nowMs;
+    before = delivered;
+    return delivered >= total(crews, 'acceptedForReaders') && nowMs - quietSinceMs >= 1000;
+  });
+  stage.say(progressLine(stage));
+  await finish(crews);
+}
+
+/** Reads the late mailboxes, each through one site alone. True when each was read to its end. */
+export async function readLate(stage: Stage, options: CrewOptions): Promise<boolean> {
+  const late = startCrew('late', { ...options, senders: 0 });
+  let quietSinceMs = stage.clock.monotonicMs();
+  let before = -1;
+  const finished = await until(stage, LATE_WITHIN_MS, () => {
+    const { delivered, emptied } = late.progress();
+    if (delivered !== before) quietSinceMs = stage.clock.monotonicMs();
+    before = delivered;
+    return emptied >= late.recipients && stage.clock.monotonicMs() - quietSinceMs >= 1000;
+  });
+  stage.say(`late readers: ${late.progress().delivered} messages, each mailbox through one site alone`);
+  await finish([late]);
+  return finished;
+}
+
+/** The whole window of the fault. */
+export function windowOf(beganMs: number, returnedMs: number): Window {
+  return { beganMs, endMs: returnedMs };
+}
+
+async function finish(crews: readonly ClientCrew[]): Promise<void> {
+  for (const crew of crews) crew.command('finish');
+  await Promise.all(crews.map(async (crew) => await crew.process.ended));
+}
+
+/** Whether none of `sites` owes another of them anything that was accepted before `sinceMs`. */
+async function oweNothing(stage: Stage, sites: readonly LocalSite[], sinceMs: number): Promise<boolean> {
+  const names = sites.map(({ layout }) => layout.name);
+  const debts = await Promise.all(
+    sites.map(async ({ layout }): Promise<readonly [string, Debts | undefined]> => {
+      const place = { site: layout.name, address: layout.relayAddress, port: stage.fleet.ports.private };
+      return [layout.name, await readDebts(place, stage.clock)];
+    }),
+  );
+  return debts.every(([debtor, seen]) => {
+    if (seen === undefined || seen.recovering) return false;
+    return isSettledSince(
+      seen,
+      names.filter((name) => name !== debtor),
+      sinceMs,
+    );
+  });
+}
+
+function progressLine(stage: Stage): string {
+  const [dns, failover] = [stage.dns.progress(), stage.failover.progress()];
+  const answers = stage.fleet.sites.map(
+    ({ layout }) => `ns-${layout.name} ${stage.watch.current(layout.name).join('+') || 'silent'}`,
+  );
+  return (
+    `accepted ${dns.accepted + failover.accepted}, not accepted ${dns.failed} (DNS-only) ${failover.failed} (failover), ` +
+    `delivered ${dns.delivered + failover.delivered}; ${answers.join(', ')}`
+  );
+}
+
+function total(crews: readonly ClientCrew[], count: 'open' | 'acceptedForReaders' | 'delivered'): number {
+  return crews.reduce((sum, crew) => sum + crew.progress()[count], 0);
+}
+
+function noTime(): number | undefined {
+  return undefined;
+}

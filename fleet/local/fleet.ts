@@ -1,0 +1,125 @@
+/**
+ * A whole fleet on this machine: three sites at three providers, brought up, watched, and taken down without a
+ * trace.
+ */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Clock } from '../../system/clock.ts';
+import type { Random } from '../../system/random.ts';
+import { findPorts } from './free-port.ts';
+import { type Identities, makeIdentities } from './identities.ts';
+import { startJanitor } from './janitor.ts';
+import { chooseNetwork, layOut, type Ports, portWishes } from './layout.ts';
+import { createProcesses, type Processes } from './processes.ts';
+import { createSite, type LocalSite, type Programs, type StoreKind } from './site.ts';
+
+export const LOCAL_SITES = ['aws', 'gcp', 'hetzner'] as const;
+export type LocalSiteName = (typeof LOCAL_SITES)[number];
+
+export interface FleetOptions {
+  readonly store: StoreKind;
+  /** The port of all relays; undefined to take a free one. */
+  readonly relayPort: number | undefined;
+  readonly programs: Partial<Programs>;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Called once, with one paragraph, when a process ends that nobody ended. */
+  readonly onUnexpectedEnd: (what: string) => void;
+  /** Called with every line that a vantage logs. */
+  readonly onVantageLine: (line: string) => void;
+}
+
+export interface LocalFleet {
+  readonly directory: string;
+  readonly ports: Ports;
+  readonly identities: Identities;
+  readonly sites: readonly LocalSite[];
+  readonly processes: Processes;
+  site(name: LocalSiteName): LocalSite;
+  /**
+   * Starts every site; resolves when all are ready, rejects with the reason of the one that is not, or with the
+   * signal's reason as soon as it aborts.
+   */
+  start(signal: AbortSignal): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** The fleet cannot be made for a reason that its user can do something about; the message is a sentence. */
+export class FleetUnavailable extends Error {
+  override readonly name = 'FleetUnavailable';
+}
+
+const READY_WITHIN_MS = 30_000;
+const STOP_WITHIN_MS = 3000;
+
+/** Lays the fleet out and makes its keys; nothing runs yet but the janitor. Throws `FleetUnavailable`. */
+export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
+  const layouts = layOut(chooseNetwork(options.random), LOCAL_SITES);
+  const ports = await findPorts(portWishes(layouts, options.relayPort));
+  if (!ports.ok) throw new FleetUnavailable(ports.fault);
+  const janitor = startJanitor();
+  const directory = mkdtempSync(join(tmpdir(), 'archipelago-'));
+  janitor.adopt(directory);
+  chmodSync(directory, 0o700);
+  const identities = await makeIdentities(directory, layouts, ports.value, {
+    wallMs: options.clock.wallMs(),
+    random: options.random,
+  });
+  const processes = createProcesses({ directory, janitor, onUnexpectedEnd: options.onUnexpectedEnd });
+  const sites = layouts.map((layout) =>
+    createSite({
+      layout,
+      ports: ports.value,
+      store: options.store,
+      programs: { relay: options.programs.relay ?? RELAY, vantage: options.programs.vantage ?? VANTAGE },
+      identities,
+      directory,
+      processes,
+      clock: options.clock,
+      onVantageLine: options.onVantageLine,
+    }),
+  );
+  return {
+    directory,
+    ports: ports.value,
+    identities,
+    sites,
+    processes,
+    site: (name) => {
+      const found = sites.find((site) => site.layout.name === name);
+      if (found === undefined) throw new Error(`no site ${name}`);
+      return found;
+    },
+    start: async (signal) => await startAll(sites, signal),
+    [Symbol.asyncDispose]: async () => {
+      await processes.stopAll(STOP_WITHIN_MS);
+      rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
+      await janitor.finish();
+    },
+  };
+}
+
+async function startAll(sites: readonly LocalSite[], signal: AbortSignal): Promise<void> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason as Error);
+  signal.throwIfAborted();
+  signal.addEventListener('abort', abort, { once: true });
+  const started = Promise.all(
+    sites.map(async (site) => {
+      await site.start();
+      await site.untilReady(READY_WITHIN_MS);
+    }),
+  );
+  // After an abort, what else goes wrong is only an echo of it.
+  started.catch(() => undefined);
+  try {
+    await Promise.race([started, aborted]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}
+
+const RELAY = fileURLToPath(new URL('../../relay/main.ts', import.meta.url));
+const VANTAGE = fileURLToPath(new URL('../../healthcheck/main.ts', import.meta.url));

@@ -1,0 +1,75 @@
+/**
+ * Redis for one site of a local fleet, configured as in production: what it confirms is on disk, and it refuses
+ * rather than evicts.
+ */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import type { Clock } from '../../system/clock.ts';
+import { describeError } from '../../system/log.ts';
+
+export interface RedisPlace {
+  readonly address: string;
+  readonly port: number;
+  /** An existing directory of its own. */
+  readonly directory: string;
+  readonly password: string;
+}
+
+/** The text of redis.conf. */
+export function redisConfiguration(place: RedisPlace): string {
+  const lines = [
+    `bind ${place.address}`,
+    `port ${place.port}`,
+    `dir ${place.directory}`,
+    `requirepass ${place.password}`,
+    'daemonize no',
+    'appendonly yes',
+    'appendfsync always',
+    'no-appendfsync-on-rewrite no',
+    'maxmemory-policy noeviction',
+    'save ""',
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+/** `7.0.15`, or undefined when there is no redis-server on the PATH. */
+export function redisVersion(): string | undefined {
+  const seen = spawnSync('redis-server', ['--version'], { encoding: 'utf8' });
+  return seen.status === 0 ? (/v=([\d.]+)/.exec(seen.stdout)?.[1] ?? 'unknown') : undefined;
+}
+
+/** Resolves when Redis answers PING with PONG; rejects when it does not within `withinMs` milliseconds. */
+export async function untilRedisAnswers(place: RedisPlace, clock: Clock, withinMs: number): Promise<void> {
+  const deadlineMs = clock.monotonicMs() + withinMs;
+  for (;;) {
+    try {
+      if (await ping(place)) return;
+    } catch (error) {
+      if (clock.monotonicMs() > deadlineMs) {
+        throw new Error(`Redis at ${place.address}:${place.port} does not answer (${describeError(error)})`, {
+          cause: error,
+        });
+      }
+    }
+    await clock.sleep(25);
+  }
+}
+
+async function ping(place: RedisPlace): Promise<boolean> {
+  const socket = connect({ host: place.address, port: place.port, timeout: 1000 });
+  socket.on('timeout', () => socket.destroy(new Error('no answer')));
+  try {
+    await once(socket, 'connect');
+    socket.write(`AUTH ${place.password}\r\nPING\r\n`);
+    let seen = '';
+    for await (const chunk of socket.setEncoding('latin1')) {
+      seen += String(chunk);
+      if (seen.includes('+PONG')) return true;
+      if (seen.includes('-')) throw new Error(seen.trim().slice(0, 80));
+    }
+    throw new Error('closed');
+  } finally {
+    socket.destroy();
+  }
+}

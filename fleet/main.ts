@@ -1,0 +1,109 @@
+/**
+ * The `fleet` command: `start` brings up a fleet on this machine, `drill` takes a provider away from one and measures.
+ *
+ * The first Ctrl-C stops politely and cleans up; the second kills at once, and the janitor cleans up.
+ */
+import { writeFileSync } from 'node:fs';
+import { systemClock } from '../system/clock.ts';
+import { systemRandom } from '../system/random.ts';
+import { EXIT_CODES, runDrill } from './drill/drill.ts';
+import { journal } from './drill/journal.ts';
+import { formatReport } from './drill/report.ts';
+import { redisVersion } from './local/redis.ts';
+import type { StoreKind } from './local/site.ts';
+import { type Command, HELP, parseCommand } from './options.ts';
+import { runUntilInterrupted } from './start.ts';
+
+const WRONG_USAGE = 64;
+const FAILED = 1;
+
+const print = (line: string): void => void process.stdout.write(`${line}\n`);
+const complain = (line: string): void => void process.stderr.write(`${line}\n`);
+
+const parsed = parseCommand(process.argv.slice(2));
+if (parsed.ok) process.exitCode = await obey(parsed.value, interruption());
+else {
+  complain(`${parsed.fault}\nTry: npm start, npm run drill, or node fleet/main.mjs help`);
+  process.exitCode = WRONG_USAGE;
+}
+
+async function obey(command: Command, signal: AbortSignal): Promise<number> {
+  switch (command.kind) {
+    case 'help':
+      print(HELP);
+      return 0;
+    case 'start': {
+      const store = chooseStore(command.store);
+      if (store === undefined) return WRONG_USAGE;
+      return await runUntilInterrupted({ store, port: command.port, signal, print, complain });
+    }
+    case 'drill': {
+      const store = chooseStore(command.store);
+      return store === undefined ? WRONG_USAGE : await drill(command, store, signal);
+    }
+  }
+}
+
+async function drill(
+  command: Extract<Command, { kind: 'drill' }>,
+  store: StoreKind,
+  signal: AbortSignal,
+): Promise<number> {
+  if (command.json !== undefined && !canWrite(command.json)) return WRONG_USAGE;
+  const outcome = await runDrill({
+    site: command.site,
+    fault: command.fault,
+    store,
+    ratePerSecond: command.ratePerSecond,
+    faultSeconds: command.faultSeconds,
+    ...(command.port === undefined ? {} : { relayPort: command.port }),
+    clock: systemClock,
+    random: systemRandom,
+    say: print,
+    signal,
+  });
+  const { head, assessment } = outcome;
+  if (head !== undefined && assessment !== undefined) print(formatReport(head, assessment, outcome.result));
+  else complain(`RESULT: ${outcome.result}. ${outcome.trouble}`);
+  if (command.json !== undefined) writeFileSync(command.json, `${journal(outcome)}\n`);
+  return EXIT_CODES[outcome.result];
+}
+
+function canWrite(path: string): boolean {
+  try {
+    writeFileSync(path, '');
+    return true;
+  } catch {
+    complain(`--json: ${JSON.stringify(path)} cannot be written.`);
+    return false;
+  }
+}
+
+/** Redis when it can be had, unless the operator chose; says so loudly when nothing will be durable. */
+function chooseStore(asked: StoreKind | undefined): StoreKind | undefined {
+  const installed = redisVersion() !== undefined;
+  if (asked === 'redis' && !installed) {
+    complain('--store redis: there is no redis-server on the PATH. Install it, or use --store memory.');
+    return undefined;
+  }
+  const store = asked ?? (installed ? 'redis' : 'memory');
+  if (store === 'memory') {
+    const why = installed ? '' : ' (there is no redis-server on the PATH)';
+    print(`NOT DURABLE: the embedded store keeps messages in memory only${why}. For a laptop and for tests.`);
+  }
+  return store;
+}
+
+function interruption(): AbortSignal {
+  const stopping = new AbortController();
+  const onSignal = (name: NodeJS.Signals): void => {
+    if (stopping.signal.aborted) {
+      complain('Killed. What is left is cleaned up in the background.');
+      process.exit(FAILED);
+    }
+    complain(`\n${name}: stopping. Once more to kill at once.`);
+    stopping.abort(new Error(`Interrupted by ${name}.`));
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal).on('SIGHUP', onSignal);
+  return stopping.signal;
+}

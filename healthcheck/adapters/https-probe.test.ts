@@ -1,0 +1,182 @@
+/**
+ * Probes against real servers that are well, unwell, slow, gone, or somebody else.
+ */
+
+import { execFile } from 'node:child_process';
+import type { RequestListener } from 'node:http';
+import { createServer, type Server, type ServerOptions } from 'node:https';
+import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import { promisify } from 'node:util';
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import {
+  type Authority,
+  issueServerCertificate,
+  makeAuthority,
+  makePinnedIdentity,
+} from '../../fleet/certificates.ts';
+import { systemClock } from '../../system/clock.ts';
+import { systemRandom } from '../../system/random.ts';
+import type { ProbeOutcome } from '../core/observation.ts';
+import { probe, probeTrust } from './https-probe.ts';
+
+const ZONE = 'relay.example.com';
+const ADDRESS = '127.43.0.1';
+const context = { wallMs: Date.now(), random: systemRandom };
+let authority: Authority;
+let trust: ReturnType<typeof probeTrust>;
+let good: ServerOptions;
+const servers: TcpServer[] = [];
+
+beforeAll(() => {
+  authority = makeAuthority(context);
+  trust = probeTrust(authority.certificatePem);
+  good = tlsOptions(ZONE);
+});
+
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.close();
+    if ('closeAllConnections' in server) (server as Server).closeAllConnections();
+  }
+});
+
+function tlsOptions(name: string): ServerOptions {
+  const { certificatePem, keyPem } = issueServerCertificate(context, authority, [name]);
+  return { cert: certificatePem, key: keyPem };
+}
+
+async function listening(server: TcpServer): Promise<number> {
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, ADDRESS, resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+async function outcomeAt(port: number, timeoutMs = 5000): Promise<ProbeOutcome> {
+  return probe({ address: ADDRESS, port, serverName: ZONE, trust, timeoutMs, clock: systemClock });
+}
+
+async function outcomeOf(
+  options: ServerOptions,
+  respond: RequestListener,
+  timeoutMs?: number,
+): Promise<ProbeOutcome> {
+  return outcomeAt(await listening(createServer(options, respond)), timeoutMs);
+}
+
+const ready: RequestListener = (_, response) => response.writeHead(200).end();
+
+describe('a site that answers', () => {
+  test('200 is ready, and the request is the one that was promised', async () => {
+    const seen: { path: string; host: string; bytes: number; sni: unknown }[] = [];
+    const outcome = await outcomeOf(good, (incoming, response) => {
+      const { host = '' } = incoming.headers;
+      const sni = 'servername' in incoming.socket ? incoming.socket.servername : undefined;
+      seen.push({ path: incoming.url ?? '', host, bytes: incoming.socket.bytesRead, sni });
+      response.writeHead(200).end();
+    });
+    expect(outcome).toBe('ready');
+    expect(seen).toMatchObject([{ path: '/readyz', sni: ZONE }]);
+    expect(seen[0]?.host).toMatch(/^relay\.example\.com:\d+$/);
+    expect(seen[0]?.bytes).toBeGreaterThan(2 * 1500);
+  });
+
+  test.each([204, 301, 404, 500, 503])('%i is not ready', async (status) => {
+    expect(await outcomeOf(good, (_, response) => response.writeHead(status).end())).toBe('not_ready');
+  });
+
+  test('what is no HTTP is malformed', async () => {
+    const server = createServer(good);
+    server.on('secureConnection', (socket) => socket.end('220 mail.example.com ESMTP\r\n'));
+    expect(await outcomeAt(await listening(server))).toBe('response_malformed');
+  });
+
+  test('every probe opens a connection of its own', async () => {
+    const server = createServer(good, ready);
+    let connections = 0;
+    server.on('secureConnection', () => (connections += 1));
+    const port = await listening(server);
+    expect([await outcomeAt(port), await outcomeAt(port), await outcomeAt(port)]).toStrictEqual(
+      Array(3).fill('ready'),
+    );
+    expect(connections).toBe(3);
+  });
+});
+
+describe('a certificate that clients would refuse', () => {
+  test('another name', async () => {
+    expect(await outcomeOf(tlsOptions('other.example.com'), ready)).toBe('certificate_invalid');
+  });
+
+  test('another authority', async () => {
+    const { certificatePem, keyPem } = makePinnedIdentity(context, ZONE);
+    expect(await outcomeOf({ cert: certificatePem, key: keyPem }, ready)).toBe('certificate_invalid');
+  });
+
+  test('expired', async () => {
+    const past = { ...context, wallMs: Date.now() - 30 * 86_400_000 };
+    const { certificatePem, keyPem } = issueServerCertificate(past, authority, [ZONE]);
+    expect(await outcomeOf({ cert: certificatePem, key: keyPem }, ready)).toBe('certificate_invalid');
+  });
+});
+
+describe('a site that is not there', () => {
+  test('a closed port refuses', async () => {
+    const server = createTcpServer();
+    const port = await listening(server);
+    await new Promise((resolve) => server.close(resolve));
+    expect(await outcomeAt(port)).toBe('refused');
+  });
+
+  test('no TLS is a failure of TLS', async () => {
+    const server = createTcpServer((socket) =>
+      socket.on('error', () => undefined).end('HTTP/1.1 200 OK\r\n\r\n'),
+    );
+    expect(await outcomeAt(await listening(server))).toBe('tls_failed');
+  });
+
+  test('an old TLS is a failure of TLS', async () => {
+    expect(await outcomeOf({ ...good, minVersion: 'TLSv1', maxVersion: 'TLSv1.1' }, ready)).toBe(
+      'tls_failed',
+    );
+  });
+
+  test.each([
+    ['a connection without a handshake', async () => listening(createTcpServer())],
+    ['a request without a response', async () => listening(createServer(good, () => undefined))],
+  ])('%s times out', async (_, port) => {
+    expect(await outcomeAt(await port(), 200)).toBe('timed_out');
+  });
+});
+
+describe('trouble of our own', () => {
+  test('a machine without file descriptors says nothing about the site', async () => {
+    const script = `
+      import { openSync } from 'node:fs';
+      import { systemClock as clock } from '${new URL('../../system/clock.ts', import.meta.url).href}';
+      import { probe, probeTrust } from '${new URL('./https-probe.ts', import.meta.url).href}';
+      const trust = probeTrust(undefined);
+      try { for (;;) openSync('/dev/null'); } catch {}
+      const site = { address: '127.0.0.1', port: 443, serverName: 'relay.example.com' };
+      process.stdout.write(await probe({ ...site, trust, timeoutMs: 5000, clock }));
+    `;
+    const shell = 'ulimit -n 128; exec "$0" --input-type=module -e "$1"';
+    const { stdout } = await promisify(execFile)('sh', ['-c', shell, process.execPath, script]);
+    expect(stdout).toBe('local_error');
+  });
+
+  test('a machine that stood still when the deadline passed says nothing either', async () => {
+    const port = await listening(createTcpServer());
+    let offsetMs = 0;
+    const stalled = {
+      ...systemClock,
+      monotonicMs: () => systemClock.monotonicMs() + offsetMs,
+      after: (ms: number, callback: () => void) =>
+        systemClock.after(ms, () => {
+          offsetMs = 1000;
+          callback();
+        }),
+    };
+    const options = { address: ADDRESS, port, serverName: ZONE, trust, timeoutMs: 50 };
+    expect(await probe({ ...options, clock: stalled })).toBe('local_stall');
+  });
+});

@@ -1,0 +1,107 @@
+/**
+ * One probe: a new TLS connection to one public address of a site, the certificate verified for the name that
+ * clients use, and `GET /readyz` answered with 200, all within one deadline.
+ *
+ * The request is padded beyond one packet, so that a path that lost its large packets fails the probe as it would
+ * fail a message. Trouble of this machine (no file descriptors, no such address family, an event loop that stood
+ * still) is told apart, because it says nothing about the site.
+ */
+import { type RequestOptions, request } from 'node:https';
+import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls';
+import type { Clock } from '../../system/clock.ts';
+import type { ProbeOutcome } from '../core/observation.ts';
+import { errorCode } from './listen.ts';
+
+export interface ProbeOptions {
+  /** The address to connect to. */
+  readonly address: string;
+  readonly port: number;
+  /** The name in SNI and in `Host`, for which the certificate must be valid. */
+  readonly serverName: string;
+  readonly trust: SecureContext;
+  /** Connection, handshake and response together, milliseconds. */
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+}
+
+/** More than two full Ethernet frames, and well below Node's limit of 16 KiB for all headers. */
+const PADDING = 'x'.repeat(4096);
+/** A deadline that fires this late finds a machine that stood still, and perhaps a response that nobody read. */
+const STALL_MS = 250;
+
+const LOCAL_CODES: ReadonlySet<string> = new Set([
+  'EMFILE',
+  'ENFILE',
+  'ENOBUFS',
+  'ENOMEM',
+  'ENETDOWN',
+  'EADDRNOTAVAIL',
+  'EAFNOSUPPORT',
+  'EACCES',
+  'EPERM',
+]);
+const UNREACHABLE_CODES: ReadonlySet<string> = new Set([
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EHOSTDOWN',
+  'ETIMEDOUT',
+]);
+
+/** Whom probes believe: the usual certificate authorities, and `extraCa` (PEM) beside them. Costly: make it once. */
+export function probeTrust(extraCa: string | undefined): SecureContext {
+  return createSecureContext({
+    minVersion: 'TLSv1.2',
+    ...(extraCa === undefined ? {} : { ca: [...rootCertificates, extraCa] }),
+  });
+}
+
+/** Probes once. Never rejects: everything that can happen is an outcome. */
+export async function probe(options: ProbeOptions): Promise<ProbeOutcome> {
+  const { clock, timeoutMs } = options;
+  const startedMs = clock.monotonicMs();
+  const { promise, resolve } = Promise.withResolvers<ProbeOutcome>();
+  const attempt = request(requestOptions(options));
+  const cancel = clock.after(timeoutMs, () => {
+    const lateMs = clock.monotonicMs() - startedMs - timeoutMs;
+    resolve(lateMs > STALL_MS ? 'local_stall' : 'timed_out');
+  });
+  attempt.once('response', (response) => {
+    resolve(response.statusCode === 200 ? 'ready' : 'not_ready');
+    response.on('error', () => undefined).resume();
+  });
+  attempt.on('error', (error) => resolve(outcomeOf(error)));
+  attempt.end();
+  try {
+    return await promise;
+  } finally {
+    cancel();
+    attempt.destroy();
+  }
+}
+
+function requestOptions(options: ProbeOptions): RequestOptions & { readonly secureContext: SecureContext } {
+  const { address, port, serverName, trust } = options;
+  return {
+    host: address,
+    port,
+    servername: serverName,
+    path: '/readyz',
+    agent: false,
+    headers: { host: port === 443 ? serverName : `${serverName}:${port}`, 'x-padding': PADDING },
+    maxHeaderSize: 16_384,
+    rejectUnauthorized: true,
+    secureContext: trust,
+  };
+}
+
+function outcomeOf(error: Error): ProbeOutcome {
+  const code = errorCode(error) ?? '';
+  if (LOCAL_CODES.has(code)) return 'local_error';
+  if (UNREACHABLE_CODES.has(code)) return 'unreachable';
+  if (code === 'ECONNREFUSED' || code === 'ECONNRESET' || code === 'EPIPE') return 'refused';
+  if (code.startsWith('HPE_')) return 'response_malformed';
+  // What OpenSSL's verification says, X509_V_ERR_* without the prefix, and Node's check of the name.
+  const isCertificate = /CERT|UNABLE_TO_|SELF_SIGNED|CRL|HOSTNAME_MISMATCH|INVALID_(?:CA|PURPOSE)/.test(code);
+  if (isCertificate && !code.startsWith('ERR_SSL_')) return 'certificate_invalid';
+  return 'tls_failed';
+}

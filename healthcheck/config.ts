@@ -1,0 +1,175 @@
+/**
+ * The settings of a vantage, read once, whole or not at all. What every vantage must agree on is in the signed
+ * manifest; here is only what belongs to this machine: who it is, where it listens, and its keys.
+ */
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { statSync } from 'node:fs';
+import { type CryptoKey, importPKCS8 } from 'jose';
+import { type Manifest, openManifest, type SiteEntry, type SiteName } from '../fleet/manifest.ts';
+import type { LogLevel } from '../system/log.ts';
+import { type PinnedIdentity, pinOf } from '../system/pinned-tls.ts';
+import { fail, ok, type Result } from '../system/result.ts';
+import {
+  contentOf,
+  type Endpoint,
+  endpoint,
+  integer,
+  oneOf,
+  optional,
+  readSettings,
+  type Setting,
+  type SettingsOf,
+  suggestion,
+  text,
+} from '../system/settings.ts';
+import { siteNamed } from './core/target.ts';
+import { zoneFaults } from './core/zone.ts';
+
+export interface VantageConfig {
+  readonly site: SiteName;
+  readonly manifest: Manifest;
+  readonly dnsListen: Endpoint;
+  readonly voteListen: Endpoint;
+  readonly privateListen: Endpoint;
+  /** Signs this vantage's votes. */
+  readonly voteKey: CryptoKey;
+  /** Shown to the other vantages, who pin its key. */
+  readonly identity: PinnedIdentity;
+  /** A certificate authority that probes trust beside the usual ones, PEM. */
+  readonly extraCa: string | undefined;
+  readonly stateDir: string;
+  readonly logLevel: LogLevel;
+  readonly stopWithStdin: boolean;
+}
+
+const directory: Setting<string> = {
+  expected: 'the path of an existing directory',
+  parse: (path) => {
+    try {
+      return statSync(path).isDirectory() ? path : undefined;
+    } catch {
+      return undefined;
+    }
+  },
+};
+
+type VantageShape = {
+  readonly VANTAGE_SITE: Setting<string>;
+  readonly VANTAGE_MANIFEST: Setting<string>;
+  readonly VANTAGE_MANIFEST_KEY: Setting<string>;
+  readonly VANTAGE_MANIFEST_VERSION_MIN: Setting<number>;
+  readonly VANTAGE_DNS_LISTEN: Setting<Endpoint>;
+  readonly VANTAGE_VOTE_LISTEN: Setting<Endpoint>;
+  readonly VANTAGE_PRIVATE_LISTEN: Setting<Endpoint>;
+  readonly VANTAGE_VOTE_KEY: Setting<string>;
+  readonly VANTAGE_TLS_CERTIFICATE: Setting<string>;
+  readonly VANTAGE_TLS_KEY: Setting<string>;
+  readonly VANTAGE_CA: Setting<string | undefined>;
+  readonly VANTAGE_STATE_DIR: Setting<string>;
+  readonly VANTAGE_LOG_LEVEL: Setting<LogLevel>;
+  readonly VANTAGE_STOP_WITH_STDIN: Setting<'yes' | 'no'>;
+};
+
+/** Every setting, by its whole name; `docs/configuration-vantage.md` describes each. */
+export const VANTAGE_SETTINGS: VantageShape = {
+  VANTAGE_SITE: text('the name of a site of the manifest, such as aws', /^[a-z][a-z0-9-]{0,15}$/),
+  VANTAGE_MANIFEST: contentOf('the signed manifest'),
+  VANTAGE_MANIFEST_KEY: text("the operators' Ed25519 public key, 43 characters of base64url", /^[\w-]{43}$/),
+  VANTAGE_MANIFEST_VERSION_MIN: integer(1, Number.MAX_SAFE_INTEGER, 1),
+  VANTAGE_DNS_LISTEN: endpoint(),
+  VANTAGE_VOTE_LISTEN: endpoint(),
+  VANTAGE_PRIVATE_LISTEN: endpoint(),
+  VANTAGE_VOTE_KEY: contentOf('an Ed25519 private key (PKCS#8 PEM)'),
+  VANTAGE_TLS_CERTIFICATE: contentOf('a self-signed certificate (PEM)'),
+  VANTAGE_TLS_KEY: contentOf('the private key of that certificate (PEM)'),
+  VANTAGE_CA: optional(contentOf('a certificate authority (PEM)')),
+  VANTAGE_STATE_DIR: directory,
+  VANTAGE_LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error'], 'info'),
+  VANTAGE_STOP_WITH_STDIN: oneOf(['yes', 'no'], 'no'),
+};
+
+/** The configuration, or every fault at once, each a sentence. */
+export async function readVantageConfig(
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<Result<VantageConfig, readonly string[]>> {
+  const settings = readSettings('VANTAGE_', VANTAGE_SETTINGS, environment);
+  if (!settings.ok) return settings;
+  const values = settings.value;
+  const opened = await openManifest(
+    values.VANTAGE_MANIFEST,
+    values.VANTAGE_MANIFEST_KEY,
+    values.VANTAGE_MANIFEST_VERSION_MIN,
+  );
+  if (!opened.ok) return opened;
+  const manifest = opened.value;
+  const faults = [...zoneFaults(manifest), ...identityFaults(values, manifest)];
+  if (faults.length > 0) return fail(faults);
+  return ok({
+    site: values.VANTAGE_SITE,
+    manifest,
+    dnsListen: values.VANTAGE_DNS_LISTEN,
+    voteListen: values.VANTAGE_VOTE_LISTEN,
+    privateListen: values.VANTAGE_PRIVATE_LISTEN,
+    voteKey: await importPKCS8(values.VANTAGE_VOTE_KEY, 'EdDSA'),
+    identity: { certificatePem: values.VANTAGE_TLS_CERTIFICATE, keyPem: values.VANTAGE_TLS_KEY },
+    extraCa: values.VANTAGE_CA,
+    stateDir: values.VANTAGE_STATE_DIR,
+    logLevel: values.VANTAGE_LOG_LEVEL,
+    stopWithStdin: values.VANTAGE_STOP_WITH_STDIN === 'yes',
+  });
+}
+
+/** What others would refuse later, told now: keys that are not the ones the manifest lists for this site. */
+function identityFaults(values: SettingsOf<VantageShape>, manifest: Manifest): readonly string[] {
+  const site = siteNamed(manifest, values.VANTAGE_SITE);
+  if (site === undefined) {
+    const names = manifest.sites.map(({ name }) => name);
+    const hint = suggestion(values.VANTAGE_SITE, names);
+    return [`VANTAGE_SITE: the manifest has no site ${JSON.stringify(values.VANTAGE_SITE)}${hint}`];
+  }
+  return [...voteKeyFaults(values.VANTAGE_VOTE_KEY, site), ...tlsFaults(values, site), ...caFaults(values)];
+}
+
+function voteKeyFaults(pem: string, site: SiteEntry): readonly string[] {
+  const key = privateKeyOf(pem);
+  if (key?.asymmetricKeyType !== 'ed25519') {
+    return ['VANTAGE_VOTE_KEY: expected an Ed25519 private key (PKCS#8 PEM), got something else'];
+  }
+  if (key.export({ format: 'jwk' }).x === site.vantage.voteKey) return [];
+  return [`VANTAGE_VOTE_KEY: the manifest lists another public key for ${site.name} (vantage.voteKey)`];
+}
+
+function tlsFaults(values: SettingsOf<VantageShape>, site: SiteEntry): readonly string[] {
+  const certificate = certificateOf(values.VANTAGE_TLS_CERTIFICATE);
+  const key = privateKeyOf(values.VANTAGE_TLS_KEY);
+  if (certificate === undefined) return ['VANTAGE_TLS_CERTIFICATE: expected a certificate (PEM)'];
+  if (key === undefined) return ['VANTAGE_TLS_KEY: expected a private key (PEM)'];
+  if (!certificate.checkPrivateKey(key)) {
+    return ['VANTAGE_TLS_KEY: it does not belong to VANTAGE_TLS_CERTIFICATE'];
+  }
+  const pin = pinOf(certificate.publicKey.export({ type: 'spki', format: 'der' }));
+  if (site.vantage.pins.includes(pin)) return [];
+  return [`VANTAGE_TLS_CERTIFICATE: the manifest does not list its key for ${site.name} (vantage.pins)`];
+}
+
+function caFaults({ VANTAGE_CA: ca }: SettingsOf<VantageShape>): readonly string[] {
+  return ca === undefined || certificateOf(ca) !== undefined
+    ? []
+    : ['VANTAGE_CA: expected a certificate (PEM)'];
+}
+
+function privateKeyOf(pem: string): KeyObject | undefined {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    return undefined;
+  }
+}
+
+function certificateOf(pem: string): X509Certificate | undefined {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,34 @@
+/**
+ * A target is what a vantage judges: one site through one address family. IPv4 and IPv6 fail apart, so they are
+ * probed, voted on and withdrawn apart.
+ */
+import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
+
+export type Family = 'ipv4' | 'ipv6';
+export const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
+
+export interface Target {
+  readonly site: SiteName;
+  readonly family: Family;
+}
+
+/** A target as text, for maps and for lists that are stored. */
+export type TargetKey = `${SiteName}/${Family}`;
+
+export function keyOf(target: Target): TargetKey {
+  return `${target.site}/${target.family}`;
+}
+
+/** The families in which a site publishes relay addresses. */
+function familiesOf(site: SiteEntry): readonly Family[] {
+  return FAMILIES.filter((family) => site.relay[family].length > 0);
+}
+
+/** Every target of the fleet, in the order of the manifest. */
+export function targetsOf(manifest: Pick<Manifest, 'sites'>): readonly Target[] {
+  return manifest.sites.flatMap((site) => familiesOf(site).map((family) => ({ site: site.name, family })));
+}
+
+export function siteNamed(manifest: Pick<Manifest, 'sites'>, name: SiteName): SiteEntry | undefined {
+  return manifest.sites.find((site) => site.name === name);
+}

@@ -1,0 +1,46 @@
+/**
+ * How long an answer may be cached: until the earliest moment at which it could change (gdnsd's idea). A cached
+ * answer then runs out at about the moment of the change, and not one whole TTL after it.
+ *
+ * It could change when the votes could withdraw a target that is in it, or return one that is not.
+ */
+import type { HealthPolicy, Manifest } from '../../fleet/manifest.ts';
+import type { Answer, Deferred } from './failover.ts';
+import { ballotsOn, observationsUntil, providersNeeded } from './quorum.ts';
+import { keyOf, targetsOf } from './target.ts';
+import type { Vote } from './vote.ts';
+
+export interface TtlInput {
+  readonly answer: Answer;
+  /** The fresh votes, this vantage's own included. */
+  readonly votes: readonly Vote[];
+  readonly deferred: readonly Deferred[];
+  readonly isolated: boolean;
+  /** Monotonic milliseconds. */
+  readonly nowMs: number;
+  readonly manifest: Manifest;
+}
+
+/** Seconds, between `ttlMinSeconds` and `ttlMaxSeconds`; the minimum while this vantage is isolated. */
+export function ttlSeconds(input: TtlInput): number {
+  const { manifest, answer } = input;
+  const policy = manifest.health;
+  if (input.isolated) return policy.ttlMinSeconds;
+  const untilMs = targetsOf(manifest).map((target) => {
+    const deferral = input.deferred.find((deferred) => deferred.target === keyOf(target));
+    if (deferral?.reason === 'withdrawal_window') return windowLeftMs(input);
+    const next = answer.targets.includes(keyOf(target)) ? 'down' : 'up';
+    const ballots = ballotsOn(target, input.votes, manifest);
+    return observationsUntil(next, ballots, providersNeeded(target, manifest)) * policy.probeIntervalMs;
+  });
+  return clamp(Math.floor(Math.min(...untilMs) / 1000), policy);
+}
+
+function windowLeftMs({ answer, nowMs, manifest }: TtlInput): number {
+  const last = answer.lastWithdrawal;
+  return last === undefined ? 0 : Math.max(0, last.atMs + manifest.health.withdrawalWindowMs - nowMs);
+}
+
+function clamp(seconds: number, policy: Pick<HealthPolicy, 'ttlMinSeconds' | 'ttlMaxSeconds'>): number {
+  return Math.min(policy.ttlMaxSeconds, Math.max(policy.ttlMinSeconds, seconds));
+}

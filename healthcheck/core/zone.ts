@@ -1,0 +1,166 @@
+/**
+ * The zone: answer + manifest → records, as data.
+ *
+ *   <zone>            A, AAAA   the answer: failed over, short computed TTL, rotated
+ *                     NS, SOA   every site's nameserver; this nameserver first of all
+ *   <site>.<zone>     A, AAAA   that site's relays, always: for clients that choose a site themselves
+ *   ns-<site>.<zone>  A, AAAA   that site's nameserver
+ *
+ * A and AAAA of the apex come from one answer, so they never disagree. There are no wildcards and no names below
+ * these.
+ */
+import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { Answer } from './failover.ts';
+import type { Family } from './target.ts';
+
+export type RecordSet =
+  | {
+      readonly type: 'A' | 'AAAA';
+      readonly ttlSeconds: number;
+      /** The same service in several orders; each response takes one of them. Never empty. */
+      readonly variants: readonly (readonly string[])[];
+    }
+  | { readonly type: 'NS'; readonly ttlSeconds: number; readonly names: readonly string[] }
+  | { readonly type: 'SOA'; readonly ttlSeconds: number; readonly soa: Soa };
+
+/** RFC 1035 §3.3.13; times in seconds. */
+export interface Soa {
+  readonly primary: string;
+  readonly contact: string;
+  readonly serial: number;
+  readonly refreshSeconds: number;
+  readonly retrySeconds: number;
+  readonly expireSeconds: number;
+  /** How long "no such name" and "no such type" may be cached (RFC 2308). */
+  readonly negativeTtlSeconds: number;
+}
+
+export interface Zone {
+  /** Lower case, without the final dot, as all names here. */
+  readonly apex: string;
+  readonly soa: Soa;
+  readonly names: ReadonlyMap<string, readonly RecordSet[]>;
+}
+
+export interface ZoneInput {
+  readonly manifest: Manifest;
+  /** The site whose nameserver serves this zone. */
+  readonly self: SiteName;
+  readonly answer: Answer;
+  readonly ttlSeconds: number;
+}
+
+const SITE_TTL_SECONDS = 300;
+const NAMESERVER_TTL_SECONDS = 3600;
+/** Addresses in one response: 8 of IPv6 and a long name still fit into the 512 bytes of a query without EDNS. */
+const ADDRESSES_MAX = 8;
+const NAMESERVER_PREFIX = 'ns-';
+
+/** The host name of a site's nameserver. */
+export function nameserverName(manifest: Pick<Manifest, 'zone'>, site: SiteName): string {
+  return `${NAMESERVER_PREFIX}${site}.${manifest.zone}`;
+}
+
+/** Why this manifest makes no zone: sentences, none when it does. */
+export function zoneFaults(manifest: Manifest): readonly string[] {
+  return manifest.sites
+    .filter((site) => site.name.startsWith(NAMESERVER_PREFIX))
+    .map(
+      (site) =>
+        `manifest.sites: the name ${JSON.stringify(site.name)} begins with "${NAMESERVER_PREFIX}", which nameservers use`,
+    );
+}
+
+/** All records that this nameserver serves while `answer` holds. */
+export function zoneFrom({ manifest, self, answer, ttlSeconds }: ZoneInput): Zone {
+  const soa: Soa = {
+    primary: nameserverName(manifest, self),
+    contact: `hostmaster.${manifest.zone}`,
+    serial: zoneSerial(manifest.version, answer.generation),
+    refreshSeconds: 3600,
+    retrySeconds: 600,
+    expireSeconds: 604_800,
+    negativeTtlSeconds: manifest.health.ttlMinSeconds,
+  };
+  const names = new Map<string, readonly RecordSet[]>();
+  names.set(manifest.zone, [
+    ...answerSets(manifest, answer, ttlSeconds),
+    {
+      type: 'NS',
+      ttlSeconds: NAMESERVER_TTL_SECONDS,
+      names: manifest.sites.map((site) => nameserverName(manifest, site.name)),
+    },
+    { type: 'SOA', ttlSeconds: NAMESERVER_TTL_SECONDS, soa },
+  ]);
+  for (const site of manifest.sites) {
+    names.set(`${site.name}.${manifest.zone}`, [
+      ...addressSet('A', SITE_TTL_SECONDS, site.relay.ipv4),
+      ...addressSet('AAAA', SITE_TTL_SECONDS, site.relay.ipv6),
+    ]);
+    names.set(nameserverName(manifest, site.name), [
+      ...addressSet('A', NAMESERVER_TTL_SECONDS, listOf(site.vantage.ipv4)),
+      ...addressSet('AAAA', NAMESERVER_TTL_SECONDS, listOf(site.vantage.ipv6)),
+    ]);
+  }
+  return { apex: manifest.zone, soa, names };
+}
+
+/**
+ * The serial: manifest version · 2^16 + generation, modulo 2^32. It grows with each of the two, in the sense of
+ * RFC 1982. A nameserver that lost its state begins again with a low generation; the next manifest puts it ahead.
+ */
+export function zoneSerial(manifestVersion: number, generation: number): number {
+  return (((manifestVersion % 2 ** 16) * 2 ** 16 + (generation % 2 ** 32)) % 2 ** 32) >>> 0;
+}
+
+function answerSets(manifest: Manifest, answer: Answer, ttlSeconds: number): readonly RecordSet[] {
+  const chosen = (family: Family): readonly SiteEntry[] =>
+    manifest.sites.filter((site) => answer.targets.includes(`${site.name}/${family}`));
+  const setOf = (type: 'A' | 'AAAA', family: Family): readonly RecordSet[] => {
+    const variants = variantsOf(chosen(family), family);
+    return variants.length === 0 ? [] : [{ type, ttlSeconds, variants }];
+  };
+  return [...setOf('A', 'ipv4'), ...setOf('AAAA', 'ipv6')];
+}
+
+/**
+ * One order for each site and address to come first. The second address is of another provider whenever there is
+ * one, so that a client that tries two addresses tries two companies.
+ */
+function variantsOf(sites: readonly SiteEntry[], family: Family): readonly (readonly string[])[] {
+  const depth = Math.max(0, ...sites.map((site) => site.relay[family].length));
+  return Array.from({ length: sites.length * depth }, (_, variant) => {
+    const order = byTurns([
+      ...sites.slice(variant % sites.length),
+      ...sites.slice(0, variant % sites.length),
+    ]);
+    const shift = Math.floor(variant / sites.length);
+    const rounds = Array.from({ length: depth }, (_round, round) =>
+      order.flatMap(({ relay: { [family]: addresses } }) =>
+        round < addresses.length ? listOf(addresses[(round + shift) % addresses.length]) : [],
+      ),
+    );
+    return rounds.flat().slice(0, ADDRESSES_MAX);
+  });
+}
+
+/** The sites with their providers taking turns, the first site staying first. */
+function byTurns(sites: readonly SiteEntry[]): readonly SiteEntry[] {
+  const groups = [...Map.groupBy(sites, (site) => site.provider).values()];
+  const longest = Math.max(0, ...groups.map((group) => group.length));
+  return Array.from({ length: longest }, (_, turn) => groups.flatMap((group) => listOf(group[turn]))).flat();
+}
+
+function addressSet(
+  type: 'A' | 'AAAA',
+  ttlSeconds: number,
+  addresses: readonly string[],
+): readonly RecordSet[] {
+  if (addresses.length === 0) return [];
+  const variants = addresses.map((_, start) => [...addresses.slice(start), ...addresses.slice(0, start)]);
+  return [{ type, ttlSeconds, variants }];
+}
+
+function listOf<Item>(item: Item | null | undefined): readonly Item[] {
+  return item === null || item === undefined ? [] : [item];
+}

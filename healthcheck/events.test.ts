@@ -1,0 +1,60 @@
+/**
+ * Counters that exist before anything happened, and gauges that tell the truth.
+ */
+import { expect, test } from 'vitest';
+import { createLog } from '../system/log.ts';
+import { createMetrics } from '../system/metrics.ts';
+import { createManualClock } from '../test/support/manual-clock.ts';
+import { createEvents } from './events.ts';
+
+function setUp() {
+  const clock = createManualClock();
+  const metrics = createMetrics('vantage_');
+  const log = createLog({ clock, base: {}, level: 'error', write: () => undefined });
+  return { clock, metrics, events: createEvents(log, metrics, clock) };
+}
+
+test('every outcome, refusal and discard has a counter at zero from the start', async () => {
+  const text = await setUp().metrics.text();
+  for (const line of [
+    'vantage_observations_total{outcome="ready"} 0',
+    'vantage_observations_total{outcome="local_error"} 0',
+    'vantage_answers_changed_total{reason="withdrawn"} 0',
+    'vantage_answers_refused_total{reason="generation_moved"} 0',
+    'vantage_withdrawals_deferred_total{reason="withdrawal_window"} 0',
+    'vantage_votes_refused_total{reason="replayed"} 0',
+    'vantage_votes_refused_total{reason="key_not_pinned"} 0',
+    'vantage_queries_total{rcode="NXDOMAIN"} 0',
+    'vantage_dns_discards_total{reason="not_a_query"} 0',
+    'vantage_fail_open 0',
+    'vantage_isolated 1',
+  ]) {
+    expect(text).toContain(`${line}\n`);
+  }
+});
+
+test('the age of the newest observation grows, and local trouble does not renew it', async () => {
+  const { clock, metrics, events } = setUp();
+  const target = { site: 'aws', family: 'ipv4' } as const;
+  events.observed(target, 'timed_out');
+  clock.advance(7000);
+  events.observed(target, 'local_stall');
+  expect(await metrics.text()).toContain('vantage_observation_age_seconds{target="aws/ipv4"} 7\n');
+});
+
+test('a failing open answer shows in the gauge until another answer comes', async () => {
+  const { metrics, events } = setUp();
+  const report = {
+    generation: 4,
+    sites: ['aws', 'gcp'],
+    ttlSeconds: 5,
+    failOpen: true,
+    reason: 'fail_open',
+  } as const;
+  events.answerChanged(report);
+  expect(await metrics.text()).toContain('vantage_fail_open 1\n');
+  events.answerChanged({ ...report, generation: 5, failOpen: false, reason: 'fail_open_ended' });
+  const text = await metrics.text();
+  expect(text).toContain('vantage_fail_open 0\n');
+  expect(text).toContain('vantage_answer_generation 5\n');
+});

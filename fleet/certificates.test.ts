@@ -16,8 +16,8 @@ const context = { wallMs: Date.now(), random: systemRandom };
 const names = ['relay.test', 'aws.relay.test'];
 
 async function handshake(servername: string, ca: string): Promise<string> {
-  const authority = makeAuthority(context);
-  const { certificatePem, keyPem } = issueServerCertificate(context, authority, names);
+  const authority = await makeAuthority(context);
+  const { certificatePem, keyPem } = await issueServerCertificate(context, authority, names);
   const server = createServer({ cert: certificatePem, key: keyPem });
   server.on('tlsClientError', () => undefined);
   server.listen(0, '127.0.0.1');
@@ -50,34 +50,37 @@ describe('a certificate of the local authority', () => {
   });
 
   test('is not believed by who trusts another authority', async () => {
-    expect(await handshake('relay.test', makeAuthority(context).certificatePem)).not.toBe('trusted');
+    expect(await handshake('relay.test', (await makeAuthority(context)).certificatePem)).not.toBe('trusted');
   });
 
   const hasOpenssl = spawnSync('openssl', ['version']).status === 0 || process.env['CI_NO_SKIP'] === '1';
-  test.skipIf(!hasOpenssl)('passes the strict checks of openssl (skipped where openssl is missing)', () => {
-    const directory = mkdtempSync(join(tmpdir(), 'archipelago-certificates-'));
-    try {
-      const authority = makeAuthority(context);
-      writeFileSync(join(directory, 'ca.pem'), authority.certificatePem);
-      writeFileSync(
-        join(directory, 'server.pem'),
-        issueServerCertificate(context, authority, names).certificatePem,
-      );
-      const seen = execFileSync(
-        'openssl',
-        ['verify', '-x509_strict', '-purpose', 'sslserver', '-CAfile', 'ca.pem', 'server.pem'],
-        { cwd: directory, encoding: 'utf8' },
-      );
-      expect(seen).toBe('server.pem: OK\n');
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
-  });
+  test.skipIf(!hasOpenssl)(
+    'passes the strict checks of openssl (skipped where openssl is missing)',
+    async () => {
+      const directory = mkdtempSync(join(tmpdir(), 'archipelago-certificates-'));
+      try {
+        const authority = await makeAuthority(context);
+        writeFileSync(join(directory, 'ca.pem'), authority.certificatePem);
+        writeFileSync(
+          join(directory, 'server.pem'),
+          (await issueServerCertificate(context, authority, names)).certificatePem,
+        );
+        const seen = execFileSync(
+          'openssl',
+          ['verify', '-x509_strict', '-purpose', 'sslserver', '-CAfile', 'ca.pem', 'server.pem'],
+          { cwd: directory, encoding: 'utf8' },
+        );
+        expect(seen).toBe('server.pem: OK\n');
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    },
+  );
 });
 
 test('a pinned identity is believed by its key alone', async () => {
-  const server = makePinnedIdentity(context, 'aws-relay');
-  const client = makePinnedIdentity(context, 'gcp-relay');
+  const server = await makePinnedIdentity(context, 'aws-relay');
+  const client = await makePinnedIdentity(context, 'gcp-relay');
   const listener = createServer(pinnedServerOptions(server), (socket) => socket.end());
   listener.listen(0, '127.0.0.1');
   await once(listener, 'listening');

@@ -78,7 +78,7 @@ export const DEFAULT_HEALTH_POLICY: HealthPolicy = {
   ttlMaxSeconds: 60,
 };
 
-export const SITES_MAX = 16;
+const SITES_MAX = 16;
 
 /** `https://relay.example.com`, with the port when it is not 443. */
 export function canonicalOrigin(manifest: Pick<Manifest, 'zone' | 'port'>): string {

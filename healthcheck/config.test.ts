@@ -17,7 +17,7 @@ import { readVantageConfig } from './config.ts';
 const context = { wallMs: Date.now(), random: systemRandom };
 const operators = generateKeyPairSync('ed25519');
 const vote = makeVoteKey();
-const identity = makePinnedIdentity(context, 'aws');
+const identity = await makePinnedIdentity(context, 'aws');
 let directory: string;
 let good: Readonly<Record<string, string>>;
 
@@ -115,7 +115,7 @@ test('a manifest that makes no zone is a fault', async () => {
 });
 
 test('keys that are not the ones in the manifest are told before anyone refuses them', async () => {
-  const strangeIdentity = makePinnedIdentity(context, 'aws');
+  const strangeIdentity = await makePinnedIdentity(context, 'aws');
   const told = await faults({
     VANTAGE_VOTE_KEY: await file('strange-vote.pem', makeVoteKey().keyPem),
     VANTAGE_TLS_CERTIFICATE: await file('strange-cert.pem', strangeIdentity.certificatePem),
@@ -141,6 +141,6 @@ test('files that hold something else are faults, and never thrown', async () => 
   ]) {
     expect(await faults({ [name]: nonsense })).toHaveLength(1);
   }
-  const ca = await file('ca.pem', makeAuthority(context).certificatePem);
+  const ca = await file('ca.pem', (await makeAuthority(context)).certificatePem);
   expect(await faults({ VANTAGE_CA: ca })).toStrictEqual([]);
 });

@@ -4,7 +4,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-export interface CounterOf<Reason extends string> {
+interface CounterOf<Reason extends string> {
   add(reason: Reason, amount?: number): void;
 }
 

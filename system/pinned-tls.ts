@@ -40,7 +40,7 @@ export function pinnedServerOptions(identity: PinnedIdentity): TlsOptions {
 }
 
 /** Options for a TLS client that shows its own certificate; the caller must check `peerPin`. */
-export function pinnedClientOptions(identity: PinnedIdentity): ConnectionOptions {
+function pinnedClientOptions(identity: PinnedIdentity): ConnectionOptions {
   return {
     cert: identity.certificatePem,
     key: identity.keyPem,

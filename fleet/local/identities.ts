@@ -58,8 +58,10 @@ export async function makeIdentities(
     writeFileSync(path, content, { mode: 0o600 });
     return path;
   };
-  const authority = makeAuthority(context);
-  const entries = sites.map((site) => makeSiteEntry(site, ports, authority, context, write));
+  const authority = await makeAuthority(context);
+  const entries = await Promise.all(
+    sites.map(async (site) => makeSiteEntry(site, ports, authority, context, write)),
+  );
   const manifest: Manifest = {
     format: 1,
     version: 1,
@@ -96,16 +98,16 @@ export async function makeIdentities(
 /** Writes a file below the fleet's directory and gives its path. */
 type WriteFile = (name: string, content: string) => string;
 
-function makeSiteEntry(
+async function makeSiteEntry(
   site: SiteLayout,
   ports: Ports,
   authority: Authority,
   context: CertificateContext,
   write: WriteFile,
-): SiteEntry {
-  const relay = issueServerCertificate(context, authority, [ZONE, `${site.name}.${ZONE}`]);
-  const peer = makePinnedIdentity(context, `peer.${site.name}.${ZONE}`);
-  const vantage = makePinnedIdentity(context, `vantage.${site.name}.${ZONE}`);
+): Promise<SiteEntry> {
+  const relay = await issueServerCertificate(context, authority, [ZONE, `${site.name}.${ZONE}`]);
+  const peer = await makePinnedIdentity(context, `peer.${site.name}.${ZONE}`);
+  const vantage = await makePinnedIdentity(context, `vantage.${site.name}.${ZONE}`);
   const vote = makeVoteKey();
   const files: Readonly<Record<SiteFile, string>> = {
     'relay.pem': relay.certificatePem,

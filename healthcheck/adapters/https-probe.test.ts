@@ -27,10 +27,10 @@ let trust: ReturnType<typeof probeTrust>;
 let good: ServerOptions;
 const servers: TcpServer[] = [];
 
-beforeAll(() => {
-  authority = makeAuthority(context);
+beforeAll(async () => {
+  authority = await makeAuthority(context);
   trust = probeTrust(authority.certificatePem);
-  good = tlsOptions(ZONE);
+  good = await tlsOptions(ZONE);
 });
 
 afterEach(() => {
@@ -40,8 +40,8 @@ afterEach(() => {
   }
 });
 
-function tlsOptions(name: string): ServerOptions {
-  const { certificatePem, keyPem } = issueServerCertificate(context, authority, [name]);
+async function tlsOptions(name: string): Promise<ServerOptions> {
+  const { certificatePem, keyPem } = await issueServerCertificate(context, authority, [name]);
   return { cert: certificatePem, key: keyPem };
 }
 
@@ -104,17 +104,17 @@ describe('a site that answers', () => {
 
 describe('a certificate that clients would refuse', () => {
   test('another name', async () => {
-    expect(await outcomeOf(tlsOptions('other.example.com'), ready)).toBe('certificate_invalid');
+    expect(await outcomeOf(await tlsOptions('other.example.com'), ready)).toBe('certificate_invalid');
   });
 
   test('another authority', async () => {
-    const { certificatePem, keyPem } = makePinnedIdentity(context, ZONE);
+    const { certificatePem, keyPem } = await makePinnedIdentity(context, ZONE);
     expect(await outcomeOf({ cert: certificatePem, key: keyPem }, ready)).toBe('certificate_invalid');
   });
 
   test('expired', async () => {
     const past = { ...context, wallMs: Date.now() - 30 * 86_400_000 };
-    const { certificatePem, keyPem } = issueServerCertificate(past, authority, [ZONE]);
+    const { certificatePem, keyPem } = await issueServerCertificate(past, authority, [ZONE]);
     expect(await outcomeOf({ cert: certificatePem, key: keyPem }, ready)).toBe('certificate_invalid');
   });
 });

@@ -17,9 +17,9 @@ import { createVoteSender, type PostOutcome, type VoteSender } from './vote-send
 
 const context = { wallMs: Date.now(), random: systemRandom };
 const identities = {
-  aws: makePinnedIdentity(context, 'aws'),
-  gcp: makePinnedIdentity(context, 'gcp'),
-  hetzner: makePinnedIdentity(context, 'hetzner'),
+  aws: await makePinnedIdentity(context, 'aws'),
+  gcp: await makePinnedIdentity(context, 'gcp'),
+  hetzner: await makePinnedIdentity(context, 'hetzner'),
 };
 type Site = keyof typeof identities;
 const ADDRESSES: Readonly<Record<Site, string>> = {
@@ -171,7 +171,7 @@ test('a receiver with another key than the manifest lists gets no vote', async (
 describe('the door', () => {
   test('a key that the manifest does not list is not let in', async () => {
     const port = await receiverAt('gcp');
-    const stranger = makePinnedIdentity(context, 'stranger');
+    const stranger = await makePinnedIdentity(context, 'stranger');
     const outcomes: PostOutcome[] = [];
     const posted = (peer: string, outcome: PostOutcome): void => {
       if (peer === 'gcp') outcomes.push(outcome);

@@ -58,9 +58,9 @@ export class TinyFleet {
 
   static async start(options: TinyFleetOptions): Promise<TinyFleet> {
     const context = { wallMs: Date.now(), random: systemRandom };
-    const authority = makeAuthority(context);
+    const authority = await makeAuthority(context);
     const names = ['relay.test', ...options.sites.map((site) => `${site}.relay.test`)];
-    const { certificatePem, keyPem } = issueServerCertificate(context, authority, names);
+    const { certificatePem, keyPem } = await issueServerCertificate(context, authority, names);
     const fleet = new TinyFleet(authority.certificatePem, options.sites);
     // One port at several loopback addresses, as A records have no port. Somebody may hold it at one of them.
     for (let tries = 0; fleet.relays.length < options.sites.length; tries += 1) {

@@ -95,11 +95,15 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
   resources.defer(async () => rm(directory, { recursive: true, force: true }));
 
   const context = { wallMs: Date.now(), random: systemRandom };
-  const authority = makeAuthority(context);
-  const certificate = issueServerCertificate(context, authority, [ZONE]);
+  const authority = await makeAuthority(context);
+  const certificate = await issueServerCertificate(context, authority, [ZONE]);
   const operators = generateKeyPairSync('ed25519');
   const signingKey = await exportJWK(operators.privateKey);
-  const keys = record((site) => ({ identity: makePinnedIdentity(context, site), vote: makeVoteKey() }));
+  const makeKeys = async (site: TestSite): Promise<Keys> => ({
+    identity: await makePinnedIdentity(context, site),
+    vote: makeVoteKey(),
+  });
+  const keys = { aws: await makeKeys('aws'), gcp: await makeKeys('gcp'), hetzner: await makeKeys('hetzner') };
 
   const relayAddress = record((_, index) => `127.${network}.0.${index + 1}`);
   const vantageAddress = record((_, index) => `127.${network}.1.${index + 1}`);

@@ -96,3 +96,14 @@ test('every dependency has one exact version', () => {
   );
   expect(loose, 'pin it: the lockfile and the manifest say the same').toEqual([]);
 });
+
+test('the lockfile has every platform of a package that comes per platform', () => {
+  const lock = JSON.parse(read('package-lock.json')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const missing = Object.values(lock.packages)
+    .flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies))
+    .filter((name) => !Object.keys(lock.packages).some((path) => path.endsWith(`node_modules/${name}`)));
+  // npm leaves out what a registry did not give it, and `npm ci` then refuses the lockfile as a whole.
+  expect(missing, 'put the entries back that the last npm install dropped').toEqual([]);
+});

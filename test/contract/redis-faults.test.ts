@@ -1,0 +1,213 @@
+/**
+ * What happens to a Redis, and what the store makes of it: death, silence, a full memory, a restart with other
+ * settings, a Redis that was never fit. Nothing that was confirmed is lost, nothing hangs, and it recovers by itself.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
+import { openRedisStore } from '../../relay/adapters/redis-store.ts';
+import type { Message } from '../../relay/core/message.ts';
+import { type MessageStore, StoreUnavailable } from '../../relay/ports.ts';
+import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
+import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
+import { openTestStore, redisStoreOptions, untilAvailable } from '../support/redis-store.ts';
+import { listAll, referenceTo } from './message-store.ts';
+
+const NOW_MS = 10_000;
+const LATER_MS = 11_000;
+const reason = redisMissing === undefined ? '' : ` (skipped: ${redisMissing})`;
+
+describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${reason}`, () => {
+  let server: RedisServer;
+  let store: MessageStore;
+  let mailbox: TestMailbox;
+  const start = async (
+    settings: Readonly<Record<string, string>>,
+    commandTimeoutMs: number,
+  ): Promise<void> => {
+    server = await startRedis(settings);
+    store = await openTestStore(server, { commandTimeoutMs });
+    mailbox = createTestMailbox();
+  };
+  afterEach(async () => {
+    await store.close();
+    await server.stop();
+  });
+
+  test('loses nothing that it confirmed when the Redis is killed in mid-write, and recovers by itself', async () => {
+    await start({}, 10_000);
+    const confirmed: string[] = [];
+    const failures: unknown[] = [];
+    const killed = Promise.withResolvers<void>();
+    const writers = Array.from({ length: 8 }, async (_, writer) => {
+      for (let index = 0; failures.length < 8; index += 1) {
+        const message = mailbox.message(`${writer} ${index}`);
+        try {
+          await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+          confirmed.push(message.id);
+        } catch (error) {
+          failures.push(error);
+          return;
+        }
+        if (confirmed.length === 100) void server.kill().then(killed.resolve, killed.reject);
+      }
+    });
+    await Promise.all(writers);
+    await killed.promise;
+    for (const failure of failures) expect(failure).toBeInstanceOf(StoreUnavailable);
+    await expect(store.ping()).rejects.toThrow(StoreUnavailable);
+
+    await server.start();
+    await untilAvailable(store);
+    const kept = new Set((await listAll(store, 1000)).map(({ id }) => id));
+    for (const id of confirmed) expect(kept.has(id)).toBe(true);
+    const owed = new Set((await store.owed('gcp', LATER_MS, 4096)).map(({ id }) => id));
+    for (const id of confirmed.slice(0, 500)) expect(owed.has(id)).toBe(true);
+    expect(await store.insert([{ message: mailbox.message('new'), owedTo: [] }], NOW_MS)).toEqual(['stored']);
+  });
+
+  test('hears of changes again after the Redis came back', async () => {
+    await start({}, 10_000);
+    await server.kill();
+    await server.start();
+    await untilAvailable(store);
+    const woken = Promise.withResolvers<string>();
+    store.onChange(woken.resolve);
+    const heard = woken.promise.then((tag) => ({ tag }));
+    let answer: { tag: string } | undefined;
+    for (let index = 0; answer === undefined; index += 1) {
+      await store.insert([{ message: mailbox.message(`${index}`), owedTo: [] }], NOW_MS);
+      answer = await Promise.race([heard, sleep(50, undefined)]);
+    }
+    expect(answer.tag).toBe(mailbox.tag);
+  });
+
+  test('keeps everything through a kill and a restart', async () => {
+    await start({}, 10_000);
+    const [one, two] = [mailbox.message('one'), mailbox.message('two')];
+    await store.insert(
+      [one, two].map((message) => ({ message, owedTo: ['gcp'] })),
+      NOW_MS,
+    );
+    await store.bury([{ ack: mailbox.ack([two.id], 100_000), owedTo: ['gcp'] }], NOW_MS);
+    await store.writeEpoch({ id: 'AAAAAAAAAAAAAAAAAAAAAA', refilledFrom: ['gcp'] });
+    const before = [await listAll(store, 100), await store.debts(['gcp']), await store.readEpoch()];
+    await server.kill();
+    await server.start();
+    await untilAvailable(store);
+    expect([await listAll(store, 100), await store.debts(['gcp']), await store.readEpoch()]).toEqual(before);
+    expect(await store.insert([{ message: two, owedTo: [] }], NOW_MS)).toEqual(['buried']);
+  });
+
+  test('is unavailable when the Redis falls silent, at once from then on, and recovers', async () => {
+    const commandTimeoutMs = 1_000;
+    await start({}, commandTimeoutMs);
+    server.pause();
+    const first = store.insert([{ message: mailbox.message('one'), owedTo: [] }], NOW_MS);
+    await expect(first).rejects.toThrow(StoreUnavailable);
+    await expect(store.ping()).rejects.toThrow(StoreUnavailable);
+    const waited = sleep(commandTimeoutMs).then(() => 'waited for');
+    const others = [1, 2, 3].map((limit) => store.pending(mailbox.tag, limit, NOW_MS));
+    const refused = Promise.allSettled(others).then(() => 'refused');
+    expect(await Promise.race([waited, refused])).toBe('refused');
+    for (const other of others) await expect(other).rejects.toThrow(StoreUnavailable);
+    server.resume();
+    await untilAvailable(store);
+    const again = await store.insert([{ message: mailbox.message('one'), owedTo: [] }], NOW_MS);
+    expect(['stored', 'duplicate']).toContain(again[0]);
+  });
+
+  test('can be closed while the Redis is silent', async () => {
+    await start({}, 300);
+    server.pause();
+    await store.close();
+    server.resume();
+  });
+
+  test('refuses messages when the memory is full, writes nothing by halves, and still takes acks', async () => {
+    await start({ maxmemory: '4mb' }, 10_000);
+    const accepted: Message[] = [];
+    let refused: Message | undefined;
+    for (let index = 0; refused === undefined; index += 1) {
+      const message = mailbox.message(`${index}`, { body: Buffer.alloc(60_000) });
+      try {
+        await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+        accepted.push(message);
+      } catch (error) {
+        expect(error).toBeInstanceOf(StoreUnavailable);
+        refused = message;
+      }
+    }
+    expect(await store.debts(['gcp'])).toEqual(
+      new Map([['gcp', { count: accepted.length, oldestMs: NOW_MS }]]),
+    );
+    expect(await store.missing([referenceTo(refused)])).toEqual([referenceTo(refused)]);
+    const ids = accepted.map(({ id }) => id);
+    expect(await store.bury([{ ack: mailbox.ack(ids, 100_000), owedTo: [] }], NOW_MS)).toEqual([true]);
+    expect(await store.insert([{ message: refused, owedTo: [] }], NOW_MS)).toEqual(['stored']);
+  });
+
+  test('does not trust a Redis that came back with other settings', async () => {
+    await start({}, 10_000);
+    await server.kill();
+    const reconnected = Promise.withResolvers<void>();
+    const log = { debug: () => undefined, info: () => undefined, warn: () => undefined };
+    const watching = {
+      ...log,
+      error: (event: string) => event === 'redis_misconfigured' && reconnected.resolve(),
+    };
+    await store.close();
+    await server.start();
+    store = await openTestStore(server, { log: watching });
+    await server.kill();
+    await server.start({ appendfsync: 'everysec' });
+    await reconnected.promise;
+    await expect(store.ping()).rejects.toThrow(StoreUnavailable);
+    await server.kill();
+    await server.start();
+    await untilAvailable(store);
+  });
+});
+
+describe.skipIf(redisMissing !== undefined)(`opening a Redis store${reason}`, () => {
+  test('fails with every fault of the settings', async () => {
+    const server = await startRedis({ appendonly: 'no', 'maxmemory-policy': 'volatile-lru' });
+    onTestFinished(() => server.stop());
+    const opened = await openRedisStore(redisStoreOptions(server));
+    expect(opened).toEqual({
+      ok: false,
+      fault: [
+        expect.stringContaining('appendonly is no'),
+        expect.stringContaining('maxmemory-policy is volatile-lru'),
+      ],
+    });
+  });
+
+  test('fails with a reason when nobody answers', async () => {
+    const server = await startRedis();
+    onTestFinished(() => server.stop());
+    await server.kill();
+    const opened = await openRedisStore(redisStoreOptions(server, { openTimeoutMs: 200 }));
+    expect(opened).toEqual({
+      ok: false,
+      fault: [expect.stringMatching(/cannot be used within 200 ms: .*ECONNREFUSED/)],
+    });
+  });
+
+  test('needs the password, and a user when there is one', async () => {
+    const server = await startRedis({ requirepass: 'of-the-site' });
+    onTestFinished(() => server.stop());
+    const admin = new Redis({ host: server.host, port: server.port, password: 'of-the-site' });
+    await admin.acl('SETUSER', 'relay', 'on', '>of-the-user', '~*', '&*', '+@all');
+    admin.disconnect();
+    const none = await openRedisStore(redisStoreOptions(server));
+    expect(none).toEqual({ ok: false, fault: [expect.stringContaining('NOAUTH')] });
+    const wrong = await openRedisStore(redisStoreOptions(server, { password: 'wrong' }));
+    expect(wrong).toEqual({ ok: false, fault: [expect.stringContaining('WRONGPASS')] });
+    for (const credentials of [{ password: 'of-the-site' }, { username: 'relay', password: 'of-the-user' }]) {
+      const store = await openTestStore(server, credentials);
+      await store.ping();
+      await store.close();
+    }
+  });
+});

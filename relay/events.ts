@@ -10,7 +10,7 @@ import { REFUSAL_NAMES, type Refusal } from './core/refusal.ts';
 import { CLOSE_CODES, type CloseReason } from './core/session.ts';
 
 /** Why something that a relay had is gone, other than by an ack. */
-export type Discard = 'expired' | 'damaged_in_store' | 'damaged_by_peer' | 'ttl_zero_not_connected';
+type Discard = 'expired' | 'damaged_in_store' | 'damaged_by_peer' | 'ttl_zero_not_connected';
 const DISCARDS: readonly Discard[] = [
   'expired',
   'damaged_in_store',
@@ -24,7 +24,7 @@ const PEER_REFUSALS: readonly PeerRefusal[] = [
   'overloaded',
 ];
 /** Connections that never became one: what the front door turned away. */
-export type TurnedAway = 'no_client_hello' | 'hello_timeout' | 'peer_key_unknown' | 'too_many_connections';
+type TurnedAway = 'no_client_hello' | 'hello_timeout' | 'peer_key_unknown' | 'too_many_connections';
 const TURNED_AWAY: readonly TurnedAway[] = [
   'no_client_hello',
   'hello_timeout',

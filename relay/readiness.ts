@@ -10,7 +10,7 @@ import { clockOffset } from './core/clock-offset.ts';
 import { canReachEnough } from './core/copies.ts';
 import type { MessageStore, PeerLink } from './ports.ts';
 
-export type NotReady = 'draining' | 'store_unavailable' | 'recovering' | 'too_few_providers' | 'clock_skew';
+type NotReady = 'draining' | 'store_unavailable' | 'recovering' | 'too_few_providers' | 'clock_skew';
 
 export interface ReadinessDeps {
   readonly own: SiteEntry;

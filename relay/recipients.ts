@@ -33,7 +33,8 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
-    maxPayload: CLIENT_FRAME_BYTES_MAX,
+    // Twice the limit: what is between is closed with the protocol's own code, what is larger is not even read.
+    maxPayload: 2 * CLIENT_FRAME_BYTES_MAX,
     perMessageDeflate: false,
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });

@@ -16,6 +16,8 @@ export interface FrontDoorOptions {
   readonly clients: HttpsServer;
   readonly peers: TlsServer;
   readonly connectionsMax: number;
+  /** How long a connection may take to send its ClientHello, milliseconds; 5000 by default. */
+  readonly helloWithinMs?: number;
   readonly events: RelayEvents;
 }
 
@@ -26,7 +28,6 @@ export interface FrontDoor {
   close(graceMs: number): Promise<void>;
 }
 
-/** How long a connection may take to send its ClientHello, milliseconds. */
 const HELLO_WITHIN_MS = 5000;
 /** The largest ClientHello that is waited for, bytes. */
 const HELLO_BYTES_MAX = 16_384;
@@ -95,7 +96,7 @@ function route(socket: Socket, options: FrontDoorOptions, clientSockets: Set<Soc
     if (!isPeer) clientSockets.add(socket);
     (isPeer ? options.peers : options.clients).emit('connection', socket);
   };
-  const timer = setTimeout(() => turnAway('hello_timeout'), HELLO_WITHIN_MS);
+  const timer = setTimeout(() => turnAway('hello_timeout'), options.helloWithinMs ?? HELLO_WITHIN_MS);
   socket.on('error', onError).on('readable', onReadable);
   socket.once('close', () => clearTimeout(timer));
 }

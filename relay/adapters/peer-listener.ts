@@ -16,6 +16,8 @@ export interface PeerListenerOptions {
   readonly sites: readonly SiteEntry[];
   readonly identity: PinnedIdentity;
   readonly service: PeerService;
+  /** How long a TLS handshake may take, milliseconds; 5000 by default. */
+  readonly handshakeTimeoutMs?: number;
   readonly events: RelayEvents;
 }
 
@@ -23,11 +25,18 @@ export interface PeerListenerOptions {
 const REQUESTS_MAX = 256;
 /** A peer pings every second: one that is silent for this long is gone, milliseconds. */
 const IDLE_MS = 15_000;
+const HANDSHAKE_TIMEOUT_MS = 5000;
+/** Bytes of answers that may wait for a peer; one that asks and does not read is cut. */
+const WAITING_BYTES_MAX: number = 16 * 1024 * 1024;
 
 /** A TLS server that does not listen; the front door hands it connections. */
 export function createPeerListener(options: PeerListenerOptions): Server {
-  const server = createServer(pinnedServerOptions(options.identity));
-  server.on('tlsClientError', () => undefined);
+  const server = createServer({
+    ...pinnedServerOptions(options.identity),
+    handshakeTimeout: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
+  });
+  // A handshake that failed or took too long is only reported here; the connection would stay.
+  server.on('tlsClientError', (_, socket) => socket.destroy());
   server.on('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => socket.destroy());
     const pin = peerPin(socket);
@@ -49,7 +58,9 @@ export function createPeerListener(options: PeerListenerOptions): Server {
 function serve(socket: TLSSocket, from: SiteName, options: PeerListenerOptions): void {
   let underWay = 0;
   const answer = (call: number, reply: PeerReply): void => {
-    if (!socket.destroyed) socket.write(encodePeerFrame(call, reply));
+    if (socket.destroyed) return;
+    socket.write(encodePeerFrame(call, reply));
+    if (socket.writableLength > WAITING_BYTES_MAX) socket.destroy(new Error('the peer does not read'));
   };
   const handle = async (call: number, request: PeerRequest): Promise<void> => {
     underWay += 1;

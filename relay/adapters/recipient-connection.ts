@@ -1,11 +1,14 @@
 /**
  * One recipient: a WebSocket on one side, a session on the other. It does what the session says and reports back.
  *
- * A socket that does not read as fast as messages arrive is closed by name; nothing is buffered without limit.
+ * A backlog is read from the store as fast as the socket takes it, so a slow recipient costs a step of it and not
+ * the whole. A socket that does not read as fast as messages arrive is closed by name; nothing is buffered without
+ * limit.
  */
 import type { RawData, WebSocket } from 'ws';
 import type { Clock } from '../../system/clock.ts';
 import type { SignedAck } from '../core/ack.ts';
+import { CLIENT_FRAME_BYTES_MAX } from '../core/frame.ts';
 import { type MailboxTag, mailboxIdOf, mailboxTagOf } from '../core/mailbox.ts';
 import {
   CLOSE_CODES,
@@ -33,6 +36,8 @@ export interface RecipientConnectionDeps {
   readonly onClose: (connection: RecipientConnection, tags: readonly MailboxTag[]) => void;
 }
 
+/** Nothing more is read from the store for a recipient while more bytes than this wait in its socket. */
+const READ_BELOW_BYTES: number = 1024 * 1024;
 /** Bytes that may wait for one slow recipient. */
 const WAITING_BYTES_MAX: number = 4 * 1024 * 1024;
 /** How long a closing handshake may take before the socket is cut, milliseconds. */
@@ -44,41 +49,61 @@ export class RecipientConnection {
   readonly #session: Session;
   #tags: readonly MailboxTag[] = [];
   #closedFor: CloseReason | 'gone' = 'gone';
+  /** Closed or closing: nothing is sent, and answers that still come are for nobody. */
+  #isOver = false;
+  /** Reads of the store, one after the other. */
+  #reads: Promise<void> = Promise.resolve();
+  #onFlushed: (() => void) | undefined;
+  #cancelTermination: (() => void) | undefined;
 
   constructor(socket: WebSocket, deps: RecipientConnectionDeps) {
     this.#socket = socket;
     this.#deps = deps;
     this.#session = new Session(deps.session, deps.clock.monotonicMs());
     socket.on('message', (data: RawData, isBinary: boolean) => this.#received(data, isBinary));
-    // ws closes with 1009 on a frame over the limit and reports it here; the close event follows.
-    socket.on('error', () => undefined);
+    // ws closes by itself and reports it here; the close event follows.
+    socket.on('error', (error) => {
+      const isTooLarge = 'code' in error && error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
+      if (isTooLarge && !this.#isOver) this.#closedFor = 'too_large';
+      this.#isOver = true;
+    });
     socket.on('close', () => {
+      this.#isOver = true;
+      this.#onFlushed?.();
+      this.#cancelTermination?.();
       deps.events.sessionClosed(this.#closedFor);
       deps.onClose(this, this.#tags);
     });
     this.handle({ type: 'connected' });
   }
 
-  /** Feeds the session and does what it says; gives what that was. */
+  /** Feeds the session and does what it says; gives what was done. */
   handle(event: SessionEvent): readonly SessionAction[] {
+    if (this.#isOver) return [];
     const { clock } = this.#deps;
-    const actions = this.#session.handle(event, clock.monotonicMs(), clock.wallMs());
-    for (const action of actions) this.#act(action);
-    return actions;
+    const done: SessionAction[] = [];
+    for (const action of this.#session.handle(event, clock.monotonicMs(), clock.wallMs())) {
+      this.#act(action);
+      if (this.#isOver) break;
+      done.push(action);
+    }
+    return done;
   }
 
   #received(data: RawData, isBinary: boolean): void {
     const bytes = Buffer.isBuffer(data)
       ? data
       : Buffer.concat(Array.isArray(data) ? data : [Buffer.from(data)]);
-    this.handle(isBinary ? { type: 'binary', bytes } : { type: 'text', text: bytes.toString('utf8') });
+    if (bytes.length > CLIENT_FRAME_BYTES_MAX) this.#close('too_large');
+    else this.handle(isBinary ? { type: 'binary', bytes } : { type: 'text', text: bytes.toString('utf8') });
   }
 
   #act(action: SessionAction): void {
     switch (action.type) {
       case 'send': {
         const isBytes = action.frame instanceof Uint8Array;
-        this.#socket.send(isBytes ? action.frame : JSON.stringify(action.frame), { binary: isBytes });
+        const data = isBytes ? action.frame : JSON.stringify(action.frame);
+        this.#socket.send(data, { binary: isBytes }, () => this.#onFlushed?.());
         if (this.#socket.bufferedAmount > WAITING_BYTES_MAX) this.#close('too_slow');
         break;
       }
@@ -91,7 +116,7 @@ export class RecipientConnection {
         this.#deps.onOpen(this, action.tags);
         break;
       case 'fetch':
-        void this.#fetch(action.mailbox, action.tag, action.limit);
+        this.#reads = this.#reads.then(() => this.#fetch(action.mailbox, action.tag, action.limit));
         break;
       case 'bury':
         void this.#bury(action.ack);
@@ -119,8 +144,20 @@ export class RecipientConnection {
 
   async #fetch(mailbox: number, tag: MailboxTag, limit: number): Promise<void> {
     const { store, clock } = this.#deps;
+    await this.#drained();
+    if (this.#isOver) return;
     const messages = await store.pending(tag, limit, clock.wallMs()).catch(() => undefined);
     this.handle({ type: 'fetched', mailbox, messages });
+  }
+
+  /** Resolves when little enough waits in the socket, or when it is closed. */
+  async #drained(): Promise<void> {
+    while (!this.#isOver && this.#socket.bufferedAmount > READ_BELOW_BYTES) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#onFlushed = resolve;
+      await promise;
+    }
+    this.#onFlushed = undefined;
   }
 
   async #bury(ack: SignedAck): Promise<void> {
@@ -133,8 +170,10 @@ export class RecipientConnection {
   }
 
   #close(reason: CloseReason): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
     this.#closedFor = reason;
     this.#socket.close(CLOSE_CODES[reason], reason);
-    this.#deps.clock.after(CLOSE_WITHIN_MS, () => this.#socket.terminate());
+    this.#cancelTermination = this.#deps.clock.after(CLOSE_WITHIN_MS, () => this.#socket.terminate());
   }
 }

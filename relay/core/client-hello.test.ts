@@ -1,30 +1,10 @@
 /** The server name, out of real ClientHellos and out of everything that is none. */
-import { once } from 'node:events';
-import { Duplex } from 'node:stream';
-import { type ConnectionOptions, connect } from 'node:tls';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { captureClientHello as capture } from '../../test/support/stalled-handshake.ts';
 import { readServerName } from './client-hello.ts';
 
 const NAME = 'peer.aws.relay.example.com';
-
-/** The first bytes that node:tls writes. */
-async function capture(options: ConnectionOptions): Promise<Buffer> {
-  const written = Promise.withResolvers<Buffer>();
-  const wire = new Duplex({
-    read: () => undefined,
-    write: (chunk: Buffer, _, done) => {
-      written.resolve(chunk);
-      done();
-    },
-  });
-  const socket = connect({ ...options, socket: wire }).on('error', () => undefined);
-  const bytes = await written.promise;
-  const closed = once(socket, 'close');
-  socket.destroy();
-  await closed;
-  return bytes;
-}
 
 /** The same handshake in records of at most `size` bytes, as RFC 8446 §5.1 allows. */
 function split(hello: Buffer, size: number): Buffer {

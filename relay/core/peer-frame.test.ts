@@ -67,11 +67,13 @@ function sent(call: number, body: PeerRequest | PeerReply): Buffer {
   return encodePeerFrame(call, body).subarray(4);
 }
 
-test.each([...requests, ...replies].map((arbitrary) => [fc.sample(arbitrary, 1)[0]?.type, arbitrary]))(
+const each: readonly fc.Arbitrary<PeerRequest | PeerReply>[] = [...requests, ...replies];
+
+test.each(each.map((arbitrary) => [fc.sample(arbitrary, 1)[0]?.type, arbitrary] as const))(
   '%s is read as it was written',
   (_, arbitrary) => {
     fc.assert(
-      fc.property(calls, arbitrary as typeof bodies, (call, body) => {
+      fc.property(calls, arbitrary, (call, body) => {
         const frame = encodePeerFrame(call, body);
         expect(frame.readUInt32BE(0)).toBe(frame.length - 4);
         expect(frame.length).toBeGreaterThanOrEqual(HEADER_BYTES);

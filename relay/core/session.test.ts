@@ -217,6 +217,19 @@ describe('delivery', () => {
     expect(Math.max(...steps)).toBeLessThanOrEqual(17);
   });
 
+  test('a little room waits for more, but no longer than until the next tick', () => {
+    const driver = opened(8);
+    const all = messages(9);
+    fetched(driver, all.slice(0, 8));
+    driver.asked.length = 0;
+    ack(driver, all.slice(0, 1));
+    expect(driver.take('fetch')).toBeUndefined();
+    driver.tick(500);
+    expect(driver.take('fetch')).toMatchObject({ limit: 8 });
+    fetched(driver, all.slice(1));
+    expect(driver.ids).toEqual(idsOf(all));
+  });
+
   test('a store that is away costs nothing but time', () => {
     const driver = opened(4);
     driver.take('fetch');

@@ -220,18 +220,19 @@ export class Session {
   }
 
   /**
-   * Asks for the head of each mailbox that may hold something new, while the window has room. Without room only on
-   * a tick, and only to learn which of the messages on the way were acked on another connection.
+   * Asks for the head of each mailbox that may hold something new. A little room in the window can wait for more
+   * until the next tick, so that acks one by one do not cause reads one by one. Without room a mailbox is read on a
+   * tick, if it changed, to learn which of the messages on the way were acked on another connection.
    */
-  #fetchStale(onTick = false): readonly SessionAction[] {
+  #fetchStale(after: 'event' | 'step' | 'tick' = 'event'): readonly SessionAction[] {
     if (this.#phase !== 'open') return [];
     const room = this.#window - this.#onTheWay.size;
-    const hasRoom = room >= Math.max(1, this.#window / 4);
+    const hasRoom = room >= (after === 'event' ? Math.max(1, this.#window / 4) : 1);
     const actions: SessionAction[] = [];
     for (const [index, mailbox] of this.#mailboxes.entries()) {
       if (!mailbox.stale || mailbox.fetching) continue;
       const onTheWay = this.#onTheWayTo(mailbox.tag);
-      if (!hasRoom && !(onTick && mailbox.changed && onTheWay > 0)) continue;
+      if (!hasRoom && !(after === 'tick' && mailbox.changed && onTheWay > 0)) continue;
       mailbox.stale = false;
       mailbox.changed = false;
       mailbox.fetching = true;
@@ -287,7 +288,7 @@ export class Session {
       mailbox.emptySaid = true;
       actions.push({ type: 'send', frame: { t: 'empty', mailbox: index } });
     }
-    return [...actions, ...this.#fetchStale()];
+    return [...actions, ...this.#fetchStale(bytes >= STEP_BYTES ? 'step' : 'event')];
   }
 
   #noteSent(mailbox: number, { id, acceptedMs, expiresMs }: Message): void {
@@ -336,7 +337,7 @@ export class Session {
       this.#phase === 'open' && nowMs - this.#sentMs >= heartbeatMs
         ? [{ type: 'send', frame: { t: 'beat' } }]
         : [];
-    return [...beat, ...this.#fetchStale(true)];
+    return [...beat, ...this.#fetchStale('tick')];
   }
 }
 

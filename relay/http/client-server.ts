@@ -7,12 +7,29 @@ import { getRequestListener } from '@hono/node-server';
 import type { Recipients } from '../recipients.ts';
 import type { PublicApp } from './public-app.ts';
 
+export interface ClientLimits {
+  readonly handshakeTimeoutMs: number;
+  readonly headersTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  /** How often the two above are checked. */
+  readonly checkEveryMs: number;
+}
+
+const LIMITS: ClientLimits = {
+  handshakeTimeoutMs: 10_000,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 15_000,
+  checkEveryMs: 1000,
+};
+
 /** A server that does not listen; the front door hands it connections. */
 export function createClientServer(
   tls: { readonly certificatePem: string; readonly keyPem: string },
   app: PublicApp,
   recipients: Recipients,
+  limits: Partial<ClientLimits> = {},
 ): Server {
+  const { handshakeTimeoutMs, headersTimeoutMs, requestTimeoutMs, checkEveryMs } = { ...LIMITS, ...limits };
   const listener = getRequestListener(app.fetch);
   const server = createServer(
     {
@@ -20,9 +37,10 @@ export function createClientServer(
       key: tls.keyPem,
       minVersion: 'TLSv1.2',
       ALPNProtocols: ['http/1.1'],
-      headersTimeout: 10_000,
-      requestTimeout: 15_000,
-      connectionsCheckingInterval: 1000,
+      handshakeTimeout: handshakeTimeoutMs,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: checkEveryMs,
       keepAliveTimeout: 20_000,
       maxHeaderSize: 8192,
     },

@@ -9,7 +9,7 @@ import { SUBPROTOCOL } from '../core/frame.ts';
 import { REFUSALS, type Refusal } from '../core/refusal.ts';
 import type { RelayEvents } from '../events.ts';
 import { type MintDeps, mintPushUrl } from './mint.ts';
-import { type PushDeps, push } from './push.ts';
+import { createPush, type PushDeps } from './push.ts';
 
 export interface PublicAppDeps {
   readonly push: PushDeps;
@@ -30,6 +30,7 @@ export type PublicContext = Context<{ Bindings: HttpBindings }>;
 
 export function createPublicApp(deps: PublicAppDeps): PublicApp {
   const app: PublicApp = new Hono();
+  const push = createPush(deps.push);
   const refuse = (context: PublicContext, refusal: Refusal): Response => {
     deps.events.refused(refusal);
     const { status, title, retryAfterSeconds } = REFUSALS[refusal];
@@ -43,7 +44,7 @@ export function createPublicApp(deps: PublicAppDeps): PublicApp {
   // Browsers may send and mint from any page: a push URL or a mailbox token is the credential, never a cookie.
   app.use(cors({ origin: '*', exposeHeaders: ['Location', 'TTL', 'Retry-After'], maxAge: 86_400 }));
   app.post('/p/:capability', async (context) => {
-    const accepted = await push(context, context.req.param('capability'), deps.push);
+    const accepted = await push(context, context.req.param('capability'));
     if (!accepted.ok) return refuse(context, accepted.fault);
     return context.body(null, 201, {
       Location: accepted.value.location,

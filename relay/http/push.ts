@@ -32,7 +32,7 @@ export interface PushDeps {
   readonly isDraining: () => boolean;
 }
 
-export interface Accepted {
+interface Accepted {
   readonly location: string;
   readonly ttlSeconds: number;
 }
@@ -43,21 +43,21 @@ const CAPABILITY_REFUSALS: Readonly<Record<CapabilityFault, Refusal>> = {
   key_unknown: 'capability_key_unknown',
 };
 
-let underWay = 0;
+/** Accepts one push request through the capability of its address. */
+export type Push = (context: PublicContext, capabilityText: string) => Promise<Result<Accepted, Refusal>>;
 
-export async function push(
-  context: PublicContext,
-  capabilityText: string,
-  deps: PushDeps,
-): Promise<Result<Accepted, Refusal>> {
-  if (deps.isDraining()) return fail('draining');
-  if (underWay >= deps.requestsMax) return fail('overloaded');
-  underWay += 1;
-  try {
-    return await accept(context, capabilityText, deps);
-  } finally {
-    underWay -= 1;
-  }
+export function createPush(deps: PushDeps): Push {
+  let underWay = 0;
+  return async (context, capabilityText) => {
+    if (deps.isDraining()) return fail('draining');
+    if (underWay >= deps.requestsMax) return fail('overloaded');
+    underWay += 1;
+    try {
+      return await accept(context, capabilityText, deps);
+    } finally {
+      underWay -= 1;
+    }
+  };
 }
 
 async function accept(

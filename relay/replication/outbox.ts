@@ -27,6 +27,8 @@ export interface OutboxDeps {
 
 const PAGE = 128;
 const CALL_TIMEOUT_MS = 5000;
+/** A frame ends before the record that would pass this; one record alone may be larger. */
+const FRAME_RECORDS_BYTES: number = 1024 * 1024;
 
 /** Drains towards one site until `stopped`; never rejects before. */
 export async function drainOutbox(
@@ -52,37 +54,65 @@ async function drainPage(link: PeerLink, config: OutboxConfig, deps: OutboxDeps)
   const { store, clock } = deps;
   const references = await store.owed(link.site, clock.wallMs() - config.graceMs, PAGE);
   if (references.length === 0) return false;
-  const messages: OfferedRecord[] = [];
-  const messageReferences: Reference[] = [];
-  const acks: OfferedRecord[] = [];
-  const settled: Reference[] = [];
+  const messages: Owed[] = [];
+  const acks: Owed[] = [];
+  const gone: Reference[] = [];
   for (const [index, found] of (await store.load(references)).entries()) {
     const reference = references[index];
     if (reference === undefined) continue;
-    const holders = [config.own];
-    if (found === undefined) settled.push(reference);
-    else if ('body' in found) {
-      messages.push({ record: found.record, holders });
-      messageReferences.push(reference);
-    } else {
-      acks.push({ record: found.record, holders });
-      settled.push(reference);
+    if (found === undefined) gone.push(reference);
+    else (reference.kind === 'message' ? messages : acks).push({ reference, record: found.record });
+  }
+  let settledCount = 0;
+  const settle = async (settled: readonly Reference[]): Promise<void> => {
+    await store.settle(settled.map((reference) => ({ site: link.site, reference })));
+    settledCount += settled.length;
+  };
+  await settle(gone);
+  // Acks first: a message that its recipient has need not travel. What is confirmed is settled at once.
+  for (const some of framesOf(acks)) await settle(await bury(link, some, config.own));
+  for (const some of framesOf(messages)) await settle(await put(link, some, config.own));
+  deps.events.drained(link.site, settledCount);
+  return settledCount > 0;
+}
+
+interface Owed {
+  readonly reference: Reference;
+  readonly record: Uint8Array;
+}
+
+function* framesOf(owed: readonly Owed[]): Generator<readonly Owed[]> {
+  let frame: Owed[] = [];
+  let bytes = 0;
+  for (const one of owed) {
+    if (frame.length > 0 && bytes + one.record.length > FRAME_RECORDS_BYTES) {
+      yield frame;
+      frame = [];
+      bytes = 0;
     }
+    frame.push(one);
+    bytes += one.record.length;
   }
-  // Acks first: a message that its recipient has need not travel. Entries of acks go once they are confirmed.
-  if (acks.length > 0) {
-    const reply = await link.call({ type: 'bury', records: acks }, CALL_TIMEOUT_MS);
-    if (reply.type !== 'done') throw new PeerUnreachable(`bury was answered by ${reply.type}`);
-  }
-  if (messages.length > 0) {
-    const reply = await link.call({ type: 'put', records: messages }, CALL_TIMEOUT_MS);
-    if (reply.type !== 'outcomes') throw new PeerUnreachable(`put was answered by ${reply.type}`);
-    for (const [index, outcome] of reply.outcomes.entries()) {
-      const reference = messageReferences[index];
-      if (reference !== undefined && outcome !== 'damaged') settled.push(reference);
-    }
-  }
-  await store.settle(settled.map((reference) => ({ site: link.site, reference })));
-  deps.events.drained(link.site, settled.length);
-  return settled.length > 0;
+  if (frame.length > 0) yield frame;
+}
+
+function offered(owed: readonly Owed[], own: SiteName): readonly OfferedRecord[] {
+  return owed.map(({ record }) => ({ record, holders: [own] }));
+}
+
+/** Offers acks; gives those that the other site has now. */
+async function bury(link: PeerLink, acks: readonly Owed[], own: SiteName): Promise<readonly Reference[]> {
+  const reply = await link.call({ type: 'bury', records: offered(acks, own) }, CALL_TIMEOUT_MS);
+  if (reply.type !== 'done') throw new PeerUnreachable(`bury was answered by ${reply.type}`);
+  return acks.map(({ reference }) => reference);
+}
+
+/** Offers messages; gives those that the other site has now, or will never need. */
+async function put(link: PeerLink, messages: readonly Owed[], own: SiteName): Promise<readonly Reference[]> {
+  const reply = await link.call({ type: 'put', records: offered(messages, own) }, CALL_TIMEOUT_MS);
+  if (reply.type !== 'outcomes') throw new PeerUnreachable(`put was answered by ${reply.type}`);
+  return messages.flatMap(({ reference }, index) => {
+    const outcome = reply.outcomes[index];
+    return outcome === undefined || outcome === 'damaged' ? [] : [reference];
+  });
 }

@@ -105,7 +105,13 @@ async function refillFrom(link: PeerLink, config: RefillConfig, deps: RefillDeps
   let count = 0;
   const lane = async (): Promise<void> => {
     for (let partition = partitions.shift(); partition !== undefined; partition = partitions.shift()) {
-      count += await refillPartition(link, partition, config, deps);
+      try {
+        count += await refillPartition(link, partition, config, deps);
+      } catch (error) {
+        // The exchange has failed as a whole and will be repeated: the other lanes need not go on.
+        partitions.length = 0;
+        throw error;
+      }
     }
   };
   await Promise.all(Array.from({ length: LANES }, lane));

@@ -22,6 +22,10 @@ interface Timer {
 /** Turns of the event loop after which promises that wait for nothing else have settled. */
 const TURNS = 3;
 
+async function settle(): Promise<void> {
+  for (let left = TURNS; left > 0; left -= 1) await turn();
+}
+
 export function createFakeClock(wallMs = 1_800_000_000_000): FakeClock {
   const timers = new Set<Timer>();
   let nowMs = 0;
@@ -29,9 +33,6 @@ export function createFakeClock(wallMs = 1_800_000_000_000): FakeClock {
     const timer = { atMs: nowMs + Math.max(0, ms), callback };
     timers.add(timer);
     return () => void timers.delete(timer);
-  };
-  const settle = async (): Promise<void> => {
-    for (let left = TURNS; left > 0; left -= 1) await turn();
   };
   const nextBefore = (untilMs: number): Timer | undefined => {
     let next: Timer | undefined;

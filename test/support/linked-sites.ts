@@ -23,9 +23,9 @@ import { testManifest } from './manifests.ts';
 import { createRecordedEvents, type RecordedEvents } from './recorded-events.ts';
 
 /** What a wire does with a request: `lose answers` still delivers it. */
-export type WireState = 'whole' | 'cut' | 'silent' | 'lose answers';
+type WireState = 'whole' | 'cut' | 'silent' | 'lose answers';
 
-export interface LinkedSite {
+interface LinkedSite {
   readonly name: string;
   readonly replication: Replication;
   readonly store: MessageStore;
@@ -188,7 +188,10 @@ function asReply(body: PeerRequest | PeerReply): PeerReply {
 function createWipeableStore(): { readonly store: MessageStore; readonly wipe: () => void } {
   let inner = createMemoryStore();
   const listeners: ((mailbox: MailboxTag) => void)[] = [];
-  const listen = (): void => inner.onChange((tag) => listeners.forEach((listener) => void listener(tag)));
+  const listen = (): void =>
+    inner.onChange((tag) => {
+      for (const listener of listeners) listener(tag);
+    });
   listen();
   return {
     wipe: () => {

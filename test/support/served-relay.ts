@@ -16,7 +16,7 @@ import { sealPush } from '../../relay/core/capability.ts';
 import type { KeyRing } from '../../relay/core/key-ring.ts';
 import { type MailboxId, type MailboxTag, mailboxIdOf, mailboxTagOf } from '../../relay/core/mailbox.ts';
 import { type ClientLimits, createClientServer } from '../../relay/http/client-server.ts';
-import { createMailboxTokenVerifier } from '../../relay/http/mailbox-token.ts';
+import { createMailboxTokenVerifier, type MailboxTokenVerifier } from '../../relay/http/mailbox-token.ts';
 import { createPublicApp } from '../../relay/http/public-app.ts';
 import type { MessageStore } from '../../relay/ports.ts';
 import { createRecipients, type Recipients, type RecipientsDeps } from '../../relay/recipients.ts';
@@ -43,6 +43,8 @@ export interface ServedRelayOptions {
   readonly connectionsMax?: number;
   /** What the relay uses instead of its store; for a store that is slow or away. */
   readonly wrapStore?: (store: MessageStore) => MessageStore;
+  /** What the relay uses instead of its verifier; for one that is slow. */
+  readonly wrapVerifier?: (verify: MailboxTokenVerifier) => MailboxTokenVerifier;
 }
 
 export interface Reply {
@@ -70,7 +72,7 @@ export interface ServedRelay {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-export interface AskOptions {
+interface AskOptions {
   readonly headers?: Readonly<Record<string, string | readonly string[]>>;
   /** Several parts go out as chunks, without a Content-Length. */
   readonly body?: Uint8Array | string | readonly (Uint8Array | string)[];
@@ -129,8 +131,8 @@ export function createTestRing(): KeyRing {
 
 export async function serveRelay(options: ServedRelayOptions = {}): Promise<ServedRelay> {
   const certificates = { wallMs: systemClock.wallMs(), random: systemRandom };
-  const authority = makeAuthority(certificates);
-  const tls = issueServerCertificate(certificates, authority, ['relay.test', 'aws.relay.test']);
+  const authority = await makeAuthority(certificates);
+  const tls = await issueServerCertificate(certificates, authority, ['relay.test', 'aws.relay.test']);
   const ring = createTestRing();
   const events = createRecordedEvents();
   const store = options.wrapStore?.(createMemoryStore()) ?? createMemoryStore();
@@ -149,7 +151,8 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     },
     { store, links: [], clock: systemClock, random: systemRandom, events, log: silent },
   );
-  const verify = createMailboxTokenVerifier(AUDIENCE, systemClock);
+  const realVerify = createMailboxTokenVerifier(AUDIENCE, systemClock);
+  const verify = options.wrapVerifier?.(realVerify) ?? realVerify;
   const recipients = createRecipients({
     session: {
       site: 'aws',
@@ -192,7 +195,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     facts: {
       site: 'aws',
       audience: AUDIENCE,
-      sites: [{ name: 'aws', origin: AUDIENCE }],
+      sites: [{ name: 'aws', provider: 'aws', origin: AUDIENCE }],
       minting: options.operatorTokenHashes === undefined ? 'open' : 'token',
     },
     isReady: () => relay.ready,

@@ -83,7 +83,7 @@ export class SessionDriver {
   }
 }
 
-export function openMailbox(mailbox: TestMailbox): OpenMailbox {
+function openMailbox(mailbox: TestMailbox): OpenMailbox {
   const anyAck = mailbox.ack([mailbox.message('any').id], 0);
   return { tag: mailbox.tag, publicKey: anyAck.record.subarray(1, 33) };
 }

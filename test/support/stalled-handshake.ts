@@ -4,10 +4,10 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { Duplex } from 'node:stream';
-import { connect as connectTls } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 
-/** The ClientHello that node:tls would send. */
-export async function captureClientHello(serverName: string): Promise<Buffer> {
+/** The ClientHello that node:tls would send: its first bytes. */
+export async function captureClientHello(options: ConnectionOptions): Promise<Buffer> {
   const written = Promise.withResolvers<Buffer>();
   const wire = new Duplex({
     read: () => undefined,
@@ -16,7 +16,7 @@ export async function captureClientHello(serverName: string): Promise<Buffer> {
       done();
     },
   });
-  const socket = connectTls({ servername: serverName, socket: wire }).on('error', () => undefined);
+  const socket = connectTls({ ...options, socket: wire }).on('error', () => undefined);
   const bytes = await written.promise;
   const closed = once(socket, 'close');
   socket.destroy();
@@ -26,7 +26,7 @@ export async function captureClientHello(serverName: string): Promise<Buffer> {
 
 /** Connects, sends a ClientHello, and stays. What the server answers is read and forgotten. */
 export async function stallHandshake(port: number, serverName: string): Promise<Socket> {
-  const hello = await captureClientHello(serverName);
+  const hello = await captureClientHello({ servername: serverName });
   const socket = connect(port, '127.0.0.1');
   socket.on('error', () => undefined).resume();
   await once(socket, 'connect');

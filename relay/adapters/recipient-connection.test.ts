@@ -1,0 +1,268 @@
+/** Recipients over real WebSockets: what they get, what they may do, and what happens when they misbehave. */
+import { sign } from 'node:crypto';
+import { once } from 'node:events';
+import { afterEach, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { eventually } from '../../test/support/eventually.ts';
+import { type ServedRelay, type ServedRelayOptions, serveRelay } from '../../test/support/served-relay.ts';
+import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from '../core/frame.ts';
+import { createMessage, type Message, messageIdOf } from '../core/message.ts';
+
+let relay: ServedRelay | undefined;
+
+async function serve(options: ServedRelayOptions = {}): Promise<ServedRelay> {
+  relay = await serveRelay(options);
+  return relay;
+}
+
+afterEach(async () => {
+  await relay?.[Symbol.asyncDispose]();
+  relay = undefined;
+});
+
+interface Client {
+  readonly socket: WebSocket;
+  readonly texts: { readonly t: string }[];
+  /** Ids of the messages that came, in order. */
+  readonly ids: string[];
+  readonly closed: Promise<number>;
+}
+
+async function connect(to: ServedRelay): Promise<Client> {
+  const socket = new WebSocket(`wss://127.0.0.1:${to.port}/v1/ws`, [SUBPROTOCOL], {
+    rejectUnauthorized: false,
+  });
+  const texts: { readonly t: string }[] = [];
+  const ids: string[] = [];
+  const closed = Promise.withResolvers<number>();
+  socket.on('error', () => undefined).on('close', (code) => closed.resolve(code));
+  socket.on('message', (data: Buffer, isBinary) => {
+    if (isBinary) ids.push(data.toString('base64url', 3, 19));
+    else texts.push(JSON.parse(data.toString('utf8')) as { t: string });
+  });
+  await once(socket, 'open');
+  return { socket, texts, ids, closed: closed.promise };
+}
+
+async function hello(client: Client, to: ServedRelay, window: number): Promise<void> {
+  client.socket.send(JSON.stringify({ t: 'hello', tokens: [await to.recipient.token()], window }));
+  await eventually('ready', () => (client.texts.some(({ t }) => t === 'ready') ? true : undefined));
+}
+
+function messageFor(to: ServedRelay, name: string, bytes = 10): Message {
+  const acceptedMs = Date.now();
+  const body = Buffer.alloc(bytes, name);
+  const content = { capabilityId: Buffer.alloc(16), idempotencyKey: name, coding: 'aes128gcm', body };
+  return createMessage({
+    id: messageIdOf(content),
+    mailbox: to.recipient.tag,
+    acceptedMs,
+    expiresMs: acceptedMs + 600_000,
+    urgency: 'normal',
+    topic: '',
+    coding: 'aes128gcm',
+    body,
+  });
+}
+
+async function store(to: ServedRelay, messages: readonly Message[]): Promise<void> {
+  await to.store.insert(
+    messages.map((message) => ({ message, owedTo: [] })),
+    Date.now(),
+  );
+}
+
+function ack(client: Client, to: ServedRelay, ids: readonly string[]): void {
+  const idBytes = Buffer.concat(ids.map((id) => Buffer.from(id, 'base64url')));
+  const head = Buffer.of(2, 0, 0, ids.length >> 8, ids.length & 255);
+  const signed = Buffer.concat([Buffer.from('archipelago ack v1\n'), idBytes]);
+  client.socket.send(Buffer.concat([head, sign(null, signed, to.recipient.privateKey), idBytes]));
+}
+
+describe('a recipient', () => {
+  test('gets what waited, hears that it is all, and gets what comes later', async () => {
+    const at = await serve();
+    const waited = messageFor(at, 'waited');
+    const later = messageFor(at, 'later');
+    await store(at, [waited]);
+    const client = await connect(at);
+    await hello(client, at, 8);
+    await eventually('empty', () => (client.texts.some(({ t }) => t === 'empty') ? true : undefined));
+    expect(client.ids).toEqual([waited.id]);
+    await store(at, [later]);
+    await eventually('the later one', () => (client.ids.length === 2 ? true : undefined));
+    expect(client.texts.map(({ t }) => t)).toEqual(['welcome', 'ready', 'empty']);
+    expect(client.socket.protocol).toBe(SUBPROTOCOL);
+  });
+
+  test('acks, and what it acked is gone', async () => {
+    const at = await serve();
+    const message = messageFor(at, 'm');
+    await store(at, [message]);
+    const client = await connect(at);
+    await hello(client, at, 8);
+    await eventually('the message', () => (client.ids.length === 1 ? true : undefined));
+    ack(client, at, client.ids);
+    await eventually('its end', async () =>
+      (await at.store.pending(at.recipient.tag, 1, 0)).length === 0 ? true : undefined,
+    );
+    expect(at.events.happened).toContain('acked 1');
+  });
+
+  test('that leaves without an ack gets everything again', async () => {
+    const at = await serve();
+    const messages = [messageFor(at, 'a'), messageFor(at, 'b')];
+    await store(at, messages);
+    for (const client of [await connect(at), await connect(at)]) {
+      await hello(client, at, 8);
+      await eventually('both', () => (client.ids.length === 2 ? true : undefined));
+      client.socket.terminate();
+    }
+  });
+
+  test('gets a message that is not stored, if it is connected', async () => {
+    const at = await serve();
+    const client = await connect(at);
+    await hello(client, at, 8);
+    const reply = await at.ask('POST', at.recipient.path, {
+      headers: { TTL: '0', 'Content-Encoding': 'aes128gcm' },
+      body: 'now or never',
+    });
+    expect(reply.status).toBe(201);
+    await eventually('the message', () => (client.ids.length === 1 ? true : undefined));
+    expect(await at.store.pending(at.recipient.tag, 1, 0)).toEqual([]);
+  });
+
+  test.each([64, 256])('with a window of %i gets a backlog of the largest messages', async (window) => {
+    const at = await serve();
+    const messages = Array.from({ length: window }, (_, index) => messageFor(at, `${index}`, 65_536));
+    await store(at, messages);
+    const client = await connect(at);
+    await hello(client, at, window);
+    await Promise.race([
+      client.closed.then((code) => expect(code).toBe('open')),
+      eventually('all of them', () => (client.ids.length === window ? true : undefined)),
+    ]);
+    expect(new Set(client.ids)).toEqual(new Set(messages.map(({ id }) => id)));
+  });
+
+  test('hears that the relay drains', async () => {
+    const at = await serve();
+    const client = await connect(at);
+    at.recipients.drain();
+    expect(await client.closed).toBe(1012);
+  });
+});
+
+describe('a connection is closed', () => {
+  test.each<[string, string | Buffer, number]>([
+    ['by a frame that is not in the protocol', 'rubbish', 4400],
+    ['by bytes that are not in the protocol', Buffer.of(9), 4400],
+    ['by a frame over the limit', Buffer.alloc(CLIENT_FRAME_BYTES_MAX + 1), 4413],
+    ['by a token of somebody else', JSON.stringify({ t: 'hello', tokens: ['a.b.c'], window: 1 }), 4401],
+  ])('%s', async (_, frame, code) => {
+    const at = await serve();
+    const client = await connect(at);
+    client.socket.send(frame);
+    expect(await client.closed).toBe(code);
+    await eventually('its end', () => (at.recipients.count() === 0 ? true : undefined));
+  });
+
+  test('by a frame far over the limit, before it is read whole', async () => {
+    const at = await serve();
+    const client = await connect(at);
+    client.socket.send(Buffer.alloc(8 * 1024 * 1024));
+    expect([1006, 1009, 4413]).toContain(await client.closed);
+    await eventually('a name for it', () =>
+      at.events.happened.includes('sessionClosed too_large') ? true : undefined,
+    );
+  });
+
+  test('without a hello', async () => {
+    const at = await serve({ session: { helloWithinMs: 50 } });
+    expect(await (await connect(at)).closed).toBe(4408);
+  });
+
+  test('without answers to the beats', async () => {
+    const at = await serve({ session: { heartbeatMs: 300 } });
+    const client = await connect(at);
+    await hello(client, at, 8);
+    expect(await client.closed).toBe(4408);
+    expect(client.texts.filter(({ t }) => t === 'beat').length).toBeGreaterThan(0);
+  });
+
+  test('when its recipient does not read, with little kept for it', async () => {
+    const at = await serve({ session: { heartbeatMs: 300 } });
+    const messages = Array.from({ length: 256 }, (_, index) => messageFor(at, `${index}`, 65_536));
+    const client = await connect(at);
+    await hello(client, at, 256);
+    client.socket.pause();
+    await store(at, messages);
+    await eventually('its end', () =>
+      at.events.happened.some((event) => event.startsWith('sessionClosed')) ? true : undefined,
+    );
+    const delivered = at.events.happened
+      .filter((event) => event.startsWith('delivered'))
+      .reduce((sum, event) => sum + Number(event.split(' ')[1]), 0);
+    // What the kernels of both sides buffer comes on top of what the relay does.
+    expect(delivered).toBeLessThan(256);
+    client.socket.terminate();
+  });
+
+  test('when messages that are not stored come faster than its recipient reads', async () => {
+    const at = await serve();
+    const client = await connect(at);
+    await hello(client, at, 256);
+    client.socket.pause();
+    for (let sent = 0; sent < 256; sent += 1) {
+      at.recipients.deliverNow(messageFor(at, `${sent}`, 65_536));
+    }
+    await eventually('its end', () =>
+      at.events.happened.includes('sessionClosed too_slow') ? true : undefined,
+    );
+    expect(at.events.happened.filter((event) => event.startsWith('delivered')).length).toBeLessThan(100);
+    client.socket.terminate();
+  });
+});
+
+test('a recipient that leaves while its token is verified leaves nothing behind', async () => {
+  const gate = Promise.withResolvers<void>();
+  let asked = 0;
+  const at = await serve({
+    wrapVerifier: (verify) => async (token) => {
+      asked += 1;
+      await gate.promise;
+      return verify(token);
+    },
+  });
+  const client = await connect(at);
+  client.socket.send(JSON.stringify({ t: 'hello', tokens: [await at.recipient.token()], window: 8 }));
+  await eventually('the question', () => (asked > 0 ? true : undefined));
+  client.socket.terminate();
+  await eventually('its end', () => (at.recipients.count() === 0 ? true : undefined));
+  gate.resolve();
+  await eventually('the answer', async () => {
+    const reply = await at.ask('POST', at.recipient.path, {
+      headers: { TTL: '0', 'Content-Encoding': 'aes128gcm' },
+      body: 'nobody is there',
+    });
+    return reply.status === 201 ? true : undefined;
+  });
+  expect(at.recipients.deliverNow(messageFor(at, 'nobody'))).toBe(false);
+  expect(at.events.happened).not.toContain('sessionOpened');
+});
+
+test('upgrades to anything else, and more connections than allowed, are refused', async () => {
+  const at = await serve({ connectionsMax: 2 });
+  const statusOf = async (path: string): Promise<number> => {
+    const socket = new WebSocket(`wss://127.0.0.1:${at.port}${path}`, [SUBPROTOCOL], {
+      rejectUnauthorized: false,
+    });
+    socket.on('error', () => undefined);
+    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, { statusCode: number }];
+    socket.terminate();
+    return response.statusCode;
+  };
+  expect(await statusOf('/other')).toBe(404);
+  expect(at.events.happened).toContain('refused not_found');
+});

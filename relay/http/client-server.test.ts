@@ -1,0 +1,78 @@
+/** Limits on clients that are slow on purpose, behind a front door, where the HTTPS server itself never listens. */
+import type { TLSSocket } from 'node:tls';
+import { expect, test } from 'vitest';
+import { eventually } from '../../test/support/eventually.ts';
+import { type ServedRelay, serveRelay } from '../../test/support/served-relay.ts';
+import { socketClosed } from '../../test/support/socket-closed.ts';
+import { stallHandshake } from '../../test/support/stalled-handshake.ts';
+
+const LIMITS = { headersTimeoutMs: 200, requestTimeoutMs: 400, checkEveryMs: 50 };
+
+/** What arrives until the relay closes the connection. */
+async function untilClosed(socket: TLSSocket): Promise<string> {
+  let received = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    received += chunk;
+  });
+  await socketClosed(socket);
+  return received;
+}
+
+/** Sends `text` a byte at a time for as long as it takes. */
+function dribble(socket: TLSSocket, text: string): void {
+  let at = 0;
+  const timer = setInterval(() => {
+    if (!socket.destroyed) socket.write(text[at % text.length] ?? 'x');
+    at += 1;
+  }, 20);
+  socket.on('close', () => clearInterval(timer));
+}
+
+function head(relay: ServedRelay, length: number): string {
+  return (
+    `POST ${relay.recipient.path} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Encoding: aes128gcm\r\n` +
+    `Content-Length: ${length}\r\n\r\n`
+  );
+}
+
+test('a client that never ends its headers is cut', async () => {
+  await using relay = await serveRelay({ clientLimits: LIMITS });
+  const socket = await relay.connect();
+  const received = untilClosed(socket);
+  socket.write('GET /v1/info HTTP/1.1\r\n');
+  dribble(socket, 'X-Header: slow\r\n');
+  expect(await received).toMatch(/^HTTP\/1\.1 408 /);
+});
+
+test('a client that never ends its body is cut, and has sent nothing', async () => {
+  await using relay = await serveRelay({ clientLimits: LIMITS });
+  const socket = await relay.connect();
+  const received = untilClosed(socket);
+  socket.write(head(relay, 4000));
+  dribble(socket, 'x');
+  await received;
+  await eventually('a name for it', () =>
+    relay.events.happened.includes('refused body_incomplete') ? true : undefined,
+  );
+  expect(await relay.store.pending(relay.recipient.tag, 10, 0)).toEqual([]);
+});
+
+test('a client that connects and says nothing is cut', async () => {
+  await using relay = await serveRelay({ clientLimits: LIMITS });
+  const socket = await relay.connect();
+  await untilClosed(socket);
+});
+
+test('a client that begins a handshake and does not end it is cut', async () => {
+  await using relay = await serveRelay({ clientLimits: { ...LIMITS, handshakeTimeoutMs: 100 } });
+  const socket = await stallHandshake(relay.port, 'aws.relay.test');
+  await socketClosed(socket);
+});
+
+test('headers beyond 8 KiB are refused', async () => {
+  await using relay = await serveRelay();
+  const socket = await relay.connect();
+  const received = untilClosed(socket);
+  socket.write(`GET /v1/info HTTP/1.1\r\nHost: x\r\nX-Large: ${'x'.repeat(9000)}\r\n\r\n`);
+  expect(await received).toMatch(/^HTTP\/1\.1 431 /);
+});

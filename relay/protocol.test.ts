@@ -1,0 +1,73 @@
+/**
+ * What clients read is what relays do: docs/protocol.md names the refusals and close codes of the code, and frames are
+ * those of the vectors for clients in any language.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { createTestMailbox } from '../test/support/mailbox.ts';
+import { encodeMessageFrame } from './core/frame.ts';
+import type { MessageId } from './core/message.ts';
+import { REFUSALS } from './core/refusal.ts';
+import { CLOSE_CODES } from './core/session.ts';
+
+const protocol = readFileSync(join(import.meta.dirname, '../docs/protocol.md'), 'utf8');
+
+/** Every `code` that stands with a status, in the table of refusals and in the text. */
+function documentedRefusals(): Map<string, number> {
+  const found = new Map<string, number>();
+  const note = (status: string, codes: string): void => {
+    for (const [, code = ''] of codes.matchAll(/`([a-z_]+)`/g)) found.set(code, Number(status));
+  };
+  for (const [, status = '', codes = ''] of protocol.matchAll(/^\| (\d{3}) +\| ([^|]+)\|/gm)) {
+    note(status, codes);
+  }
+  for (const [, status = '', code = ''] of protocol.matchAll(/`(\d{3}) ([a-z_]+)`/g)) {
+    note(status, `\`${code}\``);
+  }
+  return found;
+}
+
+test('every refusal is documented with its status, and no other', () => {
+  const ours = Object.entries(REFUSALS).map(([code, { status }]) => [code, status] as const);
+  expect(Object.fromEntries(documentedRefusals())).toEqual(Object.fromEntries(ours));
+});
+
+test('every 503 says when to come back, and nothing else does', () => {
+  for (const [code, { status, retryAfterSeconds }] of Object.entries(REFUSALS)) {
+    expect(retryAfterSeconds !== undefined, code).toBe(status === 503);
+  }
+});
+
+test('every close code is documented, and no other', () => {
+  const documented = [...protocol.matchAll(/^\| (1\d{3}|4\d{3}) +\|/gm)].map(([, code]) => Number(code));
+  expect(new Set(documented)).toEqual(new Set(Object.values(CLOSE_CODES)));
+});
+
+test('message frames are those of the vectors for clients', () => {
+  interface Vector {
+    readonly frame: string;
+    readonly mailbox: number;
+    readonly id: string;
+    readonly acceptedSeconds: number;
+    readonly secondsLeft: number;
+    readonly coding: string;
+    readonly body: string;
+  }
+  const path = join(import.meta.dirname, '../test/vectors/frames.json');
+  const { messages } = JSON.parse(readFileSync(path, 'utf8')) as { messages: readonly Vector[] };
+  const mailbox = createTestMailbox();
+  expect(messages.length).toBeGreaterThan(0);
+  for (const vector of messages) {
+    const message = mailbox.message('x', {
+      id: vector.id as MessageId,
+      acceptedMs: vector.acceptedSeconds * 1000,
+      expiresMs: vector.secondsLeft * 1000,
+      coding: vector.coding,
+      body: Buffer.from(vector.body, 'base64url'),
+    });
+    expect(Buffer.from(encodeMessageFrame(vector.mailbox, message, 0)).toString('base64url')).toBe(
+      vector.frame,
+    );
+  }
+});

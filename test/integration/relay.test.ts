@@ -1,0 +1,390 @@
+/**
+ * Three relays as processes of their own, used as clients use them: what is accepted arrives, whoever is restarted
+ * or gone; and a relay that cannot run says why in one sentence.
+ */
+import { execFile, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { request as httpsRequest } from 'node:https';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { ReceivedMessage } from '../../client/inbox.ts';
+import { createMailbox, type Mailbox } from '../../client/mailbox.ts';
+import { createNodeTransport, type NodeTransport } from '../../client/node-transport.ts';
+import { createSubscription, type Subscription } from '../../client/push-url.ts';
+import { createReceiver } from '../../client/receiver.ts';
+import { createSender } from '../../client/sender.ts';
+import { siteOrigin } from '../../fleet/manifest.ts';
+import { systemClock } from '../../system/clock.ts';
+import { systemRandom } from '../../system/random.ts';
+import { eventually } from '../support/eventually.ts';
+import { createRelaySites, type RelaySites } from '../support/relay-sites.ts';
+
+const MINUTE_MS = 60_000;
+const hasCurl = process.env['CI_NO_SKIP'] === '1' || spawnSync('curl', ['--version']).status === 0;
+
+let sites: RelaySites;
+let transport: NodeTransport;
+
+beforeEach(async () => {
+  sites = await createRelaySites();
+  transport = createNodeTransport({
+    clock: systemClock,
+    ca: sites.identities.authorityPem,
+    lookup: async (hostname) => {
+      const layout = sites.layouts.find(({ name }) => hostname.startsWith(`${name}.`)) ?? sites.layouts[0];
+      return layout === undefined ? [] : [layout.relayAddress];
+    },
+    connectTimeoutMs: 2000,
+    keepAlive: false,
+  });
+});
+
+afterEach(async () => {
+  transport.close();
+  await sites[Symbol.asyncDispose]();
+});
+
+function originOf(site: string): string {
+  return siteOrigin(sites.identities.manifest, site);
+}
+
+async function startAll(): Promise<void> {
+  for (const { name } of sites.layouts) sites.start(name);
+  await Promise.all(sites.layouts.map(({ name }) => sites.untilStatus(name, 200)));
+}
+
+async function subscribe(mailbox: Mailbox, site: string): Promise<Subscription> {
+  return createSubscription(mailbox, {
+    transport,
+    clock: systemClock,
+    siteOrigin: originOf(site),
+    timeoutMs: 5000,
+  });
+}
+
+/** Sends through one site only; gives the site's answer as an error or nothing. */
+async function send(subscription: Subscription, site: string, text: string): Promise<void> {
+  const sender = createSender({
+    transport,
+    clock: systemClock,
+    random: systemRandom,
+    fleet: {
+      canonicalOrigin: new URL(subscription.endpoint).origin,
+      sites: [{ origin: originOf(site), provider: site }],
+    },
+  });
+  await sender.send(subscription, new TextEncoder().encode(text), { ttlSeconds: 600 });
+}
+
+/** Receives from one site until `count` messages came, and acks them if asked. */
+async function receive(
+  mailbox: Mailbox,
+  site: string,
+  count: number,
+  ack: boolean,
+): Promise<readonly string[]> {
+  const receiver = createReceiver({
+    transport,
+    clock: systemClock,
+    random: systemRandom,
+    fleet: { canonicalOrigin: originOf(site), sites: [{ origin: originOf(site), provider: site }] },
+    mailboxes: [mailbox],
+    ackWhen: 'explicit',
+  });
+  const received: ReceivedMessage[] = [];
+  const stopping = AbortSignal.timeout(20_000);
+  for await (const message of receiver.messages(stopping)) {
+    received.push(message);
+    if (ack) message.ack();
+    if (received.length === count) break;
+  }
+  return received.map(({ content }) => new TextDecoder().decode(content)).toSorted();
+}
+
+/** How many messages a relay has told of in a metric. */
+async function metric(site: string, line: string): Promise<number> {
+  const found = (await sites.metrics(site)).split('\n').find((text) => text.startsWith(`${line} `));
+  return Number(found?.split(' ').at(-1) ?? 'NaN');
+}
+
+/** Posts to a site without any client of ours. */
+async function post(
+  site: string,
+  path: string,
+): Promise<{ readonly status: number; readonly retryAfter: string | undefined; readonly body: string }> {
+  const { promise, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<typeof post>>>();
+  const layout = sites.layouts.find(({ name }) => name === site);
+  const request = httpsRequest(
+    {
+      host: layout?.relayAddress,
+      port: sites.ports.relay,
+      servername: new URL(originOf(site)).hostname,
+      ca: sites.identities.authorityPem,
+      method: 'POST',
+      path,
+      headers: { TTL: '60', 'Content-Encoding': 'aes128gcm' },
+      agent: false,
+    },
+    (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (chunk: string) => {
+        body += chunk;
+      });
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'], body }),
+      );
+    },
+  );
+  request.on('error', reject).end('ciphertext');
+  return promise;
+}
+
+test('what one site accepts is received from another, acked, and gone everywhere', {
+  timeout: MINUTE_MS,
+}, async () => {
+  await startAll();
+  const mailbox = await createMailbox(systemRandom);
+  const subscription = await subscribe(mailbox, 'aws');
+  await send(subscription, 'gcp', 'one');
+  await send(subscription, 'hetzner', 'two');
+  expect(await receive(mailbox, 'aws', 2, true)).toEqual(['one', 'two']);
+  // Each of the others was told by a signed ack, and owes nobody anything.
+  await eventually('no debts', async () => {
+    const lines = await Promise.all(sites.layouts.map(({ name }) => sites.metrics(name)));
+    const owed = lines.flatMap((text) => [...text.matchAll(/^relay_owed\{site="\w+"\} (\d+)/gm)]);
+    return owed.length === 6 && owed.every(([, count]) => count === '0') ? true : undefined;
+  });
+  await send(subscription, 'gcp', 'three');
+  // Had the acked ones come back, they would come first.
+  expect(await receive(mailbox, 'hetzner', 1, true)).toEqual(['three']);
+});
+
+describe.skipIf(!hasCurl)('curl (skipped where it is missing)', () => {
+  test('is a sender, with nothing but an address', { timeout: MINUTE_MS }, async () => {
+    await startAll();
+    const mailbox = await createMailbox(systemRandom);
+    const { endpoint } = await subscribe(mailbox, 'aws');
+    const { hostname, port } = new URL(endpoint);
+    const address = sites.layouts.find(({ name }) => name === 'gcp')?.relayAddress ?? '';
+    const { stdout } = await promisify(execFile)('curl', [
+      '--silent',
+      '--include',
+      '--cacert',
+      sites.identities.files.authority,
+      '--resolve',
+      `${hostname}:${port}:${address}`,
+      '--header',
+      'TTL: 60',
+      '--header',
+      'Content-Encoding: aes128gcm',
+      '--data-binary',
+      'not really encrypted',
+      endpoint,
+    ]);
+    expect(stdout).toMatch(/^HTTP\/1\.1 201 /);
+    expect(stdout).toMatch(/^ttl: 60\r$/im);
+    expect(stdout).toMatch(/^location: https:\/\/\S+\/m\/[A-Za-z0-9_-]+\r$/im);
+    const { stdout: refused } = await promisify(execFile)('curl', [
+      '--silent',
+      '--cacert',
+      sites.identities.files.authority,
+      '--resolve',
+      `${hostname}:${port}:${address}`,
+      '--header',
+      'TTL: 60',
+      '--header',
+      'Content-Type: text/plain',
+      '--data-binary',
+      'in clear',
+      endpoint,
+    ]);
+    expect(JSON.parse(refused)).toMatchObject({ status: 415, code: 'not_encrypted' });
+  });
+});
+
+test('a relay whose memory is gone is refilled from the others before it wants clients', {
+  timeout: MINUTE_MS,
+}, async () => {
+  await startAll();
+  const mailbox = await createMailbox(systemRandom);
+  const subscription = await subscribe(mailbox, 'aws');
+  for (const text of ['one', 'two', 'three']) await send(subscription, 'aws', text);
+  await sites.kill('aws');
+  // The others accept without it, and owe it what it misses.
+  await send(subscription, 'gcp', 'four');
+  sites.start('aws');
+  await sites.untilStatus('aws', 200);
+  expect(sites.output('aws')).toContain('"refilled"');
+  expect(await receive(mailbox, 'aws', 4, true)).toEqual(['four', 'one', 'three', 'two']);
+});
+
+test('a relay alone accepts nothing, says when to come back, and wants no clients', {
+  timeout: MINUTE_MS,
+}, async () => {
+  await startAll();
+  const mailbox = await createMailbox(systemRandom);
+  const { endpoint } = await subscribe(mailbox, 'aws');
+  await Promise.all([sites.kill('gcp'), sites.kill('hetzner')]);
+  await sites.untilStatus('aws', 503);
+  const refused = await post('aws', new URL(endpoint).pathname);
+  expect(refused).toMatchObject({ status: 503, retryAfter: '1' });
+  expect(JSON.parse(refused.body)).toMatchObject({ code: 'copies_unreachable' });
+  expect(await metric('aws', 'relay_refused_total{code="copies_unreachable"}')).toBe(1);
+  sites.start('gcp');
+  await sites.untilStatus('aws', 200);
+  expect((await post('aws', new URL(endpoint).pathname)).status).toBe(201);
+});
+
+test('a relay that is stopped for a while is done without, and catches up', {
+  timeout: MINUTE_MS,
+}, async () => {
+  await startAll();
+  const mailbox = await createMailbox(systemRandom);
+  const subscription = await subscribe(mailbox, 'aws');
+  sites.signal('hetzner', 'SIGSTOP');
+  await send(subscription, 'aws', 'while it was stopped');
+  sites.signal('hetzner', 'SIGCONT');
+  expect(await receive(mailbox, 'hetzner', 1, true)).toEqual(['while it was stopped']);
+});
+
+test('a relay that is told to stop sends its recipients elsewhere and ends well', {
+  timeout: MINUTE_MS,
+}, async () => {
+  await startAll();
+  const mailbox = await createMailbox(systemRandom);
+  await subscribe(mailbox, 'aws');
+  const socketClosed = Promise.withResolvers<number>();
+  transport.connect(originOf('aws'), '/v1/ws', 'relay.v1', {
+    onText: () => undefined,
+    onBinary: () => undefined,
+    onClose: socketClosed.resolve,
+  });
+  await eventually('the connection', async () =>
+    (await metric('aws', 'relay_sessions')) === 1 ? true : undefined,
+  );
+  expect(await sites.stop('aws')).toBe(0);
+  expect(await socketClosed.promise).toBe(1012);
+  expect(sites.output('aws')).not.toContain('"level":"error"');
+  expect(await sites.stop('gcp')).toBe(0);
+  expect(await sites.stop('hetzner')).toBe(0);
+});
+
+test('nothing that a relay writes names a mailbox, a capability, a message or an address', {
+  timeout: MINUTE_MS,
+}, async () => {
+  for (const { name } of sites.layouts) sites.start(name, { RELAY_LOG_LEVEL: 'debug' });
+  await Promise.all(sites.layouts.map(({ name }) => sites.untilStatus(name, 200)));
+  const mailbox = await createMailbox(systemRandom);
+  const subscription = await subscribe(mailbox, 'aws');
+  await send(subscription, 'aws', 'one');
+  await receive(mailbox, 'gcp', 1, true);
+  const capability = new URL(subscription.endpoint).pathname.slice('/p/'.length);
+  for (const { name } of sites.layouts) {
+    const written = sites.output(name) + (await sites.metrics(name));
+    expect(written).toContain('relay_accepted_total');
+    for (const secret of [capability, capability.slice(6, 30), mailbox.id, '127.0.0.1']) {
+      expect(written).not.toContain(secret);
+    }
+  }
+});
+
+/** Runs a relay that is expected to end by itself. */
+async function runRelay(environment: Readonly<Record<string, string>>): Promise<{
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}> {
+  const child = spawn(process.execPath, ['relay/main.ts'], {
+    cwd: join(import.meta.dirname, '../..'),
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'], ...environment },
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    stdout += chunk;
+  });
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    stderr += chunk;
+  });
+  await once(child, 'close');
+  return { code: child.exitCode, stdout, stderr };
+}
+
+function settingsOf(site: string): Readonly<Record<string, string>> {
+  const layout = sites.layouts.find(({ name }) => name === site);
+  const { identities, ports } = sites;
+  return {
+    RELAY_SITE: site,
+    RELAY_MANIFEST: identities.files.manifest,
+    RELAY_MANIFEST_KEY: identities.manifestKey,
+    RELAY_LISTEN: `${layout?.relayAddress}:${ports.relay}`,
+    RELAY_PRIVATE_LISTEN: `${layout?.relayAddress}:${ports.private}`,
+    RELAY_TLS_CERTIFICATE: identities.siteFile(site, 'relay.pem'),
+    RELAY_TLS_KEY: identities.siteFile(site, 'relay.key'),
+    RELAY_PEER_CERTIFICATE: identities.siteFile(site, 'peer.pem'),
+    RELAY_PEER_KEY: identities.siteFile(site, 'peer.key'),
+    RELAY_SECRETS: identities.files.secrets,
+    RELAY_ENVIRONMENT: 'local',
+    RELAY_STORE: 'memory',
+    RELAY_MINTING: 'open',
+  };
+}
+
+describe('a relay that cannot run says why', () => {
+  test('with one sentence for each fault of its settings', { timeout: MINUTE_MS }, async () => {
+    const nothing = await runRelay({});
+    expect(nothing.code).toBe(64);
+    expect(nothing.stdout).toBe('');
+    const missing = nothing.stderr.trimEnd().split('\n');
+    expect(missing).toContain("RELAY_SITE: expected this site's name in the manifest, got nothing");
+    expect(missing.every((line) => /^RELAY_[A-Z_]+: expected .+, got nothing$/.test(line))).toBe(true);
+
+    const wrong = await runRelay({
+      ...settingsOf('aws'),
+      RELAY_BODY_BYTES_MAX: '12',
+      RELAY_HEARTBAET_MS: '5000',
+    });
+    expect(wrong.code).toBe(64);
+    expect(wrong.stderr.trimEnd().split('\n')).toEqual([
+      'RELAY_BODY_BYTES_MAX: expected a whole number between 4096 and 1048576, got "12"',
+      'RELAY_HEARTBAET_MS: no such setting; did you mean RELAY_HEARTBEAT_MS?',
+    ]);
+  });
+
+  test.each<[string, Readonly<Record<string, string>>, string]>([
+    ['a site that the manifest does not list', { RELAY_SITE: 'azure' }, 'RELAY_SITE: expected one of the'],
+    ['production without a durable store', { RELAY_ENVIRONMENT: 'production' }, 'RELAY_STORE: memory loses'],
+    ['Redis without an address', { RELAY_STORE: 'redis' }, 'RELAY_REDIS: expected the address and port'],
+    ['minting by token without tokens', { RELAY_MINTING: 'token' }, 'RELAY_OPERATOR_TOKENS: expected a file'],
+    ['a manifest of somebody else', { RELAY_MANIFEST_KEY: 'A'.repeat(43) }, 'RELAY_MANIFEST: manifest: not'],
+  ])('%s', async (_, environment, sentence) => {
+    const { code, stderr } = await runRelay({ ...settingsOf('aws'), ...environment });
+    expect(stderr).toContain(sentence);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+    expect(code).toBe(64);
+  });
+
+  test('secrets that are none, without repeating them', { timeout: MINUTE_MS }, async () => {
+    const path = join(sites.directory, 'broken.json');
+    writeFileSync(path, '{"capabilityKeys":[{"id":"AAAAAA","key":"do-not-tell"}],"pepper":"nor-this"}');
+    const { code, stdout, stderr } = await runRelay({ ...settingsOf('aws'), RELAY_SECRETS: path });
+    expect(code).toBe(64);
+    expect(stderr).toContain('RELAY_SECRETS: secrets.pepper');
+    expect(stdout + stderr).not.toMatch(/do-not-tell|nor-this/);
+  });
+
+  test('a port that is taken', { timeout: MINUTE_MS }, async () => {
+    const [layout] = sites.layouts;
+    const address = `${layout?.relayAddress}:${sites.ports.relay}`;
+    const taken = createServer().listen(sites.ports.relay, layout?.relayAddress);
+    await once(taken, 'listening');
+    const { code, stdout } = await runRelay(settingsOf('aws'));
+    taken.close();
+    expect(code).toBe(1);
+    expect(stdout).toContain(`RELAY_LISTEN: cannot listen at ${address}: another process listens there`);
+  });
+});

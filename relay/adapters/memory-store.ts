@@ -6,7 +6,7 @@
 import type { SiteName } from '../../fleet/manifest.ts';
 import { type SignedAck, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
-import type { Message } from '../core/message.ts';
+import { isSameContent, type Message } from '../core/message.ts';
 import {
   type Burial,
   type Debt,
@@ -234,7 +234,12 @@ function insertInto(shelf: Shelf, { message, owedTo }: Insertion, nowMs: number)
     prolong(shelf, { kind: 'ack', mailbox: message.mailbox, id: ackId }, message.expiresMs);
     return 'buried';
   }
-  if (mailbox.byId.has(message.id)) return 'duplicate';
+  const earlier = mailbox.byId.get(message.id);
+  if (earlier !== undefined) {
+    const outlives = message.expiresMs > earlier.expiresMs && isSameContent(message, earlier);
+    if (earlier.expiresMs > nowMs && !outlives) return 'duplicate';
+    mailbox.order.splice(mailbox.order.indexOf(earlier), 1);
+  }
   mailbox.byId.set(message.id, message);
   let at = mailbox.order.length;
   for (let before = mailbox.order[at - 1]; before !== undefined && precedes(message, before); ) {

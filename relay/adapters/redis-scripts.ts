@@ -14,6 +14,7 @@
  */
 import { createHash } from 'node:crypto';
 import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
+import { CONTENT_AT } from '../core/message.ts';
 
 export interface Script {
   readonly lua: string;
@@ -38,10 +39,16 @@ end`;
 
 /**
  * ARGV: partition, nowMs, then for each message: tag, id, acceptedMs, expiresMs, record, number of sites, sites.
- * Gives for each 0 stored, 1 duplicate, 2 buried, 3 expired. A message that comes after its ack prolongs the
+ * Gives for each 0 stored, 1 duplicate, 2 buried, 3 expired. What has expired and was not swept yet is replaced, and
+ * so is the same content by a copy that lives longer; other content under the same id is not. A message that comes after its ack prolongs the
  * tombstone, which could not know how long the message would live.
  */
 export const INSERT: Script = script(`#!lua
+local function outlives(x, member, old, new, expires, now)
+  local until_ms = tonumber(redis.call('ZSCORE', x, member) or 0)
+  if until_ms <= now then return true end
+  return expires > until_ms and string.sub(old, ${CONTENT_AT + 1}, -17) == string.sub(new, ${CONTENT_AT + 1}, -17)
+end
 local p, now, at, outcomes = ARGV[1], tonumber(ARGV[2]), 3, {}
 local x = 'x:{' .. p .. '}'
 while at <= #ARGV do
@@ -55,10 +62,12 @@ while at <= #ARGV do
     if ack then
       redis.call('ZADD', x, 'XX', 'GT', expires + ${TOMBSTONE_SLACK_MS}, 'a' .. tag .. ack)
       outcome = 2
-    elseif redis.call('HSETNX', 'm' .. mailbox, id, ARGV[at + 4]) == 0 then
+    elseif redis.call('HSETNX', 'm' .. mailbox, id, ARGV[at + 4]) == 0
+      and not outlives(x, 'm' .. tag .. id, redis.call('HGET', 'm' .. mailbox, id), ARGV[at + 4], expires, now) then
       outcome = 1
     else
       local member = 'm' .. tag .. id
+      redis.call('HSET', 'm' .. mailbox, id, ARGV[at + 4])
       redis.call('ZADD', 'i' .. mailbox, ARGV[at + 2], id)
       redis.call('ZADD', x, ARGV[at + 3], member)
       for n = 1, sites do

@@ -41,6 +41,8 @@ export interface Message extends MessageFields {
 export const CODING_BYTES_MAX = 64;
 const RECORD_VERSION = 1;
 const CHECKSUM_BYTES = 16;
+/** Where a record's content begins: behind version, id, mailbox and the two times. */
+export const CONTENT_AT: number = 1 + 16 + 24 + 8 + 8;
 
 /** Makes a message and its record. */
 export function createMessage(fields: MessageFields): Message {
@@ -64,6 +66,12 @@ function encode(fields: MessageFields): Uint8Array {
     .block(fields.body)
     .finish();
   return Buffer.concat([content, checksum(content)]);
+}
+
+/** Whether two messages of one id carry the same, whenever they were sent and however long they live. */
+export function isSameContent(a: Message, b: Message): boolean {
+  const contentOf = ({ record }: Message): Uint8Array => record.subarray(CONTENT_AT, -CHECKSUM_BYTES);
+  return Buffer.compare(contentOf(a), contentOf(b)) === 0;
 }
 
 /** Why a record is not used: it counts as missing, and a copy from another site replaces it. */

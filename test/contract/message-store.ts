@@ -57,6 +57,33 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
       expect(await store.owed('gcp', LATER_MS, 10)).toEqual([referenceTo(message)]);
     });
 
+    test('that has expired and was not swept yet is stored anew when it is sent again', async () => {
+      await insert(mailbox.message('one', { expiresMs: NOW_MS + 1 }));
+      const again = mailbox.message('one', { expiresMs: LATER_MS + 50 });
+      expect(await insert(again, ['gcp'], NOW_MS + 1)).toEqual(['stored']);
+      await store.expire(NOW_MS + 2, 10);
+      const pending = await store.pending(mailbox.tag, 10, LATER_MS);
+      expect(pending.map(({ expiresMs }) => expiresMs)).toEqual([again.expiresMs]);
+      expect(await store.owed('gcp', LATER_MS, 10)).toEqual([referenceTo(again)]);
+    });
+
+    test('that is sent again to live longer lives longer, and never shorter', async () => {
+      await insert(mailbox.message('one', { expiresMs: LATER_MS }));
+      expect(await insert(mailbox.message('one', { expiresMs: LATER_MS + 10 }))).toEqual(['stored']);
+      expect(await insert(mailbox.message('one', { expiresMs: LATER_MS + 5 }))).toEqual(['duplicate']);
+      const pending = await store.pending(mailbox.tag, 10, NOW_MS);
+      expect(pending.map(({ expiresMs }) => expiresMs)).toEqual([LATER_MS + 10]);
+    });
+
+    test('stays what it was when other content comes under its id', async () => {
+      const first = mailbox.message('one', { body: Buffer.from('first') });
+      await insert(first);
+      const other = mailbox.message('one', { body: Buffer.from('other'), expiresMs: 200_000 });
+      expect(await insert(other)).toEqual(['duplicate']);
+      const [found] = await store.pending(mailbox.tag, 10, NOW_MS);
+      expect(Buffer.from(found?.body ?? []).toString()).toBe('first');
+    });
+
     test('that has expired is not stored and leaves nothing', async () => {
       const message = mailbox.message('one', { expiresMs: NOW_MS });
       expect(await insert(message, ['gcp'])).toEqual(['expired']);

@@ -5,7 +5,7 @@
  */
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
-const processes = ['test/integration/**/*.test.ts'];
+const processes = ['test/{integration,browser}/**/*.test.ts'];
 
 const config: ViteUserConfig = defineConfig({
   test: {

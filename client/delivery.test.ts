@@ -6,6 +6,8 @@ import type { Clock } from '../system/clock.ts';
 import { type DeliveryEnd, deliver } from './delivery.ts';
 import { TransportError } from './errors.ts';
 import type { Site } from './fleet.ts';
+import { createHedgeBudget, type HedgeBudget } from './hedge-budget.ts';
+import { createPatience } from './patience.ts';
 import type { HttpResponse, Transport } from './transport.ts';
 
 const sites: readonly Site[] = ['a', 'b', 'c'].map((provider) => ({
@@ -53,6 +55,7 @@ function answer(status: number, headers: Readonly<Record<string, string>> = {}):
 function begin(
   behaviour: Readonly<Record<string, () => Promise<HttpResponse>>>,
   deadlineMs: number = config.deadlineMs,
+  hedgeBudget: HedgeBudget = createHedgeBudget(),
 ): {
   readonly clock: HandClock;
   readonly asked: string[];
@@ -82,6 +85,9 @@ function begin(
       order: () => sites,
       onAttempt: () => undefined,
       onFailure: () => undefined,
+      hedgeBudget,
+      patience: createPatience(),
+      onHedgeWithheld: () => asked.push(`withheld ${clock.nowMs}`),
     },
     undefined,
   );
@@ -91,6 +97,27 @@ function begin(
 const never = (): Promise<HttpResponse> => Promise.withResolvers<HttpResponse>().promise;
 const says = (status: number, headers?: Readonly<Record<string, string>>) => () =>
   Promise.resolve(answer(status, headers));
+
+test('without a budget the one provider is waited for, and the next asked once it is known to be failing', async () => {
+  const budget = createHedgeBudget();
+  const { asked, clock } = begin({ b: says(201) }, config.deadlineMs, {
+    ...budget,
+    take: (awaited) => [...awaited.values()].every((sinceMs) => clock.nowMs - sinceMs > 400),
+  });
+  await clock.advanceTo(449);
+  expect(asked).toEqual(['a 0', 'withheld 300']);
+  await clock.advanceTo(450);
+  expect(asked).toEqual(['a 0', 'withheld 300', 'b 450']);
+});
+
+test('without a budget a provider that fails is still followed by the next at once', async () => {
+  const { asked, clock } = begin({ a: says(500), b: says(201) }, config.deadlineMs, {
+    ...createHedgeBudget(),
+    take: () => false,
+  });
+  await clock.advanceTo(0);
+  expect(asked).toEqual(['a 0', 'b 0']);
+});
 
 test('silence is hedged at 300 and at 600 ms, and the first 201 wins', async () => {
   const { asked, clock, end } = begin({ c: says(201) });

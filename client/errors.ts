@@ -40,6 +40,23 @@ export class RefusedError extends Error {
   }
 }
 
+/** A relay cannot do it now; another one may, and this one later. */
+export class UnavailableError extends Error {
+  override readonly name = 'UnavailableError';
+  readonly status: number;
+  /** The code of docs/protocol.md, or an empty text when the answer had none. */
+  readonly code: string;
+  /** What the relay asks for, milliseconds; 0 when it did not say. */
+  readonly retryAfterMs: number;
+
+  constructor(status: number, code: string, retryAfterMs: number) {
+    super(`not now: ${status} ${code}`.trimEnd());
+    this.status = status;
+    this.code = code;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
 /** No provider accepted within the time that the caller allowed. */
 export class UnreachableError extends Error {
   override readonly name = 'UnreachableError';
@@ -49,7 +66,10 @@ export class UnreachableError extends Error {
    */
   readonly unknown: boolean;
   readonly attempts: number;
-  /** How each attempt ended: a `TransportFault`, a status such as `503 overloaded`, or `unanswered`. */
+  /**
+   * How each attempt ended: a `TransportFault`, a status such as `503 overloaded`, or `unanswered`; just
+   * `retry_after` when every provider had asked earlier messages for more patience than this one had time.
+   */
   readonly reasons: readonly string[];
   readonly content: Ciphertext;
 

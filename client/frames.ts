@@ -12,6 +12,10 @@ export const WINDOW_MAX = 256;
 /** No frame that a client sends may be longer, bytes. */
 export const CLIENT_FRAME_BYTES_MAX = 32_768;
 const CODING_BYTES_MAX = 64;
+const ORIGIN_CHARS_MAX = 300;
+const ALTERNATES_MAX = 64;
+/** No relay takes longer to leave, milliseconds. */
+const DRAIN_MS_MAX = 3_600_000;
 
 export type ControlFrame =
   | {
@@ -22,6 +26,12 @@ export type ControlFrame =
     }
   | { readonly t: 'ready' }
   | { readonly t: 'empty'; readonly mailbox: number }
+  | {
+      /** The relay closes after `withinMs`, a time of this client's own; `alternates` are origins of other sites. */
+      readonly t: 'drain';
+      readonly withinMs: number;
+      readonly alternates: readonly string[];
+    }
   | { readonly t: 'beat' };
 
 export interface MessageFrame {
@@ -52,15 +62,21 @@ export function parseControlFrame(text: string): Result<ControlFrame, FrameFault
     return fail('malformed');
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return fail('malformed');
-  const { t, site, audience, heartbeatMs, mailbox } = value as Readonly<Record<string, unknown>>;
+  const { t, site, audience, heartbeatMs, mailbox, withinMs, alternates } = value as Readonly<
+    Record<string, unknown>
+  >;
   switch (t) {
     case 'ready':
     case 'beat':
       return ok({ t });
     case 'empty':
       return isWhole(mailbox, 0, MAILBOXES_MAX - 1) ? ok({ t, mailbox }) : fail('malformed');
+    case 'drain': {
+      const fits = isWhole(withinMs, 0, DRAIN_MS_MAX) && isOrigins(alternates);
+      return fits ? ok({ t, withinMs, alternates }) : fail('malformed');
+    }
     case 'welcome': {
-      const fits = isText(site, 64) && isText(audience, 300) && isWhole(heartbeatMs, 1, 600_000);
+      const fits = isText(site, 64) && isText(audience, ORIGIN_CHARS_MAX) && isWhole(heartbeatMs, 1, 600_000);
       return fits ? ok({ t, site, audience, heartbeatMs }) : fail('malformed');
     }
     default:
@@ -111,4 +127,9 @@ function isWhole(value: unknown, min: number, max: number): value is number {
 
 function isText(value: unknown, charsMax: number): value is string {
   return typeof value === 'string' && value.length >= 1 && value.length <= charsMax;
+}
+
+function isOrigins(value: unknown): value is readonly string[] {
+  if (!Array.isArray(value) || value.length > ALTERNATES_MAX) return false;
+  return value.every((origin) => isText(origin, ORIGIN_CHARS_MAX));
 }

@@ -1,6 +1,15 @@
 /**
- * The `code` of a refusal in `application/problem+json` (RFC 9457), as docs/protocol.md lists them.
+ * What a refusal says: its `code` in `application/problem+json` (RFC 9457), as docs/protocol.md lists them, and
+ * whether it is the last word.
  */
+
+/** Statuses of 400 to 499 that say "not now" rather than "no" (RFC 9110 §15.5.9, RFC 8470, RFC 6585). */
+const PASSING_STATUSES: readonly number[] = [408, 425, 429];
+
+/** Whether the same request would be refused everywhere and for ever. */
+export function isFinal(status: number): boolean {
+  return status >= 400 && status < 500 && !PASSING_STATUSES.includes(status);
+}
 
 /** An empty text when there is no well-formed code. Never throws. */
 export function problemCode(body: Uint8Array): string {

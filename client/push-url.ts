@@ -5,9 +5,11 @@
 import type { Clock } from '../system/clock.ts';
 import { utf8 } from './bytes.ts';
 import type { RecipientKeys } from './encryption.ts';
-import { ProtocolError, RefusedError } from './errors.ts';
+import { ProtocolError, RefusedError, TransportError, UnavailableError } from './errors.ts';
+import type { Site } from './fleet.ts';
 import type { Mailbox } from './mailbox.ts';
-import { problemCode } from './problem.ts';
+import { isFinal, problemCode } from './problem.ts';
+import { retryAfterMs } from './send-request.ts';
 import type { Transport } from './transport.ts';
 
 /** The address and keys by which somebody can send to a mailbox. Whoever has it can send. */
@@ -27,7 +29,28 @@ export interface PushUrlOptions {
   readonly timeoutMs: number;
 }
 
-/** Asks a site for a push URL. Throws `RefusedError`, `TransportError` or `ProtocolError`. */
+/**
+ * Asks one site after the other, in the order given, until one makes a push URL, which leads to all of them. Throws
+ * `RefusedError` as soon as one refuses for good, and otherwise what the last one threw.
+ */
+export async function createSubscriptionAnywhere(
+  mailbox: Mailbox,
+  sites: readonly Site[],
+  options: Omit<PushUrlOptions, 'siteOrigin'>,
+): Promise<Subscription> {
+  let fault: unknown = new ProtocolError('a fleet without sites');
+  for (const { origin } of sites) {
+    try {
+      return await createSubscription(mailbox, { ...options, siteOrigin: origin });
+    } catch (error) {
+      if (!(error instanceof TransportError || error instanceof UnavailableError)) throw error;
+      fault = error;
+    }
+  }
+  throw fault;
+}
+
+/** Asks a site for a push URL. Throws `RefusedError`, `UnavailableError`, `TransportError` or `ProtocolError`. */
 export async function createSubscription(mailbox: Mailbox, options: PushUrlOptions): Promise<Subscription> {
   const { clock, operatorToken, siteOrigin } = options;
   const token = await mailbox.token(siteOrigin, Math.floor(clock.wallMs() / 1000));
@@ -44,7 +67,12 @@ export async function createSubscription(mailbox: Mailbox, options: PushUrlOptio
     },
     { timeoutMs: options.timeoutMs },
   );
-  if (response.status !== 201) throw new RefusedError(response.status, problemCode(response.body));
+  if (response.status !== 201) {
+    const code = problemCode(response.body);
+    if (isFinal(response.status)) throw new RefusedError(response.status, code);
+    const afterMs = retryAfterMs(response.header('retry-after'), clock.wallMs());
+    throw new UnavailableError(response.status, code, afterMs);
+  }
   const endpoint = response.header('location') ?? '';
   if (URL.parse(endpoint)?.protocol !== new URL(siteOrigin).protocol) {
     throw new ProtocolError('a push URL was promised and not given');

@@ -15,6 +15,7 @@ import { webClock, webRandom } from './web-clock.ts';
 const origin = 'https://aws.relay.example.com';
 const welcome = JSON.stringify({ t: 'welcome', site: 'aws', audience: origin, heartbeatMs: 5000 });
 const ready = JSON.stringify({ t: 'ready' });
+const drain = JSON.stringify({ t: 'drain', withinMs: 60_000, alternates: ['https://gcp.relay.test'] });
 const message = fromBase64url(vectors.messages[0]?.frame ?? '') ?? new Uint8Array();
 const mailbox = await createMailbox(webRandom);
 
@@ -94,6 +95,16 @@ test.each<[string, SessionEnd, (relay: SocketHandlers) => void]>([
     'audience_foreign',
     (relay) => relay.onText(welcome.replaceAll('aws', 'gcp')),
   ],
+  [
+    'a drain notice without its time',
+    'relay_malformed',
+    (relay) => {
+      relay.onText(welcome);
+      relay.onText(ready);
+      relay.onText('{"t":"drain","alternates":[]}');
+    },
+  ],
+  ['a drain notice before ready', 'relay_malformed', (relay) => relay.onText(drain)],
   ['1012', 'draining', (relay) => relay.onClose(1012)],
   ['1013', 'overloaded', (relay) => relay.onClose(1013)],
   ['1006', 'unreachable', (relay) => relay.onClose(1006)],
@@ -120,6 +131,7 @@ test('whatever a relay sends, in whatever order, nothing is thrown and an ended 
     fc.constantFrom(
       welcome,
       ready,
+      drain,
       '{"t":"beat"}',
       '{"t":"empty","mailbox":0}',
       '{"t":"empty"}',

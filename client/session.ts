@@ -54,6 +54,8 @@ export interface SessionOptions {
 const HEARTBEAT_MS_MAX = 10_000;
 /** What a client grants on top of the heartbeat, in milliseconds. */
 const HEARTBEAT_SLACK_MS = 1000;
+/** How much later than it said a relay may close that drains, in milliseconds. */
+const DRAIN_SLACK_MS = 1000;
 
 export class Session {
   readonly site: Site;
@@ -67,6 +69,8 @@ export class Session {
   #heardMs = 0;
   #silenceMs: number = HEARTBEAT_MS_MAX + HEARTBEAT_SLACK_MS;
   #cancelWatch: () => void = () => undefined;
+  #alternates: readonly string[] | undefined;
+  #cancelLeaving: () => void = () => undefined;
 
   /** Dials. Throws `TransportError` (origin_not_allowed). */
   constructor(options: SessionOptions) {
@@ -85,6 +89,11 @@ export class Session {
     return this.#state === 'ready';
   }
 
+  /** Where a relay that drains says to go, origins; undefined unless it said so. */
+  get alternates(): readonly string[] | undefined {
+    return this.#alternates;
+  }
+
   send(frame: Uint8Array): void {
     this.#socket.send(frame);
   }
@@ -94,6 +103,7 @@ export class Session {
     this.#state = 'ended';
     this.#cancelOpening();
     this.#cancelWatch();
+    this.#cancelLeaving();
     this.#end.resolve(reason);
     this.#socket.close(1000);
   }
@@ -134,9 +144,19 @@ export class Session {
       case 'empty':
         if (this.#state !== 'ready') return this.end('relay_malformed');
         return this.#options.onEmpty(this, frame.mailbox);
+      case 'drain':
+        if (this.#state !== 'ready') return this.end('relay_malformed');
+        return this.#leave(frame.withinMs, frame.alternates);
       case 'beat':
         return this.#socket.send(BEAT);
     }
+  }
+
+  /** The relay serves us until it closes; one that forgets to is left. */
+  #leave(withinMs: number, alternates: readonly string[]): void {
+    this.#alternates = alternates;
+    this.#cancelLeaving();
+    this.#cancelLeaving = this.#options.clock.after(withinMs + DRAIN_SLACK_MS, () => this.end('draining'));
   }
 
   async #greet(audience: string): Promise<void> {

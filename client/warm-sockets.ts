@@ -76,10 +76,13 @@ export class WarmSockets {
     const { backoff, clock, onEnd, random } = this.#options;
     let failures = 0;
     let window = this.#options.window;
+    let hint: readonly string[] = [];
+    let hintedMs = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
-      const site = this.#choose();
+      const site = this.#choose(hint);
+      hint = [];
       if (site !== undefined) {
-        const { end, readyForMs } = await this.#hold(site, window, signal);
+        const { end, readyForMs, alternates } = await this.#hold(site, window, signal);
         onEnd(site, end);
         if (signal.aborted) return;
         this.#roster.failed(site, clock.monotonicMs());
@@ -87,6 +90,14 @@ export class WarmSockets {
         if (end === 'token_refused') await this.#learnClock(site);
         if (readyForMs >= STABLE_MS) failures = 0;
         failures += end === 'overloaded' ? 2 : 1;
+        // The relay has spread its recipients over time, so there is nothing left to wait for. Only once in a while:
+        // relays that all want to be rid of us must not send us round in circles.
+        if (end === 'draining' && alternates !== undefined && clock.monotonicMs() - hintedMs >= STABLE_MS) {
+          hintedMs = clock.monotonicMs();
+          hint = alternates;
+          failures = 0;
+          continue;
+        }
       }
       const isCalm = site === undefined || this.readySessions().length > 0;
       const baseMs = isCalm ? Math.max(CALM_BASE_MS, backoff.baseMs) : backoff.baseMs;
@@ -99,10 +110,11 @@ export class WarmSockets {
     }
   }
 
-  /** The best site of a provider at which there is no socket yet. */
-  #choose(): Site | undefined {
+  /** The best site of a provider at which there is no socket yet; one that is hinted at before the others. */
+  #choose(hint: readonly string[]): Site | undefined {
     const taken = new Set([...this.#sessions].map(({ site }) => site.provider));
-    return this.#roster.order().find(({ provider }) => !taken.has(provider));
+    const free = this.#roster.order().filter(({ provider }) => !taken.has(provider));
+    return free.find(({ origin }) => hint.includes(origin)) ?? free[0];
   }
 
   /** Opens a socket and waits for its end. */
@@ -110,7 +122,11 @@ export class WarmSockets {
     site: Site,
     window: number,
     signal: AbortSignal,
-  ): Promise<{ readonly end: SessionEnd; readonly readyForMs: number }> {
+  ): Promise<{
+    readonly end: SessionEnd;
+    readonly readyForMs: number;
+    readonly alternates: readonly string[] | undefined;
+  }> {
     const { clock, mailboxes, onEmpty, onMessage, onReady, openWithinMs, transport } = this.#options;
     let readyMs: number | undefined;
     const session = new Session({
@@ -134,7 +150,8 @@ export class WarmSockets {
     signal.addEventListener('abort', stop, { once: true });
     try {
       const end = await session.ended;
-      return { end, readyForMs: readyMs === undefined ? 0 : clock.monotonicMs() - readyMs };
+      const readyForMs = readyMs === undefined ? 0 : clock.monotonicMs() - readyMs;
+      return { end, readyForMs, alternates: session.alternates };
     } finally {
       signal.removeEventListener('abort', stop);
       this.#sessions.delete(session);

@@ -44,7 +44,14 @@ interface RelayShape {
   readonly RELAY_HEARTBEAT_MS: Setting<number>;
   readonly RELAY_CONNECTIONS_MAX: Setting<number>;
   readonly RELAY_REQUESTS_MAX: Setting<number>;
+  readonly RELAY_CAPABILITY_MESSAGES_PER_SECOND: Setting<number>;
+  readonly RELAY_MAILBOX_MESSAGES_PER_SECOND: Setting<number>;
+  readonly RELAY_MAILBOX_MESSAGES_MAX: Setting<number>;
+  readonly RELAY_MAILBOX_BYTES_MAX: Setting<number>;
+  readonly RELAY_UNREAD_MAILBOX_MESSAGES_MAX: Setting<number>;
+  readonly RELAY_UNREAD_MAILBOX_BYTES_MAX: Setting<number>;
   readonly RELAY_DRAIN_MS: Setting<number>;
+  readonly RELAY_DRAIN_SPREAD_MS: Setting<number>;
   readonly RELAY_LOG_LEVEL: Setting<'debug' | 'info' | 'warn' | 'error'>;
   readonly RELAY_STOP_WITH_STDIN: Setting<'yes' | 'no'>;
 }
@@ -79,7 +86,14 @@ export const RELAY_SETTINGS: RelayShape = {
   RELAY_HEARTBEAT_MS: integer(200, 10_000, 5000),
   RELAY_CONNECTIONS_MAX: integer(10, 1_000_000, 20_000),
   RELAY_REQUESTS_MAX: integer(1, 100_000, 2048),
+  RELAY_CAPABILITY_MESSAGES_PER_SECOND: integer(1, 100_000, 500),
+  RELAY_MAILBOX_MESSAGES_PER_SECOND: integer(1, 100_000, 1000),
+  RELAY_MAILBOX_MESSAGES_MAX: integer(16, 100_000_000, 10_000),
+  RELAY_MAILBOX_BYTES_MAX: integer(1_048_576, 1_000_000_000_000, 67_108_864),
+  RELAY_UNREAD_MAILBOX_MESSAGES_MAX: integer(16, 100_000_000, 256),
+  RELAY_UNREAD_MAILBOX_BYTES_MAX: integer(1_048_576, 1_000_000_000_000, 4_194_304),
   RELAY_DRAIN_MS: integer(0, 600_000, 10_000),
+  RELAY_DRAIN_SPREAD_MS: integer(0, 600_000, 20_000),
   RELAY_LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error'], 'info'),
   RELAY_STOP_WITH_STDIN: oneOf(['yes', 'no'], 'no'),
 };

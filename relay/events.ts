@@ -10,8 +10,14 @@ import { REFUSAL_NAMES, type Refusal } from './core/refusal.ts';
 import { CLOSE_CODES, type CloseReason } from './core/session.ts';
 
 /** Why something that a relay had is gone, other than by an ack. */
-type Discard = 'expired' | 'damaged_in_store' | 'damaged_by_peer' | 'ttl_zero_not_connected';
+type Discard =
+  | 'idempotency_conflict'
+  | 'expired'
+  | 'damaged_in_store'
+  | 'damaged_by_peer'
+  | 'ttl_zero_not_connected';
 const DISCARDS: readonly Discard[] = [
+  'idempotency_conflict',
   'expired',
   'damaged_in_store',
   'damaged_by_peer',
@@ -39,6 +45,7 @@ export interface RelayEvents {
   damaged(where: 'store' | 'peer'): void;
   delivered(count: number): void;
   acked(count: number): void;
+  heldBack(): void;
   sessionOpened(): void;
   sessionClosed(reason: CloseReason | 'gone'): void;
   peerUp(site: SiteName): void;
@@ -46,6 +53,8 @@ export interface RelayEvents {
   peerRefused(site: SiteName, reason: PeerRefusal): void;
   turnedAway(reason: TurnedAway): void;
   noticeLost(): void;
+  /** What a newer message of its topic replaces could not be deleted. */
+  topicKept(): void;
   drained(site: SiteName, count: number): void;
   recovered(): void;
   failed(what: string, reason: string): void;
@@ -72,6 +81,7 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
     'delivered',
     'acked',
     'drained',
+    'held_back',
   ]);
   const peerRefusals = metrics.counter(
     'peer_refused_total',
@@ -83,6 +93,9 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
   const lost = metrics.counter('notices_lost_total', 'Notices to peers that did not arrive', 'event', [
     'lost',
   ]);
+  const topics = metrics.counter('topics_total', 'Replaced messages that could not be deleted', 'event', [
+    'kept',
+  ]);
   return {
     acceptedIn: (ms, isAccepted) => {
       latency.observe(ms);
@@ -93,6 +106,7 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
     damaged: (where) => discarded.add(where === 'store' ? 'damaged_in_store' : 'damaged_by_peer'),
     delivered: (count) => messages.add('delivered', count),
     acked: (count) => messages.add('acked', count),
+    heldBack: () => messages.add('held_back'),
     sessionOpened: () => sessions.add('opened'),
     sessionClosed: (reason) => closed.add(reason),
     peerUp: (site) => log.info('peer up', { peer: site }),
@@ -103,6 +117,7 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
     },
     turnedAway: (reason) => turnedAway.add(reason),
     noticeLost: () => lost.add('lost'),
+    topicKept: () => topics.add('kept'),
     drained: (site, count) => {
       messages.add('drained', count);
       log.debug('drained', { peer: site, count });

@@ -3,8 +3,10 @@
  */
 import type { Clock } from '../system/clock.ts';
 import type { Metrics } from '../system/metrics.ts';
+import type { Admission } from './admission.ts';
 import type { RelayEvents } from './events.ts';
 import type { Debt, MessageStore, PeerLink } from './ports.ts';
+import type { Quotas } from './quotas.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface HousekeepingDeps {
@@ -12,6 +14,8 @@ export interface HousekeepingDeps {
   readonly links: readonly PeerLink[];
   readonly readiness: Readiness;
   readonly isRecovering: () => boolean;
+  readonly admission: Pick<Admission, 'load'>;
+  readonly quotas: Pick<Quotas, 'fullness'>;
   readonly recipients: { readonly count: () => number };
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -64,6 +68,15 @@ function exportGauges(deps: HousekeepingDeps, debts: ReadonlyMap<string, Debt>):
   metrics.value('ready', 'Whether this site wants clients', () => (readiness.reasons().length === 0 ? 1 : 0));
   metrics.value('clock_offset_milliseconds', 'Own clock minus the median of all', () =>
     readiness.clockOffsetMs(),
+  );
+  metrics.value('requests_under_way', 'Push requests under way now', () => deps.admission.load().underWay);
+  metrics.value(
+    'event_loop_late_milliseconds',
+    'How late the event loop is, smoothed',
+    () => deps.admission.load().lagMs,
+  );
+  metrics.value('store_fullness', 'Share of the memory of the store that is in use', () =>
+    deps.quotas.fullness(),
   );
   metrics.value('sessions', 'Recipients connected now', () => deps.recipients.count());
   metrics.value('store_durable', 'Whether the store survives the process', () =>

@@ -29,9 +29,9 @@ export interface Burial {
 
 /**
  * What became of an insertion. `stored` and `duplicate`: it is here. `buried`: its recipient has acked it already.
- * `expired`: too late.
+ * `expired`: too late. `other_kept`: another message has its id, and stays.
  */
-export type InsertOutcome = 'stored' | 'duplicate' | 'buried' | 'expired';
+export type InsertOutcome = 'stored' | 'duplicate' | 'buried' | 'expired' | 'other_kept';
 
 export interface Settlement {
   readonly site: SiteName;
@@ -43,6 +43,15 @@ export interface Epoch {
   /** 16 random bytes as base64url. */
   readonly id: string;
   readonly refilledFrom: readonly SiteName[];
+}
+
+/** What a mailbox holds at this site. */
+export interface MailboxUsage {
+  readonly messages: number;
+  /** Of all records; an estimate when there are many. */
+  readonly bytes: number;
+  /** Whether an ack of its owner is remembered. */
+  readonly isClaimed: boolean;
 }
 
 /** What a site owes to one other site. */
@@ -89,12 +98,18 @@ export interface MessageStore {
   debts(sites: readonly SiteName[]): Promise<ReadonlyMap<SiteName, Debt>>;
   /** Discards up to `limit` messages and tombstones that expired before `nowMs`; gives how many messages. */
   expire(nowMs: number, limit: number): Promise<number>;
+  usage(mailbox: MailboxTag): Promise<MailboxUsage>;
+  /** Share of its memory that is in use, 0 to 1; 0 when it knows no limit. */
+  fullness(): Promise<number>;
   readEpoch(): Promise<Epoch | undefined>;
   writeEpoch(epoch: Epoch): Promise<void>;
   /** Resolves when the store answers. */
   ping(): Promise<void>;
-  /** Calls `listener` after a message was stored to or buried in a mailbox, by any relay of this site. Lossy. */
-  onChange(listener: (mailbox: MailboxTag) => void): void;
+  /**
+   * Calls `listener` after a message was stored to or buried in a mailbox, by any relay of this site; `what` it was
+   * is known when this relay did it. Lossy.
+   */
+  onChange(listener: (mailbox: MailboxTag, what?: Message | SignedAck) => void): void;
   /** Calls `listener` for each damaged record found. */
   onDamage(listener: () => void): void;
   close(): Promise<void>;

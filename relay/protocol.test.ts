@@ -33,9 +33,9 @@ test('every refusal is documented with its status, and no other', () => {
   expect(Object.fromEntries(documentedRefusals())).toEqual(Object.fromEntries(ours));
 });
 
-test('every 503 says when to come back, and nothing else does', () => {
+test('every 429 and 503 says when to come back, and nothing else does', () => {
   for (const [code, { status, retryAfterSeconds }] of Object.entries(REFUSALS)) {
-    expect(retryAfterSeconds !== undefined, code).toBe(status === 503);
+    expect(retryAfterSeconds !== undefined, code).toBe(status === 429 || status === 503);
   }
 });
 

@@ -1,13 +1,16 @@
 /**
  * The recipients that are connected to this relay, found by mailbox when something happens to it.
  */
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
+import type { Clock } from '../system/clock.ts';
 import { RecipientConnection, type RecipientConnectionDeps } from './adapters/recipient-connection.ts';
+import { drainWindowMs, leaveAfterMs } from './core/drain.ts';
 import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from './core/frame.ts';
 import type { MailboxTag } from './core/mailbox.ts';
 import type { Message } from './core/message.ts';
+import { REFUSALS, type Refusal } from './core/refusal.ts';
 
 export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' | 'onClose'> {
   readonly connectionsMax: number;
@@ -19,25 +22,24 @@ export interface Recipients {
   /** Hands a message that is not stored to a recipient that is connected here; true when one took it. */
   deliverNow(message: Message): boolean;
   readonly count: () => number;
+  /** Whether the owner of a mailbox is connected here. */
+  readonly isConnected: (mailbox: MailboxTag) => boolean;
   /** Beats and time limits, until `stopped`. */
   readonly run: (stopped: AbortSignal) => Promise<void>;
-  /** Tells every recipient to go elsewhere and closes. */
-  drain(): void;
+  /**
+   * Takes no recipient any more, tells each when to leave and where to (`alternates`, origins), and resolves when all
+   * of them were closed, over at most `windowMsMax` milliseconds.
+   */
+  drain(windowMsMax: number, alternates: readonly string[]): Promise<void>;
 }
 
 const TICK_MS = 500;
 
 export function createRecipients(deps: RecipientsDeps): Recipients {
   const connections = new Set<RecipientConnection>();
+  let isDraining = false;
   const byMailbox = new Map<MailboxTag, Set<RecipientConnection>>();
-  const server = new WebSocketServer({
-    noServer: true,
-    clientTracking: false,
-    // Twice the limit: what is between is closed with the protocol's own code, what is larger is not even read.
-    maxPayload: 2 * CLIENT_FRAME_BYTES_MAX,
-    perMessageDeflate: false,
-    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
-  });
+  const server = createWebSocketServer();
   const connectionDeps: RecipientConnectionDeps = {
     ...deps,
     onOpen: (connection, tags) => {
@@ -55,18 +57,27 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
       }
     },
   };
-  deps.store.onChange((tag) => {
-    for (const connection of byMailbox.get(tag) ?? []) connection.handle({ type: 'changed', tag });
+  deps.store.onChange((tag, what) => {
+    for (const connection of byMailbox.get(tag) ?? []) {
+      if (what === undefined) connection.handle({ type: 'changed', tag });
+      else if ('body' in what) connection.stored(what);
+      else connection.handle({ type: 'buried', ack: what, done: true });
+    }
   });
+
+  const refusalOf = (request: IncomingMessage): Refusal | undefined => {
+    if (request.url?.split('?')[0] !== '/v1/ws') return 'not_found';
+    if (isDraining) return 'draining';
+    return connections.size >= deps.connectionsMax ? 'overloaded' : undefined;
+  };
 
   return {
     upgrade: (request, socket, head) => {
       socket.on('error', () => socket.destroy());
-      const isOurs = request.url?.split('?')[0] === '/v1/ws';
-      if (!isOurs || connections.size >= deps.connectionsMax) {
-        deps.events.refused(isOurs ? 'overloaded' : 'not_found');
-        const status = isOurs ? '503 Service Unavailable\r\nRetry-After: 2' : '404 Not Found';
-        socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+      const refusal = refusalOf(request);
+      if (refusal !== undefined) {
+        deps.events.refused(refusal);
+        refuseUpgrade(socket, refusal);
         return;
       }
       server.handleUpgrade(request, socket, head, (webSocket) => {
@@ -81,14 +92,60 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
       return false;
     },
     count: () => connections.size,
+    isConnected: (mailbox) => byMailbox.has(mailbox),
     run: async (stopped) => {
       while (!stopped.aborted) {
         for (const connection of connections) connection.handle({ type: 'tick' });
         await deps.clock.sleep(TICK_MS, stopped).catch(() => undefined);
       }
     },
-    drain: () => {
-      for (const connection of connections) connection.handle({ type: 'draining' });
+    drain: async (windowMsMax, alternates) => {
+      isDraining = true;
+      await sendAway(connections, deps.clock, windowMsMax, alternates);
     },
   };
+}
+
+function createWebSocketServer(): WebSocketServer {
+  return new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    // Twice the limit: what is between is closed with the protocol's own code, what is larger is not even read.
+    maxPayload: 2 * CLIENT_FRAME_BYTES_MAX,
+    perMessageDeflate: false,
+    handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
+  });
+}
+
+/** Tells each connection its time at once, and closes it when that has come. */
+async function sendAway(
+  connections: ReadonlySet<RecipientConnection>,
+  clock: Clock,
+  windowMsMax: number,
+  alternates: readonly string[],
+): Promise<void> {
+  const leaving = [...connections];
+  const windowMs = drainWindowMs(leaving.length, windowMsMax);
+  for (const [place, connection] of leaving.entries()) {
+    const withinMs = leaveAfterMs(place, leaving.length, windowMs);
+    connection.handle({ type: 'draining', withinMs, alternates });
+  }
+  const toldMs = clock.monotonicMs();
+  for (const [place, connection] of leaving.entries()) {
+    const dueMs = toldMs + leaveAfterMs(place, leaving.length, windowMs);
+    // A timer may fire a little early; the session goes by the clock.
+    for (let leftMs = 1; connections.has(connection) && leftMs > 0; ) {
+      leftMs = dueMs - clock.monotonicMs();
+      if (leftMs > 0) await clock.sleep(Math.ceil(leftMs));
+    }
+    connection.handle({ type: 'tick' });
+  }
+}
+
+function refuseUpgrade(socket: Duplex, refusal: Refusal): void {
+  const { status, retryAfterSeconds } = REFUSALS[refusal];
+  const retryAfter = retryAfterSeconds === undefined ? '' : `Retry-After: ${retryAfterSeconds}\r\n`;
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${retryAfter}Connection: close\r\nContent-Length: 0\r\n\r\n`,
+  );
 }

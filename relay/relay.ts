@@ -18,17 +18,23 @@ import type { Endpoint } from '../system/settings.ts';
 import { createFrontDoor } from './adapters/front-door.ts';
 import { createPeerLink, type RunningPeerLink } from './adapters/peer-link.ts';
 import { createPeerListener } from './adapters/peer-listener.ts';
+import { type Admission, createAdmission } from './admission.ts';
 import type { RelayConfig } from './config.ts';
+import { createDeliveryLoops } from './core/delivery-loops.ts';
 import { createRelayEvents, type RelayEvents } from './events.ts';
 import { createHousekeeping } from './housekeeping.ts';
 import { createClientServer } from './http/client-server.ts';
+import { createLongPoll, type LongPoll } from './http/long-poll.ts';
 import { createMailboxTokenVerifier, type MailboxTokenVerifier } from './http/mailbox-token.ts';
 import { createPrivateApp } from './http/private-app.ts';
 import { createPublicApp, type PublicApp } from './http/public-app.ts';
+import { createRevocations } from './http/revocations.ts';
+import { createVapidVerifier } from './http/vapid-verifier.ts';
 import type { MessageStore } from './ports.ts';
+import { createQuotas, type Quotas } from './quotas.ts';
 import { createReadiness, type Readiness } from './readiness.ts';
 import { createRecipients, type Recipients } from './recipients.ts';
-import type { CreateAcceptor } from './replication/acceptor.ts';
+import type { Acceptor, CreateAcceptor } from './replication/acceptor.ts';
 import { createReplication, type Replication } from './replication/replication.ts';
 
 export interface RelayDeps {
@@ -53,12 +59,15 @@ interface Parts {
   readonly verify: MailboxTokenVerifier;
   readonly events: RelayEvents;
   readonly links: readonly RunningPeerLink[];
-  readonly draining: DrainFlag;
+  readonly stop: StopPhase;
+  readonly admission: Admission;
+  readonly quotas: Quotas;
+  readonly longPoll: LongPoll;
 }
 
 const LOOK_AGAIN_MS = 30_000;
 const HELLO_WITHIN_MS = 5000;
-/** How long requests under way may take to finish when the relay stops. */
+/** How long requests under way may take to finish when the relay stops, on top of the write deadline. */
 const FINISH_WITHIN_MS = 3000;
 
 export async function startRelay(
@@ -75,6 +84,8 @@ export async function startRelay(
     recipients.run,
     readiness.watch,
     replication.run,
+    parts.admission.run,
+    parts.quotas.run,
     createHousekeeping({ ...deps, ...parts, isRecovering: replication.isRecovering }),
   ].map((run) => run(stopping.signal));
   resources.defer(async () => {
@@ -103,11 +114,14 @@ export async function startRelay(
   });
   await listen(frontDoor.server, settings.RELAY_LISTEN, 'RELAY_LISTEN');
   resources.defer(async () => {
-    // Not ready first, so that vantages and load balancers stop sending clients; then recipients go elsewhere.
-    parts.draining.begin();
+    // Not ready first, and serving on until vantages and load balancers have stopped sending clients; then
+    // recipients go elsewhere, one by one, and what senders still bring is refused.
+    parts.stop.leaveReadiness();
     await deps.clock.sleep(settings.RELAY_DRAIN_MS);
-    recipients.drain();
-    await frontDoor.close(FINISH_WITHIN_MS);
+    parts.stop.refuseSenders();
+    parts.longPoll.stop();
+    await recipients.drain(settings.RELAY_DRAIN_SPREAD_MS, originsThatAreUp(config, parts.links));
+    await frontDoor.close(settings.RELAY_WRITE_DEADLINE_MS + FINISH_WITHIN_MS);
   });
   deps.log.info('serving', { address: `${settings.RELAY_LISTEN.host}:${settings.RELAY_LISTEN.port}` });
 }
@@ -130,7 +144,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     { manifest, own, pepper: ring.pepper, copiesNeeded, deadlineMs, outboxGraceMs, createAcceptor },
     { ...deps, links, events },
   );
-  const draining = createDrainFlag();
+  const stop = createStopPhase();
   const readiness = createReadiness({
     own,
     copiesNeeded,
@@ -139,43 +153,100 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     skews,
     clock,
     isRecovering: replication.isRecovering,
-    isDraining: draining.hasBegun,
+    isDraining: stop.isUnready,
   });
+  const admission = createAdmission({
+    requestsMax: settings.RELAY_REQUESTS_MAX,
+    capabilityPerSecond: settings.RELAY_CAPABILITY_MESSAGES_PER_SECOND,
+    mailboxPerSecond: settings.RELAY_MAILBOX_MESSAGES_PER_SECOND,
+    clock,
+    random: deps.random,
+  });
+  const receiving = createReceiving(config, deps, events, replication.acceptor.bury);
+  return {
+    ...receiving,
+    replication,
+    readiness,
+    events,
+    links,
+    stop,
+    admission,
+    quotas: createQuotasOf(config, deps, receiving.recipients),
+  };
+}
+
+function createQuotasOf(
+  { settings }: RelayConfig,
+  { store, clock }: RelayDeps,
+  { isConnected }: Recipients,
+): Quotas {
+  return createQuotas({
+    store,
+    isConnected,
+    mailbox: { messages: settings.RELAY_MAILBOX_MESSAGES_MAX, bytes: settings.RELAY_MAILBOX_BYTES_MAX },
+    unclaimed: {
+      messages: settings.RELAY_UNREAD_MAILBOX_MESSAGES_MAX,
+      bytes: settings.RELAY_UNREAD_MAILBOX_BYTES_MAX,
+    },
+    clock,
+  });
+}
+
+/** Both ways to receive, which deliver by the same rules. */
+function createReceiving(
+  { manifest, own, settings, ring }: RelayConfig,
+  { store, clock }: RelayDeps,
+  events: RelayEvents,
+  bury: Acceptor['bury'],
+): Pick<Parts, 'verify' | 'recipients' | 'longPoll'> {
+  const { pepper } = ring;
   const audience = siteOrigin(manifest, own.name);
   const verify = createMailboxTokenVerifier(audience, clock);
+  const ttlMsMax = settings.RELAY_TTL_SECONDS_MAX * 1000;
+  const shared = { store, verify, clock, events, bury, loops: createDeliveryLoops() };
   const recipients = createRecipients({
+    ...shared,
     session: {
       site: own.name,
       audience,
       heartbeatMs: settings.RELAY_HEARTBEAT_MS,
       helloWithinMs: HELLO_WITHIN_MS,
       lookAgainMs: LOOK_AGAIN_MS,
-      ttlMsMax: settings.RELAY_TTL_SECONDS_MAX * 1000,
-      pepper: ring.pepper,
+      ttlMsMax,
+      pepper,
     },
-    store,
-    verify,
-    clock,
-    events,
-    bury: replication.acceptor.bury,
     connectionsMax: settings.RELAY_CONNECTIONS_MAX,
   });
-  return { replication, recipients, readiness, verify, events, links, draining };
+  const waitingMax = settings.RELAY_CONNECTIONS_MAX;
+  const longPoll = createLongPoll({ ...shared, pepper, ttlMsMax, waitingMax });
+  return { verify, recipients, longPoll };
 }
 
-interface DrainFlag {
-  readonly hasBegun: () => boolean;
-  readonly begin: () => void;
+/** How far a relay that stops has come. */
+interface StopPhase {
+  readonly isUnready: () => boolean;
+  readonly isRefusing: () => boolean;
+  readonly leaveReadiness: () => void;
+  readonly refuseSenders: () => void;
 }
 
-function createDrainFlag(): DrainFlag {
-  let begun = false;
+function createStopPhase(): StopPhase {
+  let phase: 'serving' | 'unready' | 'refusing' = 'serving';
   return {
-    hasBegun: () => begun,
-    begin: () => {
-      begun = true;
+    isUnready: () => phase !== 'serving',
+    isRefusing: () => phase === 'refusing',
+    leaveReadiness: () => {
+      phase = 'unready';
+    },
+    refuseSenders: () => {
+      phase = 'refusing';
     },
   };
+}
+
+/** Where recipients of a relay that stops can go: the sites that it is in touch with. */
+function originsThatAreUp({ manifest }: RelayConfig, links: readonly RunningPeerLink[]): readonly string[] {
+  return links.filter((link) => link.isUp()).map(({ site }) => siteOrigin(manifest, site));
 }
 
 function peerIdentity({ settings }: RelayConfig): PinnedIdentity {
@@ -215,12 +286,20 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
   const { clock, random } = deps;
   const { events, recipients, verify, readiness } = parts;
   const origin = canonicalOrigin(manifest);
+  const sites = manifest.sites.map(({ name, provider }) => ({
+    name,
+    provider,
+    origin: siteOrigin(manifest, name),
+  }));
   return createPublicApp({
     push: {
       ring,
       acceptor: parts.replication.acceptor,
+      revocations: createRevocations(deps.store, clock),
+      verifyVapid: createVapidVerifier({ audiences: [origin, ...sites.map((site) => site.origin)] }, clock),
       recipients,
       clock,
+      random,
       events,
       origin,
       limits: {
@@ -228,18 +307,16 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
         ciphertextTypes: settings.RELAY_CIPHERTEXT_TYPES.split(','),
       },
       bodyBytesMax: settings.RELAY_BODY_BYTES_MAX,
-      requestsMax: settings.RELAY_REQUESTS_MAX,
-      isDraining: parts.draining.hasBegun,
+      admission: parts.admission,
+      quotas: parts.quotas,
+      isDraining: parts.stop.isRefusing,
     },
     mint: { ring, verify, random, origin, operatorTokenHashes: config.operatorTokenHashes },
+    longPoll: parts.longPoll,
     facts: {
       site: own.name,
       audience: siteOrigin(manifest, own.name),
-      sites: manifest.sites.map(({ name, provider }) => ({
-        name,
-        provider,
-        origin: siteOrigin(manifest, name),
-      })),
+      sites,
       minting: settings.RELAY_MINTING,
     },
     isReady: () => readiness.reasons().length === 0,

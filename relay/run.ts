@@ -9,8 +9,9 @@ import { systemRandom } from '../system/random.ts';
 import { ok, type Result } from '../system/result.ts';
 import { createMemoryStore } from './adapters/memory-store.ts';
 import { openRedisStore } from './adapters/redis-store.ts';
-import { type RelayConfig, readRelayConfig } from './config.ts';
+import { RELAY_SETTINGS, type RelayConfig, readRelayConfig } from './config.ts';
 import { COPIES_NEEDED } from './core/copies.ts';
+import { createLiveRing, reloadOnHangup } from './live-ring.ts';
 import type { MessageStore } from './ports.ts';
 import { type RelayDeps, startRelay } from './relay.ts';
 import { createAcceptor } from './replication/acceptor.ts';
@@ -26,8 +27,8 @@ export interface RunRelayOptions {
 const REDIS_COMMAND_TIMEOUT_MS = 800;
 const REDIS_OPEN_TIMEOUT_MS = 10_000;
 const OUTBOX_GRACE_MS = 1000;
-/** Longer than a drain may take. */
-const STOP_WITHIN_MS = 15_000;
+/** Longer than requests under way and the release of everything may take, once recipients are gone. */
+const STOP_WITHIN_MS = 25_000;
 
 export async function runRelay({ environment, clock, overrides }: RunRelayOptions): Promise<void> {
   const read = await readRelayConfig(environment);
@@ -36,7 +37,10 @@ export async function runRelay({ environment, clock, overrides }: RunRelayOption
     process.exitCode = 64;
     return;
   }
-  const config = read.value;
+  const live = createLiveRing(read.value.ring);
+  const readSecrets = (): string | undefined =>
+    RELAY_SETTINGS.RELAY_SECRETS.parse(environment['RELAY_SECRETS'] ?? '');
+  const config: RelayConfig = { ...read.value, ring: live.ring };
   const { settings, own } = config;
   const log = createLog({
     clock,
@@ -46,6 +50,7 @@ export async function runRelay({ environment, clock, overrides }: RunRelayOption
   });
   await runUntilStopped(
     async (resources) => {
+      reloadOnHangup(live, readSecrets, log, resources);
       const store = await openStore(config, clock, log);
       if (!store.ok) throw new Error(store.fault.join('; '));
       if (!store.value.durable) {
@@ -70,7 +75,7 @@ export async function runRelay({ environment, clock, overrides }: RunRelayOption
     {
       log,
       clock,
-      stopWithinMs: settings.RELAY_DRAIN_MS + STOP_WITHIN_MS,
+      stopWithinMs: settings.RELAY_DRAIN_MS + settings.RELAY_DRAIN_SPREAD_MS + STOP_WITHIN_MS,
       stopWhenStdinEnds: settings.RELAY_STOP_WITH_STDIN === 'yes',
     },
   );

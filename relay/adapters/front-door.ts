@@ -29,6 +29,7 @@ export interface FrontDoor {
 }
 
 const HELLO_WITHIN_MS = 5000;
+const CLOSE_IDLE_EVERY_MS = 50;
 /** The largest ClientHello that is waited for, bytes. */
 const HELLO_BYTES_MAX = 16_384;
 
@@ -61,9 +62,12 @@ export function createFrontDoor(options: FrontDoorOptions): FrontDoor {
         for (const socket of sockets) socket.destroy();
       };
       const timer = setTimeout(cut, graceMs);
+      // A connection that is kept alive goes as soon as its request is answered.
       clients.closeIdleConnections();
+      const idling = setInterval(() => clients.closeIdleConnections(), CLOSE_IDLE_EVERY_MS);
       await Promise.all([...clientSockets].map((socket) => once(socket, 'close')));
       clearTimeout(timer);
+      clearInterval(idling);
       cut();
       await closed.promise;
     },

@@ -7,12 +7,14 @@ import type { SiteName } from '../../fleet/manifest.ts';
 import { type SignedAck, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
 import { isSameContent, type Message } from '../core/message.ts';
+import { RETRACTION_VERSION } from '../core/retraction.ts';
 import {
   type Burial,
   type Debt,
   type Epoch,
   type Insertion,
   type InsertOutcome,
+  type MailboxUsage,
   type MessageStore,
   type Reference,
   StoreUnavailable,
@@ -22,6 +24,8 @@ interface Mailbox {
   /** In order of (acceptedMs, id). */
   readonly order: Message[];
   readonly byId: Map<string, Message>;
+  /** Of all records in it. */
+  bytes: number;
   /** Message id → the ack that lasts longest of those that name it. */
   readonly tombstones: Map<string, string>;
 }
@@ -50,6 +54,9 @@ interface Shelves {
   readonly rotation: () => readonly Shelf[];
   readonly close: () => void;
 }
+
+/** Records beyond this are more than a laptop should hold. */
+const BYTES_MAX = 512 * 1024 * 1024;
 
 /** Makes an empty store. It is not durable. */
 export function createMemoryStore(): MessageStore {
@@ -107,6 +114,8 @@ export function createMemoryStore(): MessageStore {
     },
     debts: async (sites) => new Map(sites.map((site) => [site, debtTo(site, rotation())])),
     expire: async (nowMs, limit) => sweep(rotation(), nowMs, limit),
+    usage: async (tag) => usageOf(held(partitionOf(tag)), tag),
+    fullness: async () => bytesIn(rotation()) / BYTES_MAX,
     readEpoch: async () => {
       assertOpen();
       return epoch;
@@ -158,7 +167,7 @@ function emptyShelf(): Shelf {
 }
 
 function mailboxIn(shelf: Shelf, tag: MailboxTag): Mailbox {
-  const mailbox = shelf.mailboxes.get(tag) ?? { order: [], byId: new Map(), tombstones: new Map() };
+  const mailbox = shelf.mailboxes.get(tag) ?? { order: [], byId: new Map(), bytes: 0, tombstones: new Map() };
   shelf.mailboxes.set(tag, mailbox);
   return mailbox;
 }
@@ -236,11 +245,14 @@ function insertInto(shelf: Shelf, { message, owedTo }: Insertion, nowMs: number)
   }
   const earlier = mailbox.byId.get(message.id);
   if (earlier !== undefined) {
-    const outlives = message.expiresMs > earlier.expiresMs && isSameContent(message, earlier);
-    if (earlier.expiresMs > nowMs && !outlives) return 'duplicate';
+    const isSame = isSameContent(message, earlier);
+    if (earlier.expiresMs > nowMs && !isSame) return 'other_kept';
+    if (earlier.expiresMs > nowMs && message.expiresMs <= earlier.expiresMs) return 'duplicate';
     mailbox.order.splice(mailbox.order.indexOf(earlier), 1);
+    mailbox.bytes -= earlier.record.length;
   }
   mailbox.byId.set(message.id, message);
+  mailbox.bytes += message.record.length;
   let at = mailbox.order.length;
   for (let before = mailbox.order[at - 1]; before !== undefined && precedes(message, before); ) {
     at -= 1;
@@ -292,9 +304,12 @@ function owe(shelf: Shelf, reference: Reference, sites: readonly SiteName[], now
 }
 
 function remove(mailbox: Mailbox, id: string): boolean {
-  if (!mailbox.byId.delete(id)) return false;
+  const message = mailbox.byId.get(id);
+  if (message === undefined) return false;
+  mailbox.byId.delete(id);
+  mailbox.bytes -= message.record.length;
   mailbox.order.splice(
-    mailbox.order.findIndex((message) => message.id === id),
+    mailbox.order.findIndex((other) => other.id === id),
     1,
   );
   return true;
@@ -315,6 +330,23 @@ function forget(shelf: Shelf, reference: Reference): number {
   }
   if (mailbox.byId.size === 0 && mailbox.tombstones.size === 0) shelf.mailboxes.delete(reference.mailbox);
   return messages;
+}
+
+function usageOf(shelf: Shelf | undefined, tag: MailboxTag): MailboxUsage {
+  const mailbox = shelf?.mailboxes.get(tag);
+  if (shelf === undefined || mailbox === undefined) return { messages: 0, bytes: 0, isClaimed: false };
+  // A sender's retraction is a tombstone too, and claims nothing.
+  const isClaimed = [...mailbox.tombstones.values()].some((id) => {
+    const record = shelf.acks.get(keyOf({ kind: 'ack', mailbox: tag, id }))?.record;
+    return record !== undefined && record[0] !== RETRACTION_VERSION;
+  });
+  return { messages: mailbox.byId.size, bytes: mailbox.bytes, isClaimed };
+}
+
+function bytesIn(shelves: readonly Shelf[]): number {
+  let total = 0;
+  for (const { mailboxes } of shelves) for (const { bytes } of mailboxes.values()) total += bytes;
+  return total;
 }
 
 function debtTo(site: SiteName, shelves: readonly Shelf[]): Debt {

@@ -3,6 +3,7 @@ import { sign } from 'node:crypto';
 import { once } from 'node:events';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { ciphertext } from '../../test/support/ciphertext.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { type ServedRelay, type ServedRelayOptions, serveRelay } from '../../test/support/served-relay.ts';
 import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from '../core/frame.ts';
@@ -19,6 +20,14 @@ afterEach(async () => {
   await relay?.[Symbol.asyncDispose]();
   relay = undefined;
 });
+
+const UPGRADE_HEADERS = {
+  Connection: 'Upgrade',
+  Upgrade: 'websocket',
+  'Sec-WebSocket-Version': '13',
+  'Sec-WebSocket-Key': Buffer.alloc(16).toString('base64'),
+  'Sec-WebSocket-Protocol': SUBPROTOCOL,
+};
 
 interface Client {
   readonly socket: WebSocket;
@@ -126,7 +135,7 @@ describe('a recipient', () => {
     await hello(client, at, 8);
     const reply = await at.ask('POST', at.recipient.path, {
       headers: { TTL: '0', 'Content-Encoding': 'aes128gcm' },
-      body: 'now or never',
+      body: ciphertext('now or never'),
     });
     expect(reply.status).toBe(201);
     await eventually('the message', () => (client.ids.length === 1 ? true : undefined));
@@ -146,11 +155,24 @@ describe('a recipient', () => {
     expect(new Set(client.ids)).toEqual(new Set(messages.map(({ id }) => id)));
   });
 
-  test('hears that the relay drains', async () => {
+  test('hears when to leave a relay that drains, each at a time of its own, and is closed then', async () => {
     const at = await serve();
-    const client = await connect(at);
-    at.recipients.drain();
-    expect(await client.closed).toBe(1012);
+    const clients = [await connect(at), await connect(at), await connect(at)];
+    for (const client of clients) await hello(client, at, 8);
+    const alternates = ['https://gcp.relay.test'];
+    await at.recipients.drain(20_000, alternates);
+    for (const client of clients) expect(await client.closed).toBe(1012);
+    const told = clients.map(({ texts }) => texts.find(({ t }) => t === 'drain'));
+    expect(told).toEqual([0, 10, 20].map((withinMs) => ({ t: 'drain', withinMs, alternates })));
+  });
+
+  test('is not taken any more by a relay that drains', async () => {
+    const at = await serve();
+    await at.recipients.drain(0, []);
+    const reply = await at.ask('GET', '/v1/ws', { headers: UPGRADE_HEADERS });
+    expect(reply.status).toBe(503);
+    expect(reply.headers['retry-after']).toBe('1');
+    expect(at.events.happened).toContain('refused draining');
   });
 });
 
@@ -244,7 +266,7 @@ test('a recipient that leaves while its token is verified leaves nothing behind'
   await eventually('the answer', async () => {
     const reply = await at.ask('POST', at.recipient.path, {
       headers: { TTL: '0', 'Content-Encoding': 'aes128gcm' },
-      body: 'nobody is there',
+      body: ciphertext('nobody is there'),
     });
     return reply.status === 201 ? true : undefined;
   });

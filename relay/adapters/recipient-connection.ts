@@ -8,8 +8,10 @@
 import type { RawData, WebSocket } from 'ws';
 import type { Clock } from '../../system/clock.ts';
 import type { SignedAck } from '../core/ack.ts';
+import type { DeliveryLoops } from '../core/delivery-loops.ts';
 import { CLIENT_FRAME_BYTES_MAX } from '../core/frame.ts';
 import { type MailboxTag, mailboxIdOf, mailboxTagOf } from '../core/mailbox.ts';
+import type { Message } from '../core/message.ts';
 import {
   CLOSE_CODES,
   type CloseReason,
@@ -25,6 +27,7 @@ import type { MessageStore } from '../ports.ts';
 
 export interface RecipientConnectionDeps {
   readonly session: SessionConfig;
+  readonly loops: DeliveryLoops;
   readonly store: MessageStore;
   /** Deletes and tells the other sites; rejects when that is not certain. */
   readonly bury: (ack: SignedAck) => Promise<void>;
@@ -59,7 +62,7 @@ export class RecipientConnection {
   constructor(socket: WebSocket, deps: RecipientConnectionDeps) {
     this.#socket = socket;
     this.#deps = deps;
-    this.#session = new Session(deps.session, deps.clock.monotonicMs());
+    this.#session = new Session(deps.session, deps.loops, deps.clock.monotonicMs());
     socket.on('message', (data: RawData, isBinary: boolean) => this.#received(data, isBinary));
     // ws closes by itself and reports it here; the close event follows.
     socket.on('error', (error) => {
@@ -88,6 +91,12 @@ export class RecipientConnection {
       done.push(action);
     }
     return done;
+  }
+
+  /** Hands over a message that was stored just now; a recipient that is slow to read gets it by a read, in its time. */
+  stored(message: Message): void {
+    const isSlow = this.#socket.bufferedAmount > READ_BELOW_BYTES;
+    this.handle(isSlow ? { type: 'changed', tag: message.mailbox } : { type: 'stored', message });
   }
 
   #received(data: RawData, isBinary: boolean): void {
@@ -123,6 +132,9 @@ export class RecipientConnection {
         break;
       case 'delivered':
         this.#deps.events.delivered(action.count);
+        break;
+      case 'held_back':
+        this.#deps.events.heldBack();
         break;
       case 'close':
         this.#close(action.reason);

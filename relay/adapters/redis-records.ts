@@ -4,9 +4,10 @@
  */
 import { createHash } from 'node:crypto';
 import type { SiteName } from '../../fleet/manifest.ts';
-import { openAck, type SignedAck } from '../core/ack.ts';
+import type { SignedAck } from '../core/ack.ts';
 import { type Partition, parseMailboxTag } from '../core/mailbox.ts';
 import { type Message, openMessage } from '../core/message.ts';
+import { openTombstone } from '../core/tombstone.ts';
 import type { Epoch, Reference } from '../ports.ts';
 
 /** Characters of a mailbox tag. */
@@ -63,7 +64,7 @@ export function readMessage(reference: Reference, record: Buffer): Message | und
 /** The ack of a sealed record, its signature verified again; undefined when damaged or another. */
 export function readAck(reference: Reference, sealed: Buffer, pepper: Uint8Array): SignedAck | undefined {
   const record = unseal(sealed);
-  const opened = record === undefined ? undefined : openAck(record, pepper);
+  const opened = record === undefined ? undefined : openTombstone(record, pepper);
   if (opened?.ok !== true || opened.value.id !== reference.id || opened.value.mailbox !== reference.mailbox) {
     return undefined;
   }

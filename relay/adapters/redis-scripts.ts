@@ -15,6 +15,7 @@
 import { createHash } from 'node:crypto';
 import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { CONTENT_AT } from '../core/message.ts';
+import { RETRACTION_VERSION } from '../core/retraction.ts';
 
 export interface Script {
   readonly lua: string;
@@ -39,15 +40,17 @@ end`;
 
 /**
  * ARGV: partition, nowMs, then for each message: tag, id, acceptedMs, expiresMs, record, number of sites, sites.
- * Gives for each 0 stored, 1 duplicate, 2 buried, 3 expired. What has expired and was not swept yet is replaced, and
- * so is the same content by a copy that lives longer; other content under the same id is not. A message that comes after its ack prolongs the
- * tombstone, which could not know how long the message would live.
+ * Gives for each 0 stored, 1 duplicate, 2 buried, 3 expired, 4 other kept. What has expired and was not swept yet is replaced, and
+ * so is the same content by a copy that lives longer; other content under the same id is not. A message that comes
+ * after its ack prolongs the tombstone, which could not know how long the message would live.
  */
 export const INSERT: Script = script(`#!lua
-local function outlives(x, member, old, new, expires, now)
+local function outcome_beside(x, member, old, new, expires, now)
   local until_ms = tonumber(redis.call('ZSCORE', x, member) or 0)
-  if until_ms <= now then return true end
-  return expires > until_ms and string.sub(old, ${CONTENT_AT + 1}, -17) == string.sub(new, ${CONTENT_AT + 1}, -17)
+  if until_ms <= now then return 0 end
+  if string.sub(old, ${CONTENT_AT + 1}, -17) ~= string.sub(new, ${CONTENT_AT + 1}, -17) then return 4 end
+  if expires > until_ms then return 0 end
+  return 1
 end
 local p, now, at, outcomes = ARGV[1], tonumber(ARGV[2]), 3, {}
 local x = 'x:{' .. p .. '}'
@@ -62,10 +65,11 @@ while at <= #ARGV do
     if ack then
       redis.call('ZADD', x, 'XX', 'GT', expires + ${TOMBSTONE_SLACK_MS}, 'a' .. tag .. ack)
       outcome = 2
-    elseif redis.call('HSETNX', 'm' .. mailbox, id, ARGV[at + 4]) == 0
-      and not outlives(x, 'm' .. tag .. id, redis.call('HGET', 'm' .. mailbox, id), ARGV[at + 4], expires, now) then
-      outcome = 1
-    else
+    elseif redis.call('HSETNX', 'm' .. mailbox, id, ARGV[at + 4]) == 0 then
+      local old = redis.call('HGET', 'm' .. mailbox, id)
+      outcome = outcome_beside(x, 'm' .. tag .. id, old, ARGV[at + 4], expires, now)
+    end
+    if outcome == 0 then
       local member = 'm' .. tag .. id
       redis.call('HSET', 'm' .. mailbox, id, ARGV[at + 4])
       redis.call('ZADD', 'i' .. mailbox, ARGV[at + 2], id)
@@ -206,7 +210,29 @@ for n = 2, #ARGV do
 end
 return debts`);
 
-export const SCRIPTS: readonly Script[] = [INSERT, BURY, PENDING, DISCARD, EXPIRE, DEBT];
+/**
+ * ARGV: partition, tag. Gives how many messages a mailbox holds, their bytes as far as its newest 16 tell, and whether
+ * one of up to 64 of its tombstones is its owner's ack: a sender's retraction claims nothing.
+ */
+export const USAGE: Script = script(`#!lua flags=no-writes
+local mailbox = ':{' .. ARGV[1] .. '}:' .. ARGV[2]
+local count, bytes = redis.call('HLEN', 'm' .. mailbox), 0
+local newest = redis.call('ZRANGE', 'i' .. mailbox, -16, -1)
+if #newest > 0 then
+  for _, record in ipairs(redis.call('HMGET', 'm' .. mailbox, unpack(newest))) do bytes = bytes + #(record or '') end
+  bytes = math.floor(bytes * count / #newest)
+end
+local tombstones, acks = redis.call('HSCAN', 't' .. mailbox, 0, 'COUNT', 64)[2], {}
+for n = 2, math.min(#tombstones, 128), 2 do acks[#acks + 1] = ARGV[2] .. tombstones[n] end
+local claimed = 0
+if #acks > 0 then
+  for _, record in ipairs(redis.call('HMGET', 'a:{' .. ARGV[1] .. '}', unpack(acks))) do
+    if record and string.byte(record, 1) ~= ${RETRACTION_VERSION} then claimed = 1 end
+  end
+end
+return { count, bytes, claimed }`);
+
+export const SCRIPTS: readonly Script[] = [INSERT, BURY, PENDING, DISCARD, EXPIRE, DEBT, USAGE];
 
 function script(lua: string): Script {
   return { lua, sha: createHash('sha1').update(lua).digest('hex') };

@@ -14,7 +14,7 @@ import {
   parseMailboxTag,
   partitionOf,
 } from '../core/mailbox.ts';
-import type { Burial, Debt, Insertion, MessageStore, Reference, Settlement } from '../ports.ts';
+import type { Burial, Debt, Insertion, MailboxUsage, MessageStore, Reference, Settlement } from '../ports.ts';
 import { groupCommit } from './group-commit.ts';
 import {
   connectCommands,
@@ -26,7 +26,7 @@ import {
 } from './redis-connection.ts';
 import { type Damaged, discardCommand, findMissing, load, type Run, readPending } from './redis-reads.ts';
 import { listOf, outboxKey, readEpoch, readMembers, TAG_LENGTH } from './redis-records.ts';
-import { DEBT, EXPIRE, PENDING } from './redis-scripts.ts';
+import { DEBT, EXPIRE, PENDING, USAGE } from './redis-scripts.ts';
 import { buryGroup, CHANNEL, insertGroup, settleGroup, type Timed, unavailable } from './redis-writes.ts';
 
 export interface RedisStoreOptions extends RedisConnectionOptions {
@@ -34,6 +34,8 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly pepper: Uint8Array;
 }
 
+/** Names this relay to the others of its site; as text it is as long as a tag. */
+const ORIGIN_BYTES = 18;
 /** What a caller gets at most, whatever it asks for. */
 const PENDING_MAX = 1_024;
 const LIST_MAX = 1_024;
@@ -54,11 +56,17 @@ export async function openRedisStore(
 ): Promise<Result<MessageStore, readonly string[]>> {
   const commands = await connectCommands(options);
   if (!commands.ok) return fail(commands.fault);
-  const listeners: ((mailbox: MailboxTag) => void)[] = [];
+  const listeners: Parameters<MessageStore['onChange']>[0][] = [];
+  const tell: Parameters<MessageStore['onChange']>[0] = (mailbox, what) => {
+    for (const listener of listeners) listener(mailbox, what);
+  };
+  const origin = Buffer.from(options.random.bytes(ORIGIN_BYTES)).toString('base64url');
   const subscriber = await connectSubscriber(options, CHANNEL, (text) => {
-    for (let at = 0; at < text.length; at += TAG_LENGTH) {
+    // What this relay wrote itself it has told already, and more exactly.
+    if (text.startsWith(origin)) return;
+    for (let at = TAG_LENGTH; at < text.length; at += TAG_LENGTH) {
       const mailbox = parseMailboxTag(text.slice(at, at + TAG_LENGTH));
-      if (mailbox !== undefined) for (const listener of listeners) listener(mailbox);
+      if (mailbox !== undefined) tell(mailbox);
     }
   });
   if (!subscriber.ok) {
@@ -69,7 +77,7 @@ export async function openRedisStore(
     await Promise.all([commands.value.close(), subscriber.value.close()]);
   };
   return ok({
-    ...createStore(commands.value, options.pepper),
+    ...createStore(commands.value, options.pepper, origin, tell),
     onChange: (listener) => void listeners.push(listener),
     close,
   });
@@ -78,6 +86,8 @@ export async function openRedisStore(
 function createStore(
   connection: RedisConnection,
   pepper: Uint8Array,
+  origin: string,
+  tell: Parameters<MessageStore['onChange']>[0],
 ): Omit<MessageStore, 'onChange' | 'close'> {
   const damageListeners: (() => void)[] = [];
   let firstPartition = 0;
@@ -96,8 +106,24 @@ function createStore(
     for (const _ of damaged) for (const listener of damageListeners) listener();
     await run(damaged.map(({ reference, value }) => discardCommand(reference, value)));
   };
-  const insert = groupCommit((items: readonly (Insertion & Timed)[]) => insertGroup(connection, items));
-  const bury = groupCommit((items: readonly (Burial & Timed)[]) => buryGroup(connection, items));
+  const insert = groupCommit(async (items: readonly (Insertion & Timed)[]) => {
+    const outcomes = await insertGroup(connection, origin, items);
+    for (const [place, { message }] of items.entries()) {
+      const outcome = outcomes[place];
+      if (outcome === 'stored') tell(message.mailbox, message);
+      else if (outcome instanceof Error) tell(message.mailbox);
+    }
+    return outcomes;
+  });
+  const bury = groupCommit(async (items: readonly (Burial & Timed)[]) => {
+    const outcomes = await buryGroup(connection, origin, items);
+    for (const [place, { ack }] of items.entries()) {
+      const outcome = outcomes[place];
+      if (outcome === true) tell(ack.mailbox, ack);
+      else if (outcome instanceof Error) tell(ack.mailbox);
+    }
+    return outcomes;
+  });
   const settle = groupCommit((items: readonly Settlement[]) => settleGroup(connection, items));
 
   return {
@@ -114,28 +140,42 @@ function createStore(
     },
     load: (references) => load(references, run, discard, pepper),
     missing: (references) => findMissing(references, run, discard),
-    list: async (partition, cursor, limit) => {
-      if (!/^\d{0,20}$/.test(cursor)) return { references: [], cursor: '' };
-      const count = Math.max(1, Math.min(limit, LIST_MAX));
-      const [reply] = await run([
-        ['ZSCAN', `x:{${partition}}`, cursor === '' ? '0' : cursor, 'COUNT', count],
-      ]);
-      const [next, entries] = Array.isArray(reply) ? reply : [];
-      const members = listOf(entries).filter((_, index) => index % 2 === 0);
-      const end = String(next);
-      return { references: readMembers(members), cursor: end === '0' ? '' : end };
-    },
+    list: (partition, cursor, limit) => readPage(partition, cursor, Math.min(limit, LIST_MAX), run),
     owed: (site, beforeMs, limit) => collectOwed(rotation(), site, beforeMs, Math.min(limit, OWED_MAX), run),
     debts: async (sites) => {
       const replies = await run(PARTITIONS.map((p) => evalsha(DEBT, `x:{${p}}`, [p, ...sites])));
       return new Map(sites.map((site, place) => [site, sumDebt(replies, place)]));
     },
     expire: async (nowMs, limit) => sweep(rotation(), nowMs, limit, run),
+    usage: (mailbox) => readUsage(mailbox, run),
+    fullness: async () => fullnessOf(await run([['INFO', 'memory']])),
     readEpoch: async () => readEpoch(await run([['GET', 'epoch']])),
     writeEpoch: async (epoch) => void (await run([['SET', 'epoch', JSON.stringify(epoch)]])),
     ping: async () => void (await run([['PING']])),
     onDamage: (listener) => void damageListeners.push(listener),
   };
+}
+
+async function readPage(
+  partition: Partition,
+  cursor: string,
+  limit: number,
+  run: Run,
+): ReturnType<MessageStore['list']> {
+  if (!/^\d{0,20}$/.test(cursor)) return { references: [], cursor: '' };
+  const from = cursor === '' ? '0' : cursor;
+  const [reply] = await run([['ZSCAN', `x:{${partition}}`, from, 'COUNT', Math.max(1, limit)]]);
+  const [next, entries] = Array.isArray(reply) ? reply : [];
+  const members = listOf(entries).filter((_, index) => index % 2 === 0);
+  const end = String(next);
+  return { references: readMembers(members), cursor: end === '0' ? '' : end };
+}
+
+async function readUsage(mailbox: MailboxTag, run: Run): Promise<MailboxUsage> {
+  const partition = partitionOf(mailbox);
+  const [reply] = await run([evalsha(USAGE, `x:{${partition}}`, [partition, mailbox])]);
+  const [messages = 0, bytes = 0, claimed = 0] = listOf(reply).map(Number);
+  return { messages, bytes, isClaimed: claimed === 1 };
 }
 
 async function collectOwed(
@@ -176,6 +216,14 @@ async function sweep(
     }
   }
   return messages;
+}
+
+/** From INFO: `used_memory` over `maxmemory`; a Redis without a limit is never full. */
+function fullnessOf([info]: readonly unknown[]): number {
+  const bytesOf = (name: string): number =>
+    Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(String(info))?.[1] ?? 0);
+  const max = bytesOf('maxmemory');
+  return max === 0 ? 0 : bytesOf('used_memory') / max;
 }
 
 function sumDebt(replies: readonly unknown[], place: number): Debt {

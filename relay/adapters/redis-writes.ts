@@ -13,11 +13,14 @@ import { type Argument, evalsha, type RedisCommand, type RedisConnection } from 
 import { asBuffer, listOf, member, outboxKey, rawId, seal } from './redis-records.ts';
 import { BURY, INSERT, type Script } from './redis-scripts.ts';
 
-/** Where every relay of the site hears of changed mailboxes: their tags, one after the other. */
+/**
+ * Where every relay of the site hears of changed mailboxes: who changed them, as long as a tag, and their tags, one
+ * after the other.
+ */
 export const CHANNEL = 'changed';
 const SCRIPT_ITEMS_MAX = 128;
 const WAKE_TAGS_MAX = 512;
-const OUTCOMES: readonly InsertOutcome[] = ['stored', 'duplicate', 'buried', 'expired'];
+const OUTCOMES: readonly InsertOutcome[] = ['stored', 'duplicate', 'buried', 'expired', 'other_kept'];
 
 /** The caller's wall clock, milliseconds. */
 export interface Timed {
@@ -27,10 +30,12 @@ export interface Timed {
 /** Stores messages; gives for each its outcome, or a `StoreUnavailable`. Rejects when nothing was sent. */
 export function insertGroup(
   connection: RedisConnection,
+  origin: string,
   items: readonly (Insertion & Timed)[],
 ): Promise<readonly (InsertOutcome | Error)[]> {
   return writeGroup(
     connection,
+    origin,
     INSERT,
     items,
     ({ message }) => message.mailbox,
@@ -50,10 +55,12 @@ export function insertGroup(
 /** Stores acks; gives for each whether it is new, or a `StoreUnavailable`. Rejects when nothing was sent. */
 export function buryGroup(
   connection: RedisConnection,
+  origin: string,
   items: readonly (Burial & Timed)[],
 ): Promise<readonly (boolean | Error)[]> {
   return writeGroup(
     connection,
+    origin,
     BURY,
     items,
     ({ ack }) => ack.mailbox,
@@ -75,6 +82,7 @@ export function buryGroup(
  */
 async function writeGroup<Item extends Timed, Outcome>(
   connection: RedisConnection,
+  origin: string,
   script: Script,
   items: readonly Item[],
   mailboxOf: (item: Item) => MailboxTag,
@@ -97,7 +105,7 @@ async function writeGroup<Item extends Timed, Outcome>(
   }
   const replies = await connection.run([
     ...batches.map(({ partition, args }) => evalsha(script, `x:{${partition}}`, args)),
-    ...wakeUps(new Set(items.map(mailboxOf))),
+    ...wakeUps(origin, new Set(items.map(mailboxOf))),
   ]);
   const outcomes: (Outcome | Error)[] = [];
   for (const [index, { places }] of batches.entries()) {
@@ -111,11 +119,11 @@ async function writeGroup<Item extends Timed, Outcome>(
   return outcomes;
 }
 
-function wakeUps(mailboxes: ReadonlySet<MailboxTag>): readonly RedisCommand[] {
+function wakeUps(origin: string, mailboxes: ReadonlySet<MailboxTag>): readonly RedisCommand[] {
   const tags = [...mailboxes];
   const commands: RedisCommand[] = [];
   for (let at = 0; at < tags.length; at += WAKE_TAGS_MAX) {
-    commands.push(['PUBLISH', CHANNEL, tags.slice(at, at + WAKE_TAGS_MAX).join('')]);
+    commands.push(['PUBLISH', CHANNEL, origin + tags.slice(at, at + WAKE_TAGS_MAX).join('')]);
   }
   return commands;
 }

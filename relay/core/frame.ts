@@ -37,6 +37,12 @@ export type ServerFrame =
     }
   | { readonly t: 'ready' }
   | { readonly t: 'empty'; readonly mailbox: number }
+  | {
+      /** The relay closes this connection after `withinMs`; the sites at `alternates` were up just now. */
+      readonly t: 'drain';
+      readonly withinMs: number;
+      readonly alternates: readonly string[];
+    }
   | { readonly t: 'beat' };
 
 /** Parses a text frame. Never throws. */

@@ -54,7 +54,7 @@ export type PeerRefusal = 'store_unavailable' | 'bad_signature' | 'malformed' | 
 export const FRAME_BYTES_MAX: number = 4 * 1024 * 1024;
 export const HEADER_BYTES = 9;
 const LIST_MAX = 4096;
-const OUTCOMES: readonly PutOutcome[] = ['stored', 'duplicate', 'buried', 'expired', 'damaged'];
+const OUTCOMES: readonly PutOutcome[] = ['stored', 'duplicate', 'buried', 'expired', 'damaged', 'other_kept'];
 const REFUSALS: readonly PeerRefusal[] = ['store_unavailable', 'bad_signature', 'malformed', 'overloaded'];
 
 const TYPES = {

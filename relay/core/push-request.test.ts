@@ -1,9 +1,13 @@
 /** The headers of a push request, case by case as docs/protocol.md has them. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { NOTHING } from './ciphertext.ts';
 import { type HeaderValues, type PushLimits, parsePushRequest } from './push-request.ts';
 
-const limits: PushLimits = { ttlSecondsMax: 2_592_000, ciphertextTypes: ['message/mls'] };
+const limits: PushLimits = {
+  ttlSecondsMax: 2_592_000,
+  ciphertextTypes: ['message/mls', 'application/x-sealed'],
+};
 const plain = { ttl: ['60'], 'content-encoding': ['aes128gcm'] };
 
 function parsed(headers: HeaderValues): unknown {
@@ -18,6 +22,7 @@ test('without options a message is of normal urgency, without topic and key', ()
     topic: '',
     idempotencyKey: undefined,
     coding: 'aes128gcm',
+    authorization: undefined,
   });
 });
 
@@ -42,6 +47,21 @@ describe('taken is', () => {
       { 'content-type': ['application/octet-stream'] },
       { coding: 'aes128gcm' },
     ],
+    ['nothing about the body', { 'content-encoding': undefined }, { coding: NOTHING }],
+    [
+      'a type that is not ciphertext, for a body of nothing',
+      { 'content-encoding': undefined, 'content-type': ['text/plain'] },
+      { coding: NOTHING },
+    ],
+    [
+      'another allowed type with a key',
+      {
+        'content-encoding': undefined,
+        'content-type': ['application/x-sealed'],
+        'idempotency-key': ['1'],
+      },
+      { coding: 'application/x-sealed' },
+    ],
     ['what has blanks around it', { ttl: [' 60 '], urgency: [' low '] }, { ttlSeconds: 60, urgency: 'low' }],
   ])('%s', (_, headers, expected) => {
     expect(parsed(headers)).toMatchObject(expected);
@@ -65,11 +85,10 @@ describe('refused is', () => {
     ['a key beyond ASCII', { 'idempotency-key': ['ä'] }, 'idempotency_key_malformed'],
     ['the older coding', { 'content-encoding': ['aesgcm'] }, 'not_encrypted'],
     ['no coding', { 'content-encoding': ['identity'] }, 'not_encrypted'],
-    ['nothing about the body', { 'content-encoding': undefined }, 'not_encrypted'],
     [
-      'a type that is not ciphertext',
-      { 'content-encoding': undefined, 'content-type': ['text/plain'] },
-      'not_encrypted',
+      'a type that does not tell messages apart, without a key',
+      { 'content-encoding': undefined, 'content-type': ['application/x-sealed'] },
+      'idempotency_key_missing',
     ],
     [
       'an allowed type under a coding that does not encrypt',
@@ -80,13 +99,18 @@ describe('refused is', () => {
     expect(parsed(headers)).toBe(code);
   });
 
-  test.each(['ttl', 'urgency', 'topic', 'idempotency-key', 'content-encoding', 'content-type'])(
-    '%s given twice, even with the same value',
-    (name) => {
-      const value = { ttl: '60', urgency: 'low', 'content-encoding': 'aes128gcm' }[name] ?? 'x';
-      expect(parsed({ [name]: [value, value] })).toBe('header_repeated');
-    },
-  );
+  test.each([
+    'ttl',
+    'urgency',
+    'topic',
+    'idempotency-key',
+    'content-encoding',
+    'content-type',
+    'authorization',
+  ])('%s given twice, even with the same value', (name) => {
+    const value = { ttl: '60', urgency: 'low', 'content-encoding': 'aes128gcm' }[name] ?? 'x';
+    expect(parsed({ [name]: [value, value] })).toBe('header_repeated');
+  });
 });
 
 test('arbitrary values are refused by name or taken, and never throw', () => {

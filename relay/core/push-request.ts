@@ -2,6 +2,7 @@
  * The headers of a push request (RFC 8030 §5), parsed whole or refused by name.
  */
 import { fail, ok, type Result } from '../../system/result.ts';
+import { MLS, NOTHING } from './ciphertext.ts';
 import { CODING_BYTES_MAX, URGENCIES, type Urgency } from './message.ts';
 import type { Refusal } from './refusal.ts';
 
@@ -15,7 +16,10 @@ export interface PushRequest {
   /** Empty when there is none. */
   readonly topic: string;
   readonly idempotencyKey: string | undefined;
+  /** `aes128gcm`, an allowed media type, or `NOTHING`: whether the body fits it is `isPlausible`'s to say. */
   readonly coding: string;
+  /** As it was sent. */
+  readonly authorization: string | undefined;
 }
 
 export interface PushLimits {
@@ -24,8 +28,23 @@ export interface PushLimits {
   readonly ciphertextTypes: readonly string[];
 }
 
-const SINGLE = ['ttl', 'urgency', 'topic', 'idempotency-key', 'content-encoding', 'content-type'] as const;
+const SINGLE = [
+  'ttl',
+  'urgency',
+  'topic',
+  'idempotency-key',
+  'content-encoding',
+  'content-type',
+  'authorization',
+] as const;
 
+/**
+ * Codings whose bytes differ from message to message, so that the same bytes are the same message. Of another type
+ * nobody knows: two messages that are equal by chance would be one, and the second lost.
+ */
+const SAYS_ITSELF_APART: readonly string[] = ['aes128gcm', MLS, NOTHING];
+
+/** All of a push request that its headers say, or the first fault. */
 export function parsePushRequest(headers: HeaderValues, limits: PushLimits): Result<PushRequest, Refusal> {
   for (const name of SINGLE) {
     if ((headers[name]?.length ?? 0) > 1) return fail('header_repeated');
@@ -50,12 +69,16 @@ export function parsePushRequest(headers: HeaderValues, limits: PushLimits): Res
 
   const coding = codingOf(only('content-encoding'), only('content-type'), limits);
   if (coding === undefined) return fail('not_encrypted');
+  if (idempotencyKey === undefined && !SAYS_ITSELF_APART.includes(coding)) {
+    return fail('idempotency_key_missing');
+  }
   return ok({
     ttlSeconds: Math.min(Number(ttl), limits.ttlSecondsMax),
     urgency,
     topic: topic ?? '',
     idempotencyKey,
     coding,
+    authorization: only('authorization'),
   });
 }
 
@@ -66,5 +89,5 @@ function codingOf(
 ): string | undefined {
   if (encoding !== undefined) return encoding.toLowerCase() === 'aes128gcm' ? 'aes128gcm' : undefined;
   const essence = type?.split(';')[0]?.trim().toLowerCase() ?? '';
-  return essence.length <= CODING_BYTES_MAX && limits.ciphertextTypes.includes(essence) ? essence : undefined;
+  return essence.length <= CODING_BYTES_MAX && limits.ciphertextTypes.includes(essence) ? essence : NOTHING;
 }

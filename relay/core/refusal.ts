@@ -3,13 +3,14 @@
  * docs/protocol.md share.
  *
  * A 4xx is final for real senders (many delete the subscription on one), so it is given only where the request
- * itself is wrong and would be wrong at every relay. Every uncertainty is a 503 with Retry-After.
+ * itself is wrong and would be wrong at every relay. Every uncertainty is a 503 with Retry-After. The one 4xx that
+ * senders do not take as final is 429, which is for what is only too fast or too much.
  */
 export interface RefusalKind {
-  readonly status: 400 | 401 | 404 | 413 | 415 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 410 | 413 | 415 | 429 | 503;
   /** What is wrong and how to mend it, for the sender's developer. */
   readonly title: string;
-  /** Seconds; present on every 503. */
+  /** Seconds; present on every 429 and 503. */
   readonly retryAfterSeconds?: number;
 }
 
@@ -19,17 +20,33 @@ export type Refusal =
   | 'urgency_unknown'
   | 'topic_malformed'
   | 'idempotency_key_malformed'
+  | 'idempotency_key_missing'
   | 'header_repeated'
   | 'body_incomplete'
   | 'request_malformed'
   | 'mailbox_token_invalid'
   | 'operator_token_invalid'
+  | 'ack_signature_invalid'
+  | 'vapid_missing'
+  | 'vapid_malformed'
+  | 'vapid_key_wrong'
+  | 'vapid_audience_wrong'
+  | 'vapid_expired'
+  | 'vapid_signature_wrong'
   | 'capability_unknown'
+  | 'revocation_not_signed'
+  | 'capability_revoked'
+  | 'message_address_unknown'
   | 'not_found'
   | 'body_too_large'
   | 'not_encrypted'
   | 'copies_unreachable'
+  | 'store_unavailable'
   | 'capability_key_unknown'
+  | 'capability_too_fast'
+  | 'mailbox_too_fast'
+  | 'mailbox_full'
+  | 'memory_short'
   | 'overloaded'
   | 'draining'
   | 'internal_error';
@@ -43,9 +60,13 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
     status: 400,
     title: 'Send Idempotency-Key as 1 to 64 printable ASCII characters.',
   },
+  idempotency_key_missing: {
+    status: 400,
+    title: 'Send an Idempotency-Key with this type: its bytes do not tell two messages apart.',
+  },
   header_repeated: {
     status: 400,
-    title: 'Send TTL, Urgency, Topic, Idempotency-Key and Content-Encoding once each.',
+    title: 'Send each header that the protocol names once.',
   },
   body_incomplete: { status: 400, title: 'The body ended early; send it again.' },
   request_malformed: { status: 400, title: 'Send the JSON object that the protocol describes.' },
@@ -57,9 +78,43 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
     status: 401,
     title: "Send an operator's token as Authorization: Bearer; this relay does not mint without one.",
   },
+  ack_signature_invalid: {
+    status: 401,
+    title: 'Sign the ids with the mailbox key, as the protocol describes.',
+  },
+  vapid_missing: {
+    status: 401,
+    title: 'This push URL was made for one sender: send Authorization: vapid (RFC 8292).',
+  },
+  vapid_malformed: {
+    status: 403,
+    title: 'Send Authorization: vapid t=<JWT with alg ES256, aud and exp>, k=<public key> (RFC 8292).',
+  },
+  vapid_key_wrong: { status: 403, title: "This push URL was made for another sender's VAPID key." },
+  vapid_audience_wrong: {
+    status: 403,
+    title: 'Make the aud of the VAPID token the origin of the push URL.',
+  },
+  vapid_expired: {
+    status: 403,
+    title: 'Let the exp of the VAPID token lie ahead, and at most 24 hours.',
+  },
+  vapid_signature_wrong: {
+    status: 403,
+    title: 'The VAPID token is not signed by the key that came with it.',
+  },
   capability_unknown: {
     status: 404,
     title: 'This push URL was not made by this fleet, was damaged, or has expired.',
+  },
+  revocation_not_signed: {
+    status: 401,
+    title: 'Sign the revocation with the key of the mailbox that the push URL leads to.',
+  },
+  capability_revoked: { status: 410, title: 'The recipient has revoked this push URL.' },
+  message_address_unknown: {
+    status: 404,
+    title: 'This address of a message was not made by this fleet, or was damaged.',
   },
   not_found: { status: 404, title: 'There is nothing at this address.' },
   body_too_large: { status: 413, title: 'Send a smaller body; /v1/info says how large it may be.' },
@@ -72,10 +127,35 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
     title: 'Too few providers confirmed a copy in time; send the same bytes again.',
     retryAfterSeconds: 1,
   },
+  store_unavailable: {
+    status: 503,
+    title: 'The store of this site did not confirm; try again or at another site.',
+    retryAfterSeconds: 1,
+  },
   capability_key_unknown: {
     status: 503,
     title: 'This relay cannot read this push URL yet; try again or at another site.',
     retryAfterSeconds: 5,
+  },
+  capability_too_fast: {
+    status: 429,
+    title: 'Too many messages through this push URL at once; send this one again later.',
+    retryAfterSeconds: 2,
+  },
+  mailbox_too_fast: {
+    status: 429,
+    title: 'Too many messages for this recipient at once; send this one again later.',
+    retryAfterSeconds: 2,
+  },
+  mailbox_full: {
+    status: 429,
+    title: 'This mailbox is full until its owner reads it; send this message again later.',
+    retryAfterSeconds: 60,
+  },
+  memory_short: {
+    status: 503,
+    title: 'This site is short of memory and keeps what is left for urgent messages; try another site.',
+    retryAfterSeconds: 30,
   },
   overloaded: {
     status: 503,

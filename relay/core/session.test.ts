@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { createTestMailbox, type TestMailbox } from '../../test/support/mailbox.ts';
 import { ackFrame, SESSION_CONFIG, SessionDriver } from '../../test/support/session-driver.ts';
+import { createDeliveryLoops, type DeliveryLoops, HEADS_MAX } from './delivery-loops.ts';
 import type { Message } from './message.ts';
 
 const mailbox = createTestMailbox();
@@ -345,15 +346,83 @@ test('a session closes once, and after that does nothing more', () => {
   const driver = opened(4);
   driver.handle({ type: 'text', text: 'rubbish' });
   driver.handle({ type: 'binary', bytes: Buffer.of(9) });
-  driver.handle({ type: 'draining' });
+  driver.handle({ type: 'draining', withinMs: 0, alternates: [] });
   fetched(driver, messages(2));
   driver.tick(1e9);
   expect(driver.closed).toEqual(['malformed']);
   expect(driver.ids).toEqual([]);
 });
 
-test('a relay that drains sends its recipients elsewhere', () => {
-  const driver = opened(4);
-  driver.handle({ type: 'draining' });
-  expect(driver.closed).toEqual(['draining']);
+describe('a relay that drains', () => {
+  const draining = { type: 'draining', withinMs: 700, alternates: ['https://gcp.relay.test'] } as const;
+
+  test('says when and where to go, delivers until then, and closes then', () => {
+    const driver = opened(4);
+    driver.handle(draining);
+    expect(driver.heard.at(-1)).toEqual({ t: 'drain', withinMs: 700, alternates: draining.alternates });
+    fetched(driver, messages(1));
+    expect(driver.ids).toHaveLength(1);
+    driver.tick(699);
+    expect(driver.closed).toEqual([]);
+    driver.tick(1);
+    expect(driver.closed).toEqual(['draining']);
+  });
+
+  test('closes at once who has not proved a mailbox', () => {
+    const driver = new SessionDriver();
+    driver.handle(draining);
+    expect(driver.said('drain')).toBe(0);
+    expect(driver.closed).toEqual(['draining']);
+  });
+});
+
+describe('a message on which recipients break', () => {
+  const all = messages(3);
+  const [bad, ...good] = idsOf(all);
+
+  /** Connects once more, gets everything that waits, and leaves without an ack. */
+  function connectAgain(loops: DeliveryLoops): SessionDriver {
+    const driver = new SessionDriver({}, loops);
+    driver.open([mailbox], 4);
+    driver.take('fetch');
+    fetched(driver, all);
+    return driver;
+  }
+
+  test('is sent last, and only once everything else is acked', () => {
+    const loops = createDeliveryLoops();
+    for (let round = 0; round < HEADS_MAX; round += 1)
+      expect(connectAgain(loops).ids).toEqual([bad, ...good]);
+    const driver = connectAgain(loops);
+    expect(driver.ids).toEqual(good);
+    expect(driver.take('held_back')).toBeDefined();
+    expect(driver.said('empty')).toBe(0);
+    expect(driver.take('fetch')).toBeUndefined();
+    ack(driver, all.slice(1, 2));
+    expect(driver.take('fetch')).toBeUndefined();
+    ack(driver, all.slice(2));
+    expect(driver.take('fetch')).toBeDefined();
+    fetched(driver, all.slice(0, 1));
+    expect(driver.ids).toEqual([...good, bad]);
+    expect(driver.said('empty')).toBe(1);
+  });
+
+  test('does not take the place of others in what is read', () => {
+    const loops = createDeliveryLoops();
+    for (let round = 0; round <= HEADS_MAX; round += 1) connectAgain(loops);
+    const driver = new SessionDriver({}, loops);
+    driver.open([mailbox], 1);
+    expect(driver.take('fetch')).toMatchObject({ limit: 2 });
+    fetched(driver, all.slice(0, 2));
+    expect(driver.ids).toEqual(good.slice(0, 1));
+  });
+
+  test('is like any other again once it was acked', () => {
+    const loops = createDeliveryLoops();
+    for (let round = 0; round <= HEADS_MAX; round += 1) connectAgain(loops);
+    const driver = connectAgain(loops);
+    ack(driver, all);
+    expect(loops.heldBack(mailbox.tag)).toEqual([]);
+    expect(connectAgain(loops).ids).toEqual([bad, ...good]);
+  });
 });

@@ -7,6 +7,7 @@
  * before others, is therefore found like any other.
  */
 import { createAck, type SignedAck } from './ack.ts';
+import type { DeliveryLoops } from './delivery-loops.ts';
 import {
   type ClientFrame,
   encodeMessageFrame,
@@ -48,10 +49,13 @@ export type SessionEvent =
   /** The answer to `bury`. */
   | { readonly type: 'buried'; readonly ack: SignedAck; readonly done: boolean }
   | { readonly type: 'changed'; readonly tag: MailboxTag }
+  /** A message was stored just now; unlike `changed`, it says all that there is to know. */
+  | { readonly type: 'stored'; readonly message: Message }
   /** A message that is not stored: it goes out now or never (TTL 0, RFC 8030 §5.2). */
   | { readonly type: 'transient'; readonly message: Message }
   | { readonly type: 'tick' }
-  | { readonly type: 'draining' };
+  /** The relay stops: this recipient is served for `withinMs` more, and told which origins to go to. */
+  | { readonly type: 'draining'; readonly withinMs: number; readonly alternates: readonly string[] };
 
 /** Names of the close codes in docs/protocol.md. */
 export const CLOSE_CODES = {
@@ -72,6 +76,8 @@ export type SessionAction =
   | { readonly type: 'bury'; readonly ack: SignedAck }
   | { readonly type: 'open'; readonly tags: readonly MailboxTag[] }
   | { readonly type: 'delivered'; readonly count: number }
+  /** A message that recipients break on goes to the end of its mailbox from now on. */
+  | { readonly type: 'held_back' }
   | { readonly type: 'close'; readonly reason: CloseReason };
 
 interface Mailbox extends OpenMailbox {
@@ -85,6 +91,10 @@ interface Mailbox extends OpenMailbox {
   /** Acked while a fetch was under way: its answer may be older than the ack. */
   readonly ackedMeanwhile: Set<string>;
   emptySaid: boolean;
+  /** Something was sent from it on this connection. */
+  hasBegun: boolean;
+  /** What is held back waits for the acks of everything else. */
+  isHolding: boolean;
   lookedAtMs: number;
 }
 
@@ -104,6 +114,7 @@ type Phase = 'hello' | 'verifying' | 'open' | 'closed';
 
 export class Session {
   readonly #config: SessionConfig;
+  readonly #loops: DeliveryLoops;
   readonly #connectedMs: number;
   #phase: Phase = 'hello';
   #window = 0;
@@ -112,10 +123,13 @@ export class Session {
   readonly #onTheWay = new Map<string, Sent>();
   #sentMs: number;
   #heardMs: number;
+  /** When a relay that drains closes this connection. */
+  #leaveMs: number = Number.POSITIVE_INFINITY;
 
   /** Times are milliseconds of one monotonic clock, except where an event carries a wall clock. */
-  constructor(config: SessionConfig, nowMs: number) {
+  constructor(config: SessionConfig, loops: DeliveryLoops, nowMs: number) {
     this.#config = config;
+    this.#loops = loops;
     this.#connectedMs = nowMs;
     this.#sentMs = nowMs;
     this.#heardMs = nowMs;
@@ -156,13 +170,21 @@ export class Session {
       case 'changed':
         for (const mailbox of this.#mailboxes) if (mailbox.tag === event.tag) markChanged(mailbox);
         return this.#fetchStale();
+      case 'stored':
+        return this.#stored(event.message, wallMs);
       case 'transient':
         return this.#transient(event.message, wallMs);
       case 'tick':
         return this.#tick(nowMs);
       case 'draining':
-        return [{ type: 'close', reason: 'draining' }];
+        return this.#drain(event.withinMs, event.alternates, nowMs);
     }
+  }
+
+  #drain(withinMs: number, alternates: readonly string[], nowMs: number): readonly SessionAction[] {
+    if (this.#phase !== 'open') return [{ type: 'close', reason: 'draining' }];
+    this.#leaveMs = nowMs + withinMs;
+    return [{ type: 'send', frame: { t: 'drain', withinMs, alternates } }];
   }
 
   #frame(frame: ClientFrame, wallMs: number): readonly SessionAction[] {
@@ -209,6 +231,8 @@ export class Session {
       asked: 0,
       ackedMeanwhile: new Set(),
       emptySaid: false,
+      hasBegun: false,
+      isHolding: false,
       lookedAtMs: nowMs,
     }));
     // Listening begins before the first read, so nothing falls between the two.
@@ -236,7 +260,7 @@ export class Session {
       mailbox.stale = false;
       mailbox.changed = false;
       mailbox.fetching = true;
-      mailbox.asked = onTheWay + room;
+      mailbox.asked = onTheWay + room + this.#loops.heldBack(mailbox.tag).length;
       actions.push({ type: 'fetch', mailbox: index, tag: mailbox.tag, limit: mailbox.asked });
     }
     return actions;
@@ -269,8 +293,9 @@ export class Session {
     // As many as asked for: there may be more behind them.
     let whole = messages.length < mailbox.asked;
     this.#forgetBuriedElsewhere(index, messages, whole);
-    for (const message of messages) {
-      if (this.#onTheWay.has(message.id) || mailbox.ackedMeanwhile.has(message.id)) continue;
+    const { due, isHeadHeldBack } = this.#inOrder(mailbox, messages, whole);
+    if (isHeadHeldBack) actions.push({ type: 'held_back' });
+    for (const message of due) {
       if (this.#onTheWay.size >= this.#window || bytes >= STEP_BYTES) {
         whole = false;
         break;
@@ -284,15 +309,64 @@ export class Session {
     mailbox.ackedMeanwhile.clear();
     if (delivered > 0) actions.push({ type: 'delivered', count: delivered });
     if (!whole) mailbox.stale = true;
-    else if (!mailbox.emptySaid) {
+    else if (!mailbox.emptySaid && !mailbox.isHolding) {
       mailbox.emptySaid = true;
       actions.push({ type: 'send', frame: { t: 'empty', mailbox: index } });
     }
     return [...actions, ...this.#fetchStale(bytes >= STEP_BYTES ? 'step' : 'event')];
   }
 
+  /**
+   * What of the head of a mailbox is to be sent. What is held back comes when all the rest is acked: a recipient that
+   * breaks on it has then nothing to lose.
+   */
+  #inOrder(
+    mailbox: Mailbox,
+    messages: readonly Message[],
+    isAll: boolean,
+  ): { readonly due: readonly Message[]; readonly isHeadHeldBack: boolean } {
+    const { tag } = mailbox;
+    const fresh = messages.filter(({ id }) => !this.#onTheWay.has(id) && !mailbox.ackedMeanwhile.has(id));
+    const isHeldBack = ({ id }: Message): boolean => this.#loops.heldBack(tag).includes(id);
+    const [head] = fresh.filter((message) => !isHeldBack(message));
+    const isHeadHeldBack = head !== undefined && !mailbox.hasBegun && this.#loops.noteHead(tag, head.id);
+    if (fresh.length > 0) mailbox.hasBegun = true;
+    const heldBack = this.#loops.heldBack(tag);
+    mailbox.isHolding = false;
+    if (heldBack.length === 0) return { due: fresh, isHeadHeldBack };
+    const rest = fresh.filter((message) => !isHeldBack(message));
+    const last = fresh.filter(isHeldBack);
+    if (last.length === 0 || (isAll && rest.length === 0 && this.#onTheWayTo(tag) === 0)) {
+      if (last.length > 1) this.#loops.rotate(tag);
+      const place = ({ id }: Message): number => heldBack.indexOf(id);
+      return { due: [...rest, ...last.sort((a, b) => place(a) - place(b))], isHeadHeldBack };
+    }
+    mailbox.isHolding = true;
+    return { due: rest, isHeadHeldBack };
+  }
+
   #noteSent(mailbox: number, { id, acceptedMs, expiresMs }: Message): void {
     this.#onTheWay.set(id, { id, mailbox, acceptedMs, expiresMs });
+  }
+
+  /**
+   * Sends it without a read when all that came before it was sent; otherwise it is found by the next read. The first
+   * of a connection is always read, so that a message that recipients break on is noticed.
+   */
+  #stored(message: Message, wallMs: number): readonly SessionAction[] {
+    const index = this.#mailboxes.findIndex(({ tag }) => tag === message.mailbox);
+    const mailbox = this.#mailboxes[index];
+    if (mailbox === undefined || this.#onTheWay.has(message.id)) return [];
+    const isCaughtUp = mailbox.hasBegun && !mailbox.isHolding && !mailbox.stale && !mailbox.fetching;
+    if (!isCaughtUp || this.#onTheWay.size >= this.#window) {
+      markChanged(mailbox);
+      return this.#fetchStale();
+    }
+    this.#noteSent(index, message);
+    return [
+      { type: 'send', frame: encodeMessageFrame(index, message, wallMs) },
+      { type: 'delivered', count: 1 },
+    ];
   }
 
   #transient(message: Message, wallMs: number): readonly SessionAction[] {
@@ -311,6 +385,10 @@ export class Session {
       for (const id of ack.ids) mailbox.ackedMeanwhile.add(id);
     }
     for (const id of ack.ids) this.#onTheWay.delete(id);
+    this.#loops.forget(ack.mailbox, ack.ids);
+    for (const mailbox of this.#mailboxes) {
+      if (mailbox.isHolding && this.#onTheWayTo(mailbox.tag) === 0) mailbox.stale = true;
+    }
   }
 
   /**
@@ -330,6 +408,7 @@ export class Session {
     const { heartbeatMs, helloWithinMs, lookAgainMs } = this.#config;
     const late = this.#phase !== 'open' && nowMs - this.#connectedMs > helloWithinMs;
     if (late || nowMs - this.#heardMs > 3 * heartbeatMs) return [{ type: 'close', reason: 'timeout' }];
+    if (nowMs >= this.#leaveMs) return [{ type: 'close', reason: 'draining' }];
     for (const mailbox of this.#mailboxes) {
       if (nowMs - mailbox.lookedAtMs >= lookAgainMs) markChanged(mailbox);
     }

@@ -9,6 +9,7 @@ import { sealPush } from '../core/capability.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import { mailboxIdOf } from '../core/mailbox.ts';
 import type { Refusal } from '../core/refusal.ts';
+import { parsePublicKey, vapidKeyHashOf } from '../core/vapid.ts';
 import type { MailboxTokenVerifier } from './mailbox-token.ts';
 import type { PublicContext } from './public-app.ts';
 import { readBody } from './request-body.ts';
@@ -32,16 +33,16 @@ export async function mintPushUrl(context: PublicContext, deps: MintDeps): Promi
   }
   const body = await readBody(context.env.incoming, BODY_BYTES_MAX);
   if (!body.ok) return body;
-  const token = tokenIn(body.value.toString('utf8'));
-  if (token === undefined) return fail('request_malformed');
-  const publicKey = await deps.verify(token);
+  const wish = wishIn(body.value.toString('utf8'));
+  if (wish === undefined) return fail('request_malformed');
+  const publicKey = await deps.verify(wish.token);
   if (publicKey === undefined) return fail('mailbox_token_invalid');
   const capability = sealPush(
     {
       id: deps.random.bytes(16),
       mailbox: mailboxIdOf(publicKey),
       expiresSeconds: 0,
-      vapidKeyHash: undefined,
+      vapidKeyHash: wish.vapidKeyHash,
     },
     deps.ring,
   );
@@ -56,12 +57,22 @@ function mayMint(authorization: string | undefined, hashes: readonly Uint8Array[
   return hashes.map((hash) => timingSafeEqual(hash, given)).includes(true);
 }
 
-function tokenIn(text: string): string | undefined {
+interface Wish {
+  readonly token: string;
+  readonly vapidKeyHash: Uint8Array | undefined;
+}
+
+function wishIn(text: string): Wish | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    if (typeof value !== 'object' || value === null || !('token' in value)) return undefined;
-    return typeof value.token === 'string' ? value.token : undefined;
+    if (typeof value !== 'object' || value === null) return undefined;
+    const { token, vapid } = value as Readonly<Record<string, unknown>>;
+    if (typeof token !== 'string') return undefined;
+    if (vapid === undefined) return { token, vapidKeyHash: undefined };
+    const vapidKey = typeof vapid === 'string' ? parsePublicKey(vapid) : undefined;
+    return vapidKey === undefined ? undefined : { token, vapidKeyHash: vapidKeyHashOf(vapidKey) };
   } catch {
+    // Not JSON.
     return undefined;
   }
 }

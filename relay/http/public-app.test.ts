@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { afterEach, describe, expect, test } from 'vitest';
+import { ciphertext } from '../../test/support/ciphertext.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import {
   AUDIENCE,
@@ -15,7 +16,9 @@ import {
 } from '../../test/support/served-relay.ts';
 import { openMessageAddress, openPush } from '../core/capability.ts';
 
+const BODY = ciphertext('a message');
 const HEADERS = { TTL: '60', 'Content-Encoding': 'aes128gcm' };
+const LISTED = 'application/pgp-encrypted';
 let relay: ServedRelay | undefined;
 
 async function serve(options: ServedRelayOptions = {}): Promise<ServedRelay> {
@@ -32,7 +35,7 @@ function expectRefusal(reply: Reply, status: number, code: string): void {
   expect(reply.headers['content-type']).toBe('application/problem+json');
   expect(JSON.parse(reply.body)).toMatchObject({ type: 'about:blank', status, code });
   expect(reply.status).toBe(status);
-  expect(reply.headers['retry-after'] === undefined).toBe(status !== 503);
+  expect(reply.headers['retry-after'] === undefined).toBe(status !== 503 && status !== 429);
 }
 
 async function stored(from: ServedRelay): Promise<readonly Buffer[]> {
@@ -43,52 +46,81 @@ async function stored(from: ServedRelay): Promise<readonly Buffer[]> {
 describe('a message', () => {
   test('is accepted with its address and its time to live', async () => {
     const at = await serve();
-    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: 'ciphertext' });
+    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: BODY });
     expect(reply).toMatchObject({ status: 201, headers: { ttl: '60' }, body: '' });
     const address = /^https:\/\/relay\.test\/m\/([A-Za-z0-9_-]+)$/.exec(String(reply.headers['location']));
     expect(openMessageAddress(address?.[1] ?? '', at.ring)).toMatchObject({
       ok: true,
       value: { mailbox: at.recipient.tag },
     });
-    expect(await stored(at)).toEqual([Buffer.from('ciphertext')]);
+    expect(await stored(at)).toEqual([BODY]);
   });
 
   test('may come in chunks, without a length', async () => {
     const at = await serve();
-    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: ['cipher', 'text'] });
+    const reply = await at.ask('POST', at.recipient.path, {
+      headers: HEADERS,
+      body: [BODY.subarray(0, 20), BODY.subarray(20)],
+    });
     expect(reply.status).toBe(201);
-    expect(await stored(at)).toEqual([Buffer.from('ciphertext')]);
+    expect(await stored(at)).toEqual([BODY]);
   });
 
-  test.each([0, 4096, BODY_BYTES_MAX])('of %i bytes is accepted whole', async (length) => {
+  test.each([38, 4096, BODY_BYTES_MAX])('of %i bytes is accepted whole', async (length) => {
     const at = await serve();
-    const body = Buffer.alloc(length, 7);
+    const body = ciphertext('x', length);
     expect((await at.ask('POST', at.recipient.path, { headers: HEADERS, body })).status).toBe(201);
     expect(await stored(at)).toEqual([body]);
   });
 
   test('sent twice is one message with one address', async () => {
     const at = await serve();
-    const send = (): Promise<Reply> =>
-      at.ask('POST', at.recipient.path, { headers: HEADERS, body: 'ciphertext' });
+    const send = (): Promise<Reply> => at.ask('POST', at.recipient.path, { headers: HEADERS, body: BODY });
     const [one, other] = [await send(), await send()];
     expect([one.status, other.status]).toEqual([201, 201]);
     expect(one.headers['location']).toBe(other.headers['location']);
     expect(await stored(at)).toHaveLength(1);
   });
 
+  test('of nothing needs no encryption, and each is a message of its own', async () => {
+    const at = await serve();
+    for (const headers of [{ TTL: '60' }, { TTL: '60', 'Content-Type': 'text/plain' }]) {
+      expect((await at.ask('POST', at.recipient.path, { headers, body: '' })).status).toBe(201);
+    }
+    expect(await stored(at)).toEqual([Buffer.alloc(0), Buffer.alloc(0)]);
+  });
+
+  test('of nothing with an idempotency key is one message however often it comes', async () => {
+    const at = await serve();
+    const headers = { TTL: '60', 'Idempotency-Key': 'wake-up-1' };
+    for (const _ of [1, 2]) await at.ask('POST', at.recipient.path, { headers, body: '' });
+    expect(await stored(at)).toHaveLength(1);
+  });
+
+  test('with the key of an earlier one is not stored, and its sender is told so', async () => {
+    const at = await serve();
+    const headers = { ...HEADERS, 'Idempotency-Key': 'invoice-7' };
+    const send = (body: Buffer): Promise<Reply> => at.ask('POST', at.recipient.path, { headers, body });
+    const [first, again, other] = [await send(BODY), await send(BODY), await send(ciphertext('another'))];
+    expect([first.status, again.status, other.status]).toEqual([201, 201, 201]);
+    expect(again.headers['idempotency-conflict']).toBeUndefined();
+    expect(other.headers['idempotency-conflict']).toBe('first-kept');
+    expect(other.headers['location']).toBe(first.headers['location']);
+    expect(await stored(at)).toEqual([BODY]);
+  });
+
   test('that may wait longer than the relay keeps anything is told how long it may', async () => {
     const at = await serve();
     const reply = await at.ask('POST', at.recipient.path, {
       headers: { ...HEADERS, TTL: '99999999' },
-      body: 'x',
+      body: BODY,
     });
     expect(reply).toMatchObject({ status: 201, headers: { ttl: '2592000' } });
   });
 
   test('with no time to live and nobody connected is accepted, stored nowhere and counted', async () => {
     const at = await serve();
-    const reply = await at.ask('POST', at.recipient.path, { headers: { ...HEADERS, TTL: '0' }, body: 'x' });
+    const reply = await at.ask('POST', at.recipient.path, { headers: { ...HEADERS, TTL: '0' }, body: BODY });
     expect(reply).toMatchObject({ status: 201, headers: { ttl: '0' } });
     expect(await stored(at)).toEqual([]);
     expect(at.events.happened).toContain('discarded ttl_zero_not_connected 1');
@@ -98,7 +130,7 @@ describe('a message', () => {
     const at = await serve();
     const reply = await at.ask('POST', at.recipient.path, {
       headers: { ...HEADERS, Expect: '100-continue' },
-      body: 'ciphertext',
+      body: BODY,
     });
     expect(reply.status).toBe(201);
   });
@@ -110,7 +142,7 @@ describe('refused is a message', () => {
     const known = at.recipient.path;
     const damaged = known.slice(0, -1) + (known.endsWith('A') ? 'B' : 'A');
     for (const path of ['/p/x', '/p/%00', `/p/${'A'.repeat(500)}`, damaged, `${known}A`]) {
-      expectRefusal(await at.ask('POST', path, { headers: HEADERS, body: 'x' }), 404, 'capability_unknown');
+      expectRefusal(await at.ask('POST', path, { headers: HEADERS, body: BODY }), 404, 'capability_unknown');
     }
   });
 
@@ -118,7 +150,7 @@ describe('refused is a message', () => {
     const at = await serve();
     const ring = createTestRing();
     const elsewhere = createRecipient({ ...ring, minting: { ...ring.minting, id: 'BBBBBA' } });
-    const reply = await at.ask('POST', elsewhere.path, { headers: HEADERS, body: 'x' });
+    const reply = await at.ask('POST', elsewhere.path, { headers: HEADERS, body: BODY });
     expectRefusal(reply, 503, 'capability_key_unknown');
   });
 
@@ -131,10 +163,23 @@ describe('refused is a message', () => {
     ['with a long topic', { ...HEADERS, Topic: 'x'.repeat(33) }, 400, 'topic_malformed'],
     ['with a long key', { ...HEADERS, 'Idempotency-Key': 'x'.repeat(65) }, 400, 'idempotency_key_malformed'],
     ['in clear', { TTL: '60', 'Content-Type': 'text/plain' }, 415, 'not_encrypted'],
+    ['that is no MLS', { TTL: '60', 'Content-Type': 'message/mls' }, 415, 'not_encrypted'],
+    ['of a type without a key', { TTL: '60', 'Content-Type': LISTED }, 400, 'idempotency_key_missing'],
   ])('%s', async (_, headers, status, code) => {
     const at = await serve();
-    expectRefusal(await at.ask('POST', at.recipient.path, { headers, body: 'x' }), status, code);
+    expectRefusal(await at.ask('POST', at.recipient.path, { headers, body: BODY }), status, code);
     expect(at.events.happened).toEqual([`refused ${code}`]);
+  });
+
+  test.each([
+    ['a sentence', 'Dear all, this was meant to be encrypted, and it is not. It is even rather long.'],
+    ['nothing', ''],
+    ['a header without a record', ciphertext('x').subarray(0, 21)],
+  ])('whose coding says encrypted, and which is %s', async (_, body) => {
+    const at = await serve();
+    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body });
+    expectRefusal(reply, 415, 'not_encrypted');
+    expect(await stored(at)).toEqual([]);
   });
 
   test.each([
@@ -149,23 +194,46 @@ describe('refused is a message', () => {
     expect(await stored(at)).toEqual([]);
   });
 
+  test('that comes faster than its push URL may, which is not final', async () => {
+    const at = await serve({ messagesPerSecond: 1 });
+    const send = (): Promise<Reply> => at.ask('POST', at.recipient.path, { headers: HEADERS, body: BODY });
+    const refused = await eventually('a refusal', async () => {
+      const reply = await send();
+      return reply.status === 201 ? undefined : reply;
+    });
+    expectRefusal(refused, 429, 'capability_too_fast');
+    expect(refused.headers['retry-after']).toBe('2');
+    await eventually('room again', async () => ((await send()).status === 201 ? true : undefined));
+  });
+
+  test('to a mailbox that nobody has read for too long, which is not final', async () => {
+    const at = await serve();
+    let reply: Reply | undefined;
+    for (let count = 0; reply === undefined || reply.status === 201; count += 1) {
+      expect(count).toBeLessThanOrEqual(30);
+      reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: ciphertext(`${count}`) });
+    }
+    expectRefusal(reply, 429, 'mailbox_full');
+    expect(reply.headers['retry-after']).toBe('60');
+  });
+
   test('that has one copy where two are needed', async () => {
     const at = await serve({ copiesNeeded: 2 });
-    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: 'x' });
+    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: BODY });
     expectRefusal(reply, 503, 'copies_unreachable');
   });
 
   test('when the store is away', async () => {
     const at = await serve();
     await at.store.close();
-    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: 'x' });
+    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: BODY });
     expectRefusal(reply, 503, 'copies_unreachable');
   });
 
   test('while the relay drains', async () => {
     const at = await serve();
     at.draining = true;
-    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: 'x' });
+    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: BODY });
     expectRefusal(reply, 503, 'draining');
   });
 
@@ -181,14 +249,14 @@ describe('refused is a message', () => {
         },
       }),
     });
-    const first = at.ask('POST', at.recipient.path, { headers: HEADERS, body: 'first' });
+    const first = at.ask('POST', at.recipient.path, { headers: HEADERS, body: BODY });
     const refused = await eventually('a refusal', async () => {
-      const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: '' });
+      const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: BODY });
       return reply.status === 503 ? reply : undefined;
     });
     expectRefusal(refused, 503, 'overloaded');
     await using other = await serveRelay({ requestsMax: 1 });
-    const elsewhere = await other.ask('POST', other.recipient.path, { headers: HEADERS, body: 'x' });
+    const elsewhere = await other.ask('POST', other.recipient.path, { headers: HEADERS, body: BODY });
     gate.resolve();
     expect((await first).status).toBe(201);
     expect(elsewhere.status).toBe(201);
@@ -221,11 +289,12 @@ describe('a sender that breaks off', () => {
     });
     socket.write(
       `POST ${at.recipient.path} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Encoding: aes128gcm\r\n` +
-        'Content-Length: 4\r\n\r\nthis and more',
+        `Content-Length: ${BODY.length}\r\n\r\n`,
     );
+    socket.write(Buffer.concat([BODY, Buffer.from(' and more')]));
     await once(socket, 'close');
     expect(answered).toMatch(/^HTTP\/1\.1 (201|400) /);
-    expect((await stored(at)).map(String)).toEqual(['this']);
+    expect(await stored(at)).toEqual([BODY]);
   });
 });
 
@@ -239,7 +308,7 @@ describe('a push URL', () => {
     expect(reply.headers['location']).toBe(push);
     const opened = openPush(push.replace('https://relay.test/p/', ''), at.ring, 0);
     expect(opened).toMatchObject({ ok: true, value: { mailbox: at.recipient.id } });
-    const sent = await at.ask('POST', new URL(push).pathname, { headers: HEADERS, body: 'x' });
+    const sent = await at.ask('POST', new URL(push).pathname, { headers: HEADERS, body: BODY });
     expect(sent.status).toBe(201);
   });
 
@@ -330,7 +399,7 @@ describe('besides', () => {
     expect(preflight.headers['access-control-allow-headers']).toContain('ttl');
     const reply = await at.ask('POST', at.recipient.path, {
       headers: { ...HEADERS, Origin: 'https://app.example' },
-      body: 'x',
+      body: BODY,
     });
     expect(reply.headers['access-control-allow-origin']).toBe('*');
     expect(reply.headers['access-control-expose-headers']).toContain('Location');
@@ -346,7 +415,7 @@ describe('besides', () => {
         },
       }),
     });
-    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: 'x' });
+    const reply = await at.ask('POST', at.recipient.path, { headers: HEADERS, body: BODY });
     expect(reply.status).toBe(503);
   });
 });

@@ -8,12 +8,16 @@ import { describeError } from '../../system/log.ts';
 import { SUBPROTOCOL } from '../core/frame.ts';
 import { REFUSALS, type Refusal } from '../core/refusal.ts';
 import type { RelayEvents } from '../events.ts';
+import type { LongPoll } from './long-poll.ts';
 import { type MintDeps, mintPushUrl } from './mint.ts';
 import { createPush, type PushDeps } from './push.ts';
+import { retractMessage } from './retract.ts';
+import { revokePushUrl } from './revocations.ts';
 
 export interface PublicAppDeps {
   readonly push: PushDeps;
   readonly mint: MintDeps;
+  readonly longPoll: LongPoll;
   readonly facts: {
     readonly site: string;
     readonly audience: string;
@@ -28,6 +32,8 @@ export interface PublicAppDeps {
 export type PublicApp = Hono<{ Bindings: HttpBindings }>;
 export type PublicContext = Context<{ Bindings: HttpBindings }>;
 
+const BODY_UNREAD: readonly Refusal[] = ['body_too_large', 'body_incomplete', 'not_encrypted'];
+
 export function createPublicApp(deps: PublicAppDeps): PublicApp {
   const app: PublicApp = new Hono();
   const push = createPush(deps.push);
@@ -35,21 +41,40 @@ export function createPublicApp(deps: PublicAppDeps): PublicApp {
     deps.events.refused(refusal);
     const { status, title, retryAfterSeconds } = REFUSALS[refusal];
     if (retryAfterSeconds !== undefined) context.header('Retry-After', String(retryAfterSeconds));
+    if (refusal === 'vapid_missing') context.header('WWW-Authenticate', 'vapid');
     // The rest of a body that nobody reads must not be taken for the next request.
-    if (refusal === 'body_too_large' || refusal === 'body_incomplete') context.header('Connection', 'close');
+    if (BODY_UNREAD.includes(refusal)) context.header('Connection', 'close');
     context.header('Content-Type', 'application/problem+json');
     return context.body(JSON.stringify({ type: 'about:blank', title, status, code: refusal }), status);
   };
 
   // Browsers may send and mint from any page: a push URL or a mailbox token is the credential, never a cookie.
-  app.use(cors({ origin: '*', exposeHeaders: ['Location', 'TTL', 'Retry-After'], maxAge: 86_400 }));
+  app.use(
+    cors({
+      origin: '*',
+      exposeHeaders: ['Location', 'TTL', 'Retry-After', 'Idempotency-Conflict'],
+      maxAge: 86_400,
+    }),
+  );
   app.post('/p/:capability', async (context) => {
     const accepted = await push(context, context.req.param('capability'));
     if (!accepted.ok) return refuse(context, accepted.fault);
+    if (accepted.value.isOther) context.header('Idempotency-Conflict', 'first-kept');
     return context.body(null, 201, {
       Location: accepted.value.location,
       TTL: String(accepted.value.ttlSeconds),
     });
+  });
+  app.post('/v1/revocations', async (context) => {
+    const revoked = await revokePushUrl(context, deps.push);
+    return revoked.ok ? context.body(null, 204) : refuse(context, revoked.fault);
+  });
+  app.delete('/m/:address', async (context) => {
+    const retracted = await retractMessage(context.req.param('address'), {
+      ...deps.push,
+      ttlSecondsMax: deps.push.limits.ttlSecondsMax,
+    });
+    return retracted.ok ? context.body(null, 204) : refuse(context, retracted.fault);
   });
   app.post('/v1/push-urls', async (context) => {
     const minted = await mintPushUrl(context, deps.mint);
@@ -57,6 +82,7 @@ export function createPublicApp(deps: PublicAppDeps): PublicApp {
     context.header('Cache-Control', 'no-store');
     return context.json({ push: minted.value }, 201, { Location: minted.value });
   });
+  addLongPoll(app, deps.longPoll, refuse);
   app.get('/v1/info', (context) =>
     context.json({
       protocol: SUBPROTOCOL,
@@ -73,4 +99,21 @@ export function createPublicApp(deps: PublicAppDeps): PublicApp {
     return refuse(context, 'internal_error');
   });
   return app;
+}
+
+function addLongPoll(
+  app: PublicApp,
+  longPoll: LongPoll,
+  refuse: (context: PublicContext, refusal: Refusal) => Response,
+): void {
+  app.get('/v1/messages', async (context) => {
+    const polled = await longPoll.poll(context);
+    if (!polled.ok) return refuse(context, polled.fault);
+    context.header('Cache-Control', 'no-store');
+    return context.json({ messages: polled.value });
+  });
+  app.post('/v1/acks', async (context) => {
+    const acked = await longPoll.ack(context);
+    return acked.ok ? context.body(null, 204) : refuse(context, acked.fault);
+  });
 }

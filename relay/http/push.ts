@@ -4,40 +4,52 @@
  * Cheap checks come first, and nothing is looked up: the capability itself says which mailbox it opens.
  */
 import type { Clock } from '../../system/clock.ts';
+import type { Random } from '../../system/random.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
+import type { Admission } from '../admission.ts';
 import { type CapabilityFault, openPush, sealMessage } from '../core/capability.ts';
+import { isPlausible, NOTHING } from '../core/ciphertext.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import { mailboxTagOf } from '../core/mailbox.ts';
 import { createMessage, messageIdOf, topicTagOf } from '../core/message.ts';
 import { type PushLimits, parsePushRequest } from '../core/push-request.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { RelayEvents } from '../events.ts';
+import type { Quotas } from '../quotas.ts';
 import type { Recipients } from '../recipients.ts';
 import type { Acceptor } from '../replication/acceptor.ts';
 import type { PublicContext } from './public-app.ts';
 import { readBody } from './request-body.ts';
+import type { Revocations } from './revocations.ts';
+import type { VapidVerifier } from './vapid-verifier.ts';
 
 export interface PushDeps {
   readonly ring: KeyRing;
   readonly acceptor: Acceptor;
+  readonly verifyVapid: VapidVerifier;
+  readonly revocations: Revocations;
   readonly recipients: Recipients;
   readonly clock: Clock;
+  readonly random: Random;
   readonly events: RelayEvents;
   /** The canonical origin, where message addresses lead. */
   readonly origin: string;
   readonly limits: PushLimits;
   readonly bodyBytesMax: number;
-  /** Push requests that may be under way at once; more are refused. */
-  readonly requestsMax: number;
+  readonly admission: Admission;
+  readonly quotas: Pick<Quotas, 'refuses'>;
   readonly isDraining: () => boolean;
 }
 
 interface Accepted {
   readonly location: string;
   readonly ttlSeconds: number;
+  /** Whether another message, which came first with the same idempotency key, was kept instead. */
+  readonly isOther: boolean;
 }
 
-const CAPABILITY_REFUSALS: Readonly<Record<CapabilityFault, Refusal>> = {
+/** What a push URL that does not open is answered with. */
+export const CAPABILITY_REFUSALS: Readonly<Record<CapabilityFault, Refusal>> = {
   unknown: 'capability_unknown',
   expired: 'capability_unknown',
   key_unknown: 'capability_key_unknown',
@@ -47,15 +59,15 @@ const CAPABILITY_REFUSALS: Readonly<Record<CapabilityFault, Refusal>> = {
 export type Push = (context: PublicContext, capabilityText: string) => Promise<Result<Accepted, Refusal>>;
 
 export function createPush(deps: PushDeps): Push {
-  let underWay = 0;
   return async (context, capabilityText) => {
     if (deps.isDraining()) return fail('draining');
-    if (underWay >= deps.requestsMax) return fail('overloaded');
-    underWay += 1;
+    const { headersDistinct, socket } = context.env.incoming;
+    const leave = deps.admission.enter(headersDistinct['urgency']?.[0], socket.remoteAddress);
+    if (leave === undefined) return fail('overloaded');
     try {
       return await accept(context, capabilityText, deps);
     } finally {
-      underWay -= 1;
+      leave();
     }
   };
 }
@@ -71,11 +83,25 @@ async function accept(
   if (!capability.ok) return fail(CAPABILITY_REFUSALS[capability.fault]);
   const request = parsePushRequest(incoming.headersDistinct, deps.limits);
   if (!request.ok) return request;
-  const body = await readBody(incoming, deps.bodyBytesMax);
-  if (!body.ok) return body;
-
-  const { ttlSeconds, urgency, coding, idempotencyKey } = request.value;
+  const { ttlSeconds, urgency, coding } = request.value;
+  const { vapidKeyHash } = capability.value;
+  if (vapidKeyHash !== undefined) {
+    const fault = deps.verifyVapid(request.value.authorization, vapidKeyHash);
+    if (fault !== undefined) return fail(fault);
+  }
   const mailbox = mailboxTagOf(capability.value.mailbox, deps.ring.pepper);
+  if (await deps.revocations.isRevoked(mailbox, capabilityText)) return fail('capability_revoked');
+  const isTooFast = deps.admission.spend(capability.value.id, mailbox);
+  if (isTooFast !== undefined) return fail(isTooFast);
+  const isNothing = coding === NOTHING;
+  const body = await readBody(incoming, isNothing ? 0 : deps.bodyBytesMax);
+  if (!body.ok) return fail(isNothing && body.fault === 'body_too_large' ? 'not_encrypted' : body.fault);
+  if (!isPlausible(coding, body.value)) return fail('not_encrypted');
+
+  // An empty body says nothing of which message it is, so each is one of its own.
+  const idempotencyKey =
+    request.value.idempotencyKey ??
+    (isNothing ? Buffer.from(deps.random.bytes(16)).toString('base64url') : undefined);
   const message = createMessage({
     id: messageIdOf({ capabilityId: capability.value.id, idempotencyKey, coding, body: body.value }),
     mailbox,
@@ -90,7 +116,13 @@ async function accept(
   if (ttlSeconds === 0) {
     // No durability is promised for it, so none is pretended: it reaches a recipient that is connected here.
     if (!deps.recipients.deliverNow(message)) deps.events.discarded('ttl_zero_not_connected', 1);
-    return ok({ location, ttlSeconds });
+    return ok({ location, ttlSeconds, isOther: false });
   }
-  return (await deps.acceptor.accept(message)) ? ok({ location, ttlSeconds }) : fail('copies_unreachable');
+  const isTooMuch = await deps.quotas.refuses({ mailbox, urgency, bytes: message.record.length });
+  if (isTooMuch !== undefined) return fail(isTooMuch);
+  const acceptance = await deps.acceptor.accept(message);
+  if (acceptance === 'unconfirmed') return fail('copies_unreachable');
+  const isOther = acceptance === 'other_kept';
+  if (isOther) deps.events.discarded('idempotency_conflict', 1);
+  return ok({ location, ttlSeconds, isOther });
 }

@@ -14,6 +14,11 @@ export function readBody(request: IncomingMessage, bytesMax: number): Promise<Re
     resolve(fail('body_too_large'));
     return promise;
   }
+  if (request.destroyed) {
+    // It went while the relay looked at something else; no event will tell of it any more.
+    resolve(fail('body_incomplete'));
+    return promise;
+  }
   const chunks: Buffer[] = [];
   let length = 0;
   const finish = (result: Result<Buffer, BodyFault>): void => {

@@ -23,6 +23,7 @@ import {
 } from '../ports.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
 import type { Notices } from './notices.ts';
+import { replaceOlder } from './topics.ts';
 
 export interface AcceptorConfig {
   readonly own: SiteEntry;
@@ -30,6 +31,7 @@ export interface AcceptorConfig {
   readonly copiesNeeded: number;
   /** How long a sender waits at most, milliseconds. */
   readonly deadlineMs: number;
+  readonly pepper: Uint8Array;
 }
 
 export interface AcceptorDeps {
@@ -40,9 +42,16 @@ export interface AcceptorDeps {
   readonly events: RelayEvents;
 }
 
+/**
+ * `accepted`: enough providers hold the message. `other_kept`: enough hold another message that came first with the
+ * same idempotency key. `unconfirmed`: neither was confirmed within the deadline.
+ */
+type Acceptance = 'accepted' | 'other_kept' | 'unconfirmed';
+
 export interface Acceptor {
-  /** True once enough providers hold the message; false when that was not confirmed within the deadline. */
-  accept(message: Message): Promise<boolean>;
+  accept(message: Message): Promise<Acceptance>;
+  /** Retracts what the topic of a message that is stored here replaces, or leaves it. Never rejects. */
+  readonly replaceOlder: (message: Message) => Promise<void>;
   /** Deletes here and tells the other sites. Rejects with `StoreUnavailable` when it was not done here. */
   readonly bury: (ack: SignedAck) => Promise<void>;
 }
@@ -74,14 +83,20 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
   }));
   const reachable = (): typeof peers => peers.filter(({ link }) => link.isUp());
 
-  return {
-    accept: (message) => {
+  const acceptor: Acceptor = {
+    accept: async (message) => {
       const offer: OfferedRecord = { record: message.record, holders: [] };
       const attempts = [
         { site: own, outcome: inserts.add({ message, owedTo: others }) },
         ...reachable().map(({ link, puts }) => ({ site: link.site, outcome: puts.add(offer) })),
       ];
-      return confirmed(message, attempts, config, deps);
+      const acceptance = await confirmed(message, attempts, config, deps);
+      if (acceptance === 'accepted') await acceptor.replaceOlder(message);
+      return acceptance;
+    },
+    replaceOlder: async (message) => {
+      const topics = { store, bury: acceptor.bury, pepper: config.pepper };
+      await replaceOlder(message, clock.wallMs(), topics).catch(() => deps.events.topicKept());
     },
     bury: async (ack) => {
       await burials.add({ ack, owedTo: others });
@@ -97,6 +112,7 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
       );
     },
   };
+  return acceptor;
 }
 
 interface Attempt {
@@ -105,25 +121,28 @@ interface Attempt {
   readonly outcome: Promise<PutOutcome>;
 }
 
-/** True as soon as enough providers confirmed; false when all have answered, or the deadline passed, before. */
+/** Resolves as soon as enough providers agree, when all have answered, or when the deadline passes. */
 async function confirmed(
   message: Message,
   attempts: readonly Attempt[],
   config: AcceptorConfig,
   deps: AcceptorDeps,
-): Promise<boolean> {
+): Promise<Acceptance> {
   const { clock } = deps;
   const startedMs = clock.monotonicMs();
   const copies = countCopies(config.sites, config.copiesNeeded);
-  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const others = countCopies(config.sites, config.copiesNeeded);
+  const { promise, resolve } = Promise.withResolvers<Acceptance>();
   const all = attempts.map(async ({ site, outcome }) => {
     const result = await outcome;
     // Buried counts as held: its recipient has it already, and nothing is left to lose.
-    if (result !== 'expired' && result !== 'damaged' && copies.confirm(site)) resolve(true);
+    if (result === 'other_kept') {
+      if (others.confirm(site)) resolve('other_kept');
+    } else if (result !== 'expired' && result !== 'damaged' && copies.confirm(site)) resolve('accepted');
   });
   const tellWhenSettled = async (): Promise<void> => {
     await Promise.allSettled(all);
-    resolve(false);
+    resolve('unconfirmed');
     const isHere = copies.holders.has(config.own.name);
     deps.notices.tell(isHere, copies.holders, {
       kind: 'message',
@@ -132,11 +151,11 @@ async function confirmed(
     });
   };
   void tellWhenSettled();
-  const cancelDeadline = clock.after(config.deadlineMs, () => resolve(false));
-  const accepted = await promise;
+  const cancelDeadline = clock.after(config.deadlineMs, () => resolve('unconfirmed'));
+  const acceptance = await promise;
   cancelDeadline();
-  deps.events.acceptedIn(clock.monotonicMs() - startedMs, accepted);
-  return accepted;
+  deps.events.acceptedIn(clock.monotonicMs() - startedMs, acceptance !== 'unconfirmed');
+  return acceptance;
 }
 
 function createPeerBatcher<Answer>(

@@ -78,7 +78,7 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
       // Everything that arrives in the same turn of the event loop travels together.
       if (!scheduled) {
         scheduled = true;
-        queueMicrotask(flush);
+        setImmediate(flush);
       }
       return promise;
     },

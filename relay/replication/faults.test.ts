@@ -66,7 +66,8 @@ test('no accepted message is lost, and no acked one comes back', async () => {
             const acceptedMs = clock.wallMs();
             const message = mailbox.message(`m${index}`, { acceptedMs, expiresMs: acceptedMs + 3_600_000 });
             const offer = async (): Promise<void> => {
-              if (await fleet.site(step.site).replication.acceptor.accept(message)) accepted.add(message.id);
+              const acceptance = await fleet.site(step.site).replication.acceptor.accept(message);
+              if (acceptance === 'accepted') accepted.add(message.id);
             };
             offers.push(offer());
             await clock.settle();

@@ -5,9 +5,9 @@
  */
 import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
-import { openAck } from '../core/ack.ts';
-import { openMessage } from '../core/message.ts';
+import { type Message, openMessage } from '../core/message.ts';
 import type { OfferedRecord, PeerReply, PeerRequest, PutOutcome } from '../core/peer-frame.ts';
+import { openTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
 import {
   type Burial,
@@ -24,6 +24,8 @@ export interface PeerServiceDeps {
   readonly store: MessageStore;
   readonly clock: Clock;
   readonly events: RelayEvents;
+  /** Retracts what the topic of a message that came just now replaces. Never rejects. */
+  readonly replaceOlder: (message: Message) => Promise<void>;
 }
 
 /** Answers one request; `from` is the site whose pinned key the connection proved. Never rejects. */
@@ -87,6 +89,9 @@ async function put(records: readonly OfferedRecord[], deps: PeerServiceDeps): Pr
   for (const [index, outcome] of (await deps.store.insert(insertions, deps.clock.wallMs())).entries()) {
     const place = places[index];
     if (place !== undefined) outcomes[place] = outcome;
+    // The sender's relay waits for the copy, not for what it replaces.
+    const message = insertions[index]?.message;
+    if (outcome === 'stored' && message !== undefined) void deps.replaceOlder(message);
   }
   return { type: 'outcomes', outcomes };
 }
@@ -94,7 +99,7 @@ async function put(records: readonly OfferedRecord[], deps: PeerServiceDeps): Pr
 async function bury(records: readonly OfferedRecord[], deps: PeerServiceDeps): Promise<PeerReply> {
   const burials: Burial[] = [];
   for (const { record, holders } of records) {
-    const ack = openAck(record, deps.pepper);
+    const ack = openTombstone(record, deps.pepper);
     if (!ack.ok) return { type: 'refused', reason: ack.fault };
     burials.push({ ack: ack.value, owedTo: owedBesides(holders, deps) });
   }

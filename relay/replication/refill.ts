@@ -10,10 +10,10 @@ import type { SiteEntry } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { describeError, type Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
-import { openAck } from '../core/ack.ts';
 import { canReachEnough } from '../core/copies.ts';
 import { PARTITIONS, type Partition } from '../core/mailbox.ts';
 import { openMessage } from '../core/message.ts';
+import { openTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
 import { type Epoch, type MessageStore, type PeerLink, PeerUnreachable, type Reference } from '../ports.ts';
 
@@ -149,7 +149,7 @@ async function pull(
   const reply = await link.call({ type: 'pull', references }, CALL_TIMEOUT_MS);
   if (reply.type !== 'records') throw new PeerUnreachable(`pull was answered by ${reply.type}`);
   const opened = {
-    acks: reply.acks.map((record) => openAck(record, config.pepper)),
+    acks: reply.acks.map((record) => openTombstone(record, config.pepper)),
     messages: reply.messages.map(openMessage),
   };
   for (const result of [...opened.acks, ...opened.messages]) {

@@ -30,7 +30,7 @@ function message(name: string, ttlMs = 600_000): Message {
 async function accept(site: string, offered: Message): Promise<boolean> {
   const accepted = fleet.site(site).replication.acceptor.accept(offered);
   await fleet.clock.advance(fleet.deadlineMs);
-  return accepted;
+  return (await accepted) === 'accepted';
 }
 
 async function ack(site: string, ...acked: readonly Message[]): Promise<void> {
@@ -61,7 +61,7 @@ describe('a message is accepted', () => {
     fleet.around('hetzner', 'silent');
     const accepted = fleet.site('aws').replication.acceptor.accept(message('m'));
     // No timer has fired: two answers were enough.
-    expect(await accepted).toBe(true);
+    expect(await accepted).toBe('accepted');
     expect(await holders(message('m'))).toEqual(['aws', 'gcp']);
   });
 
@@ -104,7 +104,7 @@ describe('a message is not accepted', () => {
     await fleet.clock.advance(fleet.deadlineMs - 1);
     expect(await Promise.race([accepted, Promise.resolve('no answer yet')])).toBe('no answer yet');
     await fleet.clock.advance(1);
-    expect(await accepted).toBe(false);
+    expect(await accepted).toBe('unconfirmed');
   });
 
   test('when a damaged put is refused, which then stays owed until it arrives whole', async () => {
@@ -139,7 +139,7 @@ describe('a message is not accepted', () => {
     const sent = mailbox.message('m', { expiresMs: neighbours.clock.wallMs() + 60_000 });
     const accepted = neighbours.site('aws').replication.acceptor.accept(sent);
     await neighbours.clock.advance(neighbours.deadlineMs);
-    expect(await accepted).toBe(false);
+    expect(await accepted).toBe('unconfirmed');
     expect(await neighbours.site('aws-2').pending(mailbox.tag)).toEqual([sent.id]);
   });
 });
@@ -162,7 +162,7 @@ describe('the copy that is still owed', () => {
     fleet.around('hetzner', 'cut');
     const sent = message('m');
     // Dead as soon as it has answered, before anybody was told who holds what.
-    expect(await fleet.site('aws').replication.acceptor.accept(sent)).toBe(true);
+    expect(await fleet.site('aws').replication.acceptor.accept(sent)).toBe('accepted');
     await fleet.site('aws').die();
     fleet.between('gcp', 'hetzner', 'whole');
     await fleet.clock.advance(5000);
@@ -202,7 +202,7 @@ describe('the copy that is still owed', () => {
     const answers = large.map((sent) => fleet.site('aws').replication.acceptor.accept(sent));
     await fleet.clock.settle();
     await fleet.clock.settle();
-    expect(await Promise.all(answers)).not.toContain(false);
+    expect(new Set(await Promise.all(answers))).toEqual(new Set(['accepted']));
     fleet.between('aws', 'hetzner', 'whole');
     await fleet.clock.advance(5000);
     expect(await fleet.site('hetzner').pending(mailbox.tag)).toHaveLength(large.length);
@@ -385,4 +385,30 @@ test('a site that stops leaves no timer behind but those of calls under way', as
   for (const name of ['aws', 'gcp', 'hetzner']) await fleet.site(name).die();
   await fleet.clock.advance(10_000);
   expect(fleet.clock.pending()).toBe(0);
+});
+
+test('another message with the id of an earlier one is told so by the providers that hold the earlier one', async () => {
+  const first = message('m');
+  expect(await accept('aws', first)).toBe(true);
+  const other = mailbox.message('m', { ...first, body: Buffer.from('something else') });
+  const offered = fleet.site('gcp').replication.acceptor.accept(other);
+  await fleet.clock.advance(fleet.deadlineMs);
+  expect(await offered).toBe('other_kept');
+  await fleet.clock.advance(10_000);
+  expect(await fleet.site('gcp').debts()).toEqual({ aws: 0, hetzner: 0 });
+});
+
+test('two messages of one id at the same time: whoever hears 201 is right, and no two are right', async () => {
+  fleet.around('hetzner', 'cut');
+  fleet.between('aws', 'gcp', 'cut');
+  const first = message('m');
+  const other = mailbox.message('m', { ...first, body: Buffer.from('something else') });
+  expect(await accept('aws', first)).toBe(false);
+  expect(await accept('gcp', other)).toBe(false);
+  fleet.between('aws', 'gcp', 'whole');
+  expect(await accept('aws', first)).toBe(false);
+  fleet.around('hetzner', 'whole');
+  await fleet.clock.advance(5000);
+  const answers = [await accept('aws', first), await accept('gcp', other)];
+  expect(answers.filter((isAccepted) => isAccepted)).toHaveLength(1);
 });

@@ -54,14 +54,20 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
   const ownName: SiteName = own.name;
   const notices = createNotices({ own: ownName, ...deps });
   const acceptor = config.createAcceptor(
-    { own, sites: manifest.sites, copiesNeeded, deadlineMs: config.deadlineMs },
+    { own, sites: manifest.sites, copiesNeeded, deadlineMs: config.deadlineMs, pepper },
     { ...deps, notices },
   );
   const refill = createRefill({ own, copiesNeeded, pepper, intervalMs: REFILL_INTERVAL_MS }, deps);
   const outbox = { own: ownName, graceMs: config.outboxGraceMs, intervalMs: OUTBOX_INTERVAL_MS };
   return {
     acceptor,
-    service: createPeerService({ own: ownName, sites: manifest.sites, pepper, ...deps }),
+    service: createPeerService({
+      own: ownName,
+      sites: manifest.sites,
+      pepper,
+      replaceOlder: acceptor.replaceOlder,
+      ...deps,
+    }),
     isRecovering: refill.isRecovering,
     run: async (stopped) => {
       const drains = deps.links.map((link) => drainOutbox(link, outbox, deps, stopped));

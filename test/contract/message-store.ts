@@ -8,6 +8,7 @@ import { PARTITIONS, partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
 import type { MessageStore, Reference } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
+import { describeUsage } from './store-usage.ts';
 
 const NOW_MS = 10_000;
 const LATER_MS = 11_000;
@@ -26,6 +27,8 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
 
   const insert = (message: Message, owedTo: readonly string[] = [], nowMs = NOW_MS) =>
     store.insert([{ message, owedTo }], nowMs);
+
+  describeUsage(open);
 
   describe('a message', () => {
     test('that was stored is pending, whole', async () => {
@@ -79,7 +82,7 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
       const first = mailbox.message('one', { body: Buffer.from('first') });
       await insert(first);
       const other = mailbox.message('one', { body: Buffer.from('other'), expiresMs: 200_000 });
-      expect(await insert(other)).toEqual(['duplicate']);
+      expect(await insert(other)).toEqual(['other_kept']);
       const [found] = await store.pending(mailbox.tag, 10, NOW_MS);
       expect(Buffer.from(found?.body ?? []).toString()).toBe('first');
     });

@@ -48,6 +48,16 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
 
   describeMessageStore(openEmpty);
 
+  test('says how full it is, once it has a limit', async () => {
+    const store = await openEmpty();
+    expect(await store.fullness()).toBe(0);
+    await plain.config('SET', 'maxmemory', String(1024 ** 3));
+    const fullness = await store.fullness();
+    await plain.config('SET', 'maxmemory', '0');
+    expect(fullness).toBeGreaterThan(0);
+    expect(fullness).toBeLessThan(0.5);
+  });
+
   test('claims to be durable', async () => {
     expect((await openEmpty()).durable).toBe(true);
   });

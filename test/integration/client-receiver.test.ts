@@ -162,6 +162,30 @@ describe('one socket', () => {
     expect(warmRelays()).not.toContain(draining);
   });
 
+  test('a relay that drains and says so is left at once for a site that it named, however long one would back off', async () => {
+    const receiver = start(receiverWith({ warm: 1, backoff: { baseMs: 1e9, maxMs: 1e9 } }));
+    await until(() => receiver.readyCount() === 1);
+    const [draining = ''] = warmRelays();
+    const named = fleet.relays.filter(({ name }) => name !== draining).at(-1);
+    const other = fleet.relays.filter(({ name }) => name !== draining).at(0);
+    fleet.relay(draining).drain(60_000, [named?.origin ?? '']);
+    await put('while it drains');
+    await until(() => received.length === 1);
+    fleet.relay(draining).closeAll(1012);
+    await until(() => receiver.counts.ended_draining === 1 && receiver.readyCount() === 1);
+    expect(warmRelays()).toEqual([named?.name]);
+    expect(other?.recipients).toBe(0);
+  });
+
+  test('a relay that drains and does not close is left', async () => {
+    const receiver = start(receiverWith({ warm: 1, backoff: { baseMs: 1e9, maxMs: 1e9 } }));
+    await until(() => receiver.readyCount() === 1);
+    const [draining = ''] = warmRelays();
+    fleet.relay(draining).drain(0, []);
+    await until(() => receiver.counts.ended_draining === 1 && receiver.readyCount() === 1);
+    expect(warmRelays()).not.toContain(draining);
+  });
+
   test('goes where the resolver says when only the name is known', async () => {
     fleet.answer = ['gcp'];
     const receiver = start(receiverWith({ fleet: dnsOnlyFleet(fleet.canonicalOrigin) }));

@@ -12,8 +12,9 @@ const acceptAfterOneCopy: CreateAcceptor = ({ own, sites }, { store, clock }) =>
   return {
     accept: async (message) => {
       const [outcome] = await store.insert([{ message, owedTo }], clock.wallMs());
-      return outcome !== 'expired';
+      return outcome === 'expired' ? 'unconfirmed' : 'accepted';
     },
+    replaceOlder: async () => undefined,
     bury: async (ack) => {
       await store.bury([{ ack, owedTo }], clock.wallMs());
     },

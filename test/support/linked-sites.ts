@@ -210,6 +210,8 @@ function createWipeableStore(): { readonly store: MessageStore; readonly wipe: (
       settle: (settlements) => inner.settle(settlements),
       debts: (sites) => inner.debts(sites),
       expire: (nowMs, limit) => inner.expire(nowMs, limit),
+      usage: (mailbox) => inner.usage(mailbox),
+      fullness: () => inner.fullness(),
       readEpoch: () => inner.readEpoch(),
       writeEpoch: (epoch) => inner.writeEpoch(epoch),
       ping: () => inner.ping(),

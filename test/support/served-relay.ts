@@ -12,13 +12,19 @@ import { SignJWT } from 'jose';
 import { issueServerCertificate, makeAuthority } from '../../fleet/certificates.ts';
 import { createFrontDoor, type FrontDoor } from '../../relay/adapters/front-door.ts';
 import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
+import { createAdmission } from '../../relay/admission.ts';
 import { sealPush } from '../../relay/core/capability.ts';
+import { createDeliveryLoops } from '../../relay/core/delivery-loops.ts';
 import type { KeyRing } from '../../relay/core/key-ring.ts';
 import { type MailboxId, type MailboxTag, mailboxIdOf, mailboxTagOf } from '../../relay/core/mailbox.ts';
 import { type ClientLimits, createClientServer } from '../../relay/http/client-server.ts';
+import { createLongPoll, type LongPoll } from '../../relay/http/long-poll.ts';
 import { createMailboxTokenVerifier, type MailboxTokenVerifier } from '../../relay/http/mailbox-token.ts';
 import { createPublicApp } from '../../relay/http/public-app.ts';
+import { createRevocations } from '../../relay/http/revocations.ts';
+import { createVapidVerifier } from '../../relay/http/vapid-verifier.ts';
 import type { MessageStore } from '../../relay/ports.ts';
+import { createQuotas } from '../../relay/quotas.ts';
 import { createRecipients, type Recipients, type RecipientsDeps } from '../../relay/recipients.ts';
 import { createAcceptor } from '../../relay/replication/acceptor.ts';
 import { createReplication } from '../../relay/replication/replication.ts';
@@ -30,13 +36,15 @@ import { testManifest } from './manifests.ts';
 import { createRecordedEvents, type RecordedEvents } from './recorded-events.ts';
 
 export const AUDIENCE = 'https://aws.relay.test';
-const ORIGIN = 'https://relay.test';
+export const ORIGIN = 'https://relay.test';
 export const BODY_BYTES_MAX = 5000;
 
 export interface ServedRelayOptions {
   /** 1 by default: the own store is enough. */
   readonly copiesNeeded?: number;
   readonly requestsMax?: number;
+  /** By push URL and by mailbox. */
+  readonly messagesPerSecond?: number;
   readonly operatorTokenHashes?: readonly Uint8Array[];
   readonly clientLimits?: Partial<ClientLimits>;
   readonly session?: Partial<RecipientsDeps['session']>;
@@ -63,6 +71,9 @@ export interface ServedRelay {
   readonly frontDoor: FrontDoor;
   readonly clients: HttpsServer;
   readonly recipient: Recipient;
+  readonly longPoll: LongPoll;
+  /** Recipients that wait in a long-poll. */
+  waiting(): number;
   draining: boolean;
   ready: boolean;
   /** One request on a connection of its own. */
@@ -153,6 +164,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
   );
   const realVerify = createMailboxTokenVerifier(AUDIENCE, systemClock);
   const verify = options.wrapVerifier?.(realVerify) ?? realVerify;
+  const loops = createDeliveryLoops();
   const recipients = createRecipients({
     session: {
       site: 'aws',
@@ -165,24 +177,54 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
       ...options.session,
     },
     store,
+    loops,
     verify,
     clock: systemClock,
     events,
     bury: replication.acceptor.bury,
     connectionsMax: options.connectionsMax ?? 1000,
   });
+  const admission = createAdmission({
+    requestsMax: options.requestsMax ?? 100,
+    capabilityPerSecond: options.messagesPerSecond ?? 1000,
+    mailboxPerSecond: options.messagesPerSecond ?? 1000,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const quotas = createQuotas({
+    store,
+    isConnected: recipients.isConnected,
+    mailbox: { messages: 1000, bytes: 100_000_000 },
+    unclaimed: { messages: 30, bytes: 100_000_000 },
+    clock: systemClock,
+  });
+  const longPoll = createLongPoll({
+    store,
+    verify,
+    bury: replication.acceptor.bury,
+    loops,
+    pepper: ring.pepper,
+    ttlMsMax: 2_592_000_000,
+    waitingMax: 10,
+    clock: systemClock,
+    events,
+  });
   const relay = { draining: false, ready: true };
   const app = createPublicApp({
     push: {
       ring,
       acceptor: replication.acceptor,
+      revocations: createRevocations(store, systemClock),
+      verifyVapid: createVapidVerifier({ audiences: [ORIGIN, AUDIENCE] }, systemClock),
       recipients,
       clock: systemClock,
+      random: systemRandom,
       events,
       origin: ORIGIN,
-      limits: { ttlSecondsMax: 2_592_000, ciphertextTypes: ['message/mls'] },
+      limits: { ttlSecondsMax: 2_592_000, ciphertextTypes: ['message/mls', 'application/pgp-encrypted'] },
       bodyBytesMax: BODY_BYTES_MAX,
-      requestsMax: options.requestsMax ?? 100,
+      admission,
+      quotas,
       isDraining: () => relay.draining,
     },
     mint: {
@@ -192,6 +234,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
       origin: ORIGIN,
       operatorTokenHashes: options.operatorTokenHashes,
     },
+    longPoll,
     facts: {
       site: 'aws',
       audience: AUDIENCE,
@@ -222,6 +265,8 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     events,
     store,
     recipients,
+    longPoll,
+    waiting: () => longPoll.waiting(),
     frontDoor,
     clients,
     recipient: createRecipient(ring),
@@ -234,7 +279,8 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     },
     [Symbol.asyncDispose]: async () => {
       stopping.abort(new Error('stopped'));
-      recipients.drain();
+      longPoll.stop();
+      await recipients.drain(0, []);
       await frontDoor.close(0);
       await running;
       await store.close();

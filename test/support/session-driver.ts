@@ -1,6 +1,7 @@
 /**
  * Drives one session as its adapter would, step by step, so that a test decides in which order answers arrive.
  */
+import { createDeliveryLoops, type DeliveryLoops } from '../../relay/core/delivery-loops.ts';
 import {
   type CloseReason,
   type OpenMailbox,
@@ -33,8 +34,8 @@ export class SessionDriver {
   /** Everything the session asked for but sends and closes, oldest first. */
   readonly asked: SessionAction[] = [];
 
-  constructor(config: Partial<SessionConfig> = {}) {
-    this.session = new Session({ ...SESSION_CONFIG, ...config }, this.nowMs);
+  constructor(config: Partial<SessionConfig> = {}, loops: DeliveryLoops = createDeliveryLoops()) {
+    this.session = new Session({ ...SESSION_CONFIG, ...config }, loops, this.nowMs);
     this.handle({ type: 'connected' });
   }
 

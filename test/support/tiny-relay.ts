@@ -184,6 +184,12 @@ export class TinyRelay {
     for (const { socket } of this.#recipients) socket.close(code);
   }
 
+  /** Tells every recipient to leave within `withinMs` for `alternates`; never closes by itself. */
+  drain(withinMs: number, alternates: readonly string[]): void {
+    for (const { socket } of this.#recipients)
+      socket.send(JSON.stringify({ t: 'drain', withinMs, alternates }));
+  }
+
   async stop(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.cut();

@@ -1,0 +1,69 @@
+/** Senders that take a message back, over real HTTPS. */
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ciphertext } from '../../test/support/ciphertext.ts';
+import { type Reply, type ServedRelay, serveRelay } from '../../test/support/served-relay.ts';
+import { sealMessage } from '../core/capability.ts';
+import { messageIdOf } from '../core/message.ts';
+
+const BODY = ciphertext('a message');
+let relay: ServedRelay;
+
+beforeEach(async () => {
+  relay = await serveRelay();
+});
+
+afterEach(() => relay[Symbol.asyncDispose]());
+
+function send(body: Buffer): Promise<Reply> {
+  const headers = { TTL: '60', 'Content-Encoding': 'aes128gcm' };
+  return relay.ask('POST', relay.recipient.path, { headers, body });
+}
+
+function pathOf(reply: Reply): string {
+  return new URL(String(reply.headers['location'])).pathname;
+}
+
+async function pending(): Promise<number> {
+  return (await relay.store.pending(relay.recipient.tag, 10, 0)).length;
+}
+
+test('a message is gone, and asking again says the same', async () => {
+  const path = pathOf(await send(BODY));
+  await send(ciphertext('another'));
+  for (const _ of [1, 2]) expect(await relay.ask('DELETE', path)).toMatchObject({ status: 204, body: '' });
+  expect(await pending()).toBe(1);
+});
+
+test('what was taken back does not come back', async () => {
+  await relay.ask('DELETE', pathOf(await send(BODY)));
+  expect((await send(BODY)).status).toBe(201);
+  expect(await pending()).toBe(0);
+});
+
+test('a message that has not arrived here yet is not taken any more', async () => {
+  const id = messageIdOf({
+    capabilityId: Buffer.alloc(16),
+    idempotencyKey: 'x',
+    coding: 'aes128gcm',
+    body: BODY,
+  });
+  const address = sealMessage({ mailbox: relay.recipient.tag, id }, relay.ring);
+  expect((await relay.ask('DELETE', `/m/${address}`)).status).toBe(204);
+  expect(await relay.store.missing([{ kind: 'message', mailbox: relay.recipient.tag, id }])).toEqual([]);
+});
+
+test('an address that nobody made, or of a push URL, deletes nothing', async () => {
+  const path = pathOf(await send(BODY));
+  const others = ['/m/x', `${path}A`, relay.recipient.path.replace('/p/', '/m/')];
+  for (const other of others) {
+    const reply = await relay.ask('DELETE', other);
+    expect(JSON.parse(reply.body)).toMatchObject({ status: 404, code: 'message_address_unknown' });
+  }
+  expect(await pending()).toBe(1);
+});
+
+test('when the store is away nobody is told that it is done', async () => {
+  const path = pathOf(await send(BODY));
+  await relay.store.close();
+  expect(JSON.parse((await relay.ask('DELETE', path)).body)).toMatchObject({ code: 'store_unavailable' });
+});

@@ -1,0 +1,35 @@
+/**
+ * Taking a message back: `DELETE /m/<address>` (RFC 8030 §7.2), by whoever got the address when it was accepted. The
+ * address is the proof, so nothing is looked up, and the answer is the same whether the message is still here,
+ * was read already or never was.
+ */
+import type { Clock } from '../../system/clock.ts';
+import { fail, type Result } from '../../system/result.ts';
+import { openMessageAddress } from '../core/capability.ts';
+import type { KeyRing } from '../core/key-ring.ts';
+import type { Refusal } from '../core/refusal.ts';
+import { createRetraction } from '../core/retraction.ts';
+import type { Acceptor } from '../replication/acceptor.ts';
+import { buryFor } from './bury.ts';
+
+export interface RetractDeps {
+  readonly ring: KeyRing;
+  readonly acceptor: Pick<Acceptor, 'bury'>;
+  readonly clock: Clock;
+  /** The longest that a message may live, which is how long it is remembered that this one is gone. */
+  readonly ttlSecondsMax: number;
+}
+
+/** Resolves once this site has deleted it; the others hear of it. */
+export async function retractMessage(
+  addressText: string,
+  { ring, acceptor, clock, ttlSecondsMax }: RetractDeps,
+): Promise<Result<undefined, Refusal>> {
+  const address = openMessageAddress(addressText, ring);
+  if (!address.ok) {
+    return fail(address.fault === 'key_unknown' ? 'capability_key_unknown' : 'message_address_unknown');
+  }
+  const { mailbox, id } = address.value;
+  const expiresMs = clock.wallMs() + ttlSecondsMax * 1000;
+  return buryFor(acceptor, createRetraction(mailbox, [id], expiresMs, ring.pepper));
+}

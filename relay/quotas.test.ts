@@ -1,0 +1,110 @@
+/** What senders may leave in a mailbox and in a store that runs short. */
+import { expect, test } from 'vitest';
+import { createFakeClock } from '../test/support/fake-clock.ts';
+import { createTestMailbox } from '../test/support/mailbox.ts';
+import { createMemoryStore } from './adapters/memory-store.ts';
+import { URGENCIES, type Urgency } from './core/message.ts';
+import { type MessageStore, StoreUnavailable } from './ports.ts';
+import { createQuotas, type Quotas, type QuotasDeps } from './quotas.ts';
+
+const MIB = 1024 * 1024;
+const clock = createFakeClock();
+const mailbox = createTestMailbox();
+
+function quotasOver(store: QuotasDeps['store'], isConnected = false): Quotas {
+  return createQuotas({
+    store,
+    isConnected: () => isConnected,
+    mailbox: { messages: 100, bytes: 4 * MIB },
+    unclaimed: { messages: 20, bytes: 4 * MIB },
+    clock,
+  });
+}
+
+/** Sends until one is refused; gives how many were stored and why it stopped. */
+async function fill(store: MessageStore, quotas: Quotas, bytes = 10): Promise<readonly [number, string]> {
+  for (let count = 0; ; count += 1) {
+    const message = mailbox.message(`m${bytes} ${count}`, { body: Buffer.alloc(bytes) });
+    const refusal = await quotas.refuses({ mailbox: mailbox.tag, urgency: 'normal', bytes });
+    if (refusal !== undefined) return [count, refusal];
+    await store.insert([{ message, owedTo: [] }], 0);
+  }
+}
+
+async function ackFirst(store: MessageStore): Promise<void> {
+  const [first] = await store.pending(mailbox.tag, 1, 0);
+  if (first === undefined) throw new Error('nothing there');
+  await store.bury([{ ack: mailbox.ack([first.id], 100_000), owedTo: [] }], 0);
+}
+
+test('a mailbox of which nothing was ever acked holds little, and more once something was', async () => {
+  const store = createMemoryStore();
+  const quotas = quotasOver(store);
+  expect(await fill(store, quotas)).toEqual([20, 'mailbox_full']);
+  await ackFirst(store);
+  await store.expire(1e9, 1000);
+  const claimed = createMemoryStore();
+  await claimed.insert([{ message: mailbox.message('first'), owedTo: [] }], 0);
+  await ackFirst(claimed);
+  expect(await fill(claimed, quotasOver(claimed))).toEqual([100, 'mailbox_full']);
+});
+
+test('a mailbox whose owner is connected is nobody’s orphan', async () => {
+  const store = createMemoryStore();
+  expect(await fill(store, quotasOver(store, true))).toEqual([100, 'mailbox_full']);
+});
+
+test('bytes count too', async () => {
+  const store = createMemoryStore();
+  const [count, refusal] = await fill(store, quotasOver(store, true), MIB / 2);
+  expect(refusal).toBe('mailbox_full');
+  expect(count).toBe(7);
+});
+
+test('a full mailbox takes messages again once it was read', async () => {
+  const store = createMemoryStore();
+  const quotas = quotasOver(store);
+  await fill(store, quotas);
+  await ackFirst(store);
+  expect(await quotas.refuses({ mailbox: mailbox.tag, urgency: 'low', bytes: 1 })).toBeUndefined();
+});
+
+test('a store that cannot be asked refuses nothing by quota', async () => {
+  const quotas = quotasOver({
+    usage: () => Promise.reject(new StoreUnavailable('away')),
+    fullness: () => Promise.reject(new StoreUnavailable('away')),
+  });
+  for (let count = 0; count < 200; count += 1) {
+    expect(await quotas.refuses({ mailbox: mailbox.tag, urgency: 'low', bytes: 1 })).toBeUndefined();
+  }
+});
+
+async function takenAt(fullness: number, isClaimed: boolean): Promise<readonly Urgency[]> {
+  const quotas = quotasOver({
+    usage: async () => ({ messages: 0, bytes: 0, isClaimed }),
+    fullness: async () => fullness,
+  });
+  const stopping = new AbortController();
+  const running = quotas.run(stopping.signal);
+  await clock.settle();
+  const taken: Urgency[] = [];
+  for (const urgency of URGENCIES) {
+    const refusal = await quotas.refuses({ mailbox: mailbox.tag, urgency, bytes: 1 });
+    if (refusal === undefined) taken.push(urgency);
+    else expect(refusal).toBe('memory_short');
+  }
+  stopping.abort(new Error('done'));
+  await running;
+  return taken;
+}
+
+test.each<[number, readonly Urgency[], readonly Urgency[]]>([
+  [0.79, URGENCIES, URGENCIES],
+  [0.8, ['low', 'normal', 'high'], []],
+  [0.86, ['normal', 'high'], []],
+  [0.91, ['high'], []],
+  [0.96, [], []],
+])('a store that is full to %d takes what is urgent and claimed', async (fullness, claimed, unclaimed) => {
+  expect(await takenAt(fullness, true)).toEqual(claimed);
+  expect(await takenAt(fullness, false)).toEqual(unclaimed);
+});

@@ -1,0 +1,90 @@
+/**
+ * The quotas of mailboxes and the memory guard, as a sender meets them.
+ *
+ * Asking the store for every message would cost as much as storing it. So a mailbox is looked at once, gets an
+ * allowance, and is looked at again when that is used up: it may exceed its quota by an allowance for each relay of
+ * the site, and one that gets few messages is never looked at. Quotas are per site and approximate.
+ */
+import type { Clock } from '../system/clock.ts';
+import type { MailboxTag } from './core/mailbox.ts';
+import type { Urgency } from './core/message.ts';
+import { fitsInMemory, GUARD_FROM, type Quota, roomOf } from './core/quota.ts';
+import type { Refusal } from './core/refusal.ts';
+import type { MailboxUsage, MessageStore } from './ports.ts';
+
+export interface QuotasDeps {
+  readonly store: Pick<MessageStore, 'usage' | 'fullness'>;
+  /** Whether its owner is connected to this relay. */
+  readonly isConnected: (mailbox: MailboxTag) => boolean;
+  readonly mailbox: Quota;
+  /** For a mailbox of which nothing was ever acked. */
+  readonly unclaimed: Quota;
+  readonly clock: Clock;
+}
+
+interface Incoming {
+  readonly mailbox: MailboxTag;
+  readonly urgency: Urgency;
+  readonly bytes: number;
+}
+
+export interface Quotas {
+  /** Whether the message must be refused; counts it against the mailbox otherwise. Never rejects. */
+  refuses(message: Incoming): Promise<Refusal | undefined>;
+  /** Share of the store's memory that was in use at the last look, 0 to 1. */
+  fullness(): number;
+  /** Looks at the memory until `stopped`. */
+  readonly run: (stopped: AbortSignal) => Promise<void>;
+}
+
+/** What a mailbox gets between two looks. */
+const ALLOWANCE: Quota = { messages: 16, bytes: 1024 * 1024 };
+const MAILBOXES_MAX = 50_000;
+const LOOK_MS = 1000;
+
+export function createQuotas(deps: QuotasDeps): Quotas {
+  const allowances = new Map<MailboxTag, { messages: number; bytes: number }>();
+  let fullness = 0;
+  const usageOf = (mailbox: MailboxTag): Promise<MailboxUsage | undefined> =>
+    deps.store.usage(mailbox).catch(() => undefined);
+  const isClaimed = (mailbox: MailboxTag, usage: MailboxUsage): boolean =>
+    usage.isClaimed || deps.isConnected(mailbox);
+  const grant = (mailbox: MailboxTag, { messages, bytes }: Quota): void => {
+    allowances.delete(mailbox);
+    allowances.set(mailbox, { messages, bytes });
+    const [oldest] = allowances.keys();
+    if (allowances.size > MAILBOXES_MAX && oldest !== undefined) allowances.delete(oldest);
+  };
+
+  return {
+    fullness: () => fullness,
+    refuses: async ({ mailbox, urgency, bytes }) => {
+      if (!fitsInMemory(fullness, urgency, true)) return 'memory_short';
+      const allowance = allowances.get(mailbox) ?? { ...ALLOWANCE };
+      const isCovered = allowance.messages >= 1 && allowance.bytes >= bytes;
+      if (isCovered && fullness < GUARD_FROM) {
+        grant(mailbox, { messages: allowance.messages - 1, bytes: allowance.bytes - bytes });
+        return undefined;
+      }
+      const usage = await usageOf(mailbox);
+      // The store is away: whether it can take the message is for it to say.
+      if (usage === undefined) return undefined;
+      const claimed = isClaimed(mailbox, usage);
+      if (!fitsInMemory(fullness, urgency, claimed)) return 'memory_short';
+      const room = roomOf(usage, claimed ? deps.mailbox : deps.unclaimed);
+      const isFull = room.messages < 1 || room.bytes < bytes;
+      grant(mailbox, {
+        messages: isFull ? 0 : Math.min(ALLOWANCE.messages, room.messages) - 1,
+        bytes: isFull ? 0 : Math.min(ALLOWANCE.bytes, room.bytes) - bytes,
+      });
+      return isFull ? 'mailbox_full' : undefined;
+    },
+    run: async (stopped) => {
+      while (!stopped.aborted) {
+        // Whoever cannot be asked is not known to be fuller than before.
+        fullness = await deps.store.fullness().catch(() => fullness);
+        await deps.clock.sleep(LOOK_MS, stopped).catch(() => undefined);
+      }
+    },
+  };
+}

@@ -1,0 +1,59 @@
+/** Retractions and revocations in both stores: they are stored, listed and read back as acknowledgements are. */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
+import { createRetraction } from '../../relay/core/retraction.ts';
+import { revocationIdOf } from '../../relay/core/revocation.ts';
+import type { MessageStore } from '../../relay/ports.ts';
+import { createTestMailbox, TEST_PEPPER } from '../support/mailbox.ts';
+import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
+import { openTestStore } from '../support/redis-store.ts';
+
+const NOW_MS = 10_000;
+/** The end of the year 9999, until when a revocation is remembered. */
+const FOREVER_MS = 253_402_300_799_000;
+
+function describeTombstones(open: () => Promise<MessageStore>): void {
+  test('a retraction deletes what it names and is read back whole', async () => {
+    const store = await open();
+    const mailbox = createTestMailbox();
+    const [one, two] = [mailbox.message('one'), mailbox.message('two')];
+    await store.insert(
+      [one, two].map((message) => ({ message, owedTo: [] })),
+      NOW_MS,
+    );
+    const retraction = createRetraction(mailbox.tag, [one.id], 50_000, TEST_PEPPER);
+    expect(await store.bury([{ ack: retraction, owedTo: ['gcp'] }], NOW_MS)).toEqual([true]);
+    expect((await store.pending(mailbox.tag, 10, NOW_MS)).map(({ id }) => id)).toEqual([two.id]);
+    const reference = { kind: 'ack', mailbox: mailbox.tag, id: retraction.id } as const;
+    expect(await store.owed('gcp', NOW_MS + 1, 10)).toEqual([reference]);
+    const [found] = await store.load([reference]);
+    expect(found).toMatchObject({ id: retraction.id, ids: [one.id], expiresMs: 50_000 });
+    expect(await store.insert([{ message: one, owedTo: [] }], NOW_MS)).toEqual(['buried']);
+    await store.close();
+  });
+
+  test('a revocation is there for as long as there are years of four digits', async () => {
+    const store = await open();
+    const mailbox = createTestMailbox();
+    const id = revocationIdOf('a capability');
+    const reference = { kind: 'message', mailbox: mailbox.tag, id } as const;
+    expect(await store.missing([reference])).toEqual([reference]);
+    await store.bury([{ ack: mailbox.ack([id], FOREVER_MS), owedTo: [] }], NOW_MS);
+    await store.expire(FOREVER_MS, 1000);
+    expect(await store.missing([reference])).toEqual([]);
+    await store.close();
+  });
+}
+
+describe('the memory store', () => describeTombstones(async () => createMemoryStore()));
+
+const reason = redisMissing === undefined ? '' : ` (skipped: ${redisMissing})`;
+
+describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
+  let server: RedisServer;
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterAll(() => server.stop());
+  describeTombstones(() => openTestStore(server));
+});

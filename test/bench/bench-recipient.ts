@@ -1,0 +1,143 @@
+/**
+ * One recipient of the load: a mailbox, a WebSocket of `relay.v1` at one relay, and signed acks in batches as the
+ * client sends them.
+ */
+import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:tls';
+import { WebSocket } from 'ws';
+import { encodeAck, encodeHello } from '../../client/frames.ts';
+import { systemClock } from '../../system/clock.ts';
+import type { Target } from './push-connection.ts';
+
+export interface BenchMailbox {
+  /** A mailbox token for `audience` (docs/protocol.md). */
+  token(audience: string): string;
+  signAck(idBytes: Uint8Array): Buffer;
+}
+
+export interface BenchRecipient {
+  /** How many messages its acks named so far. */
+  readonly acked: () => number;
+  /** Sends the acks that wait and resolves when the relay has closed as well. It beats by itself until then. */
+  close(): Promise<void>;
+}
+
+export interface RecipientOptions {
+  /** How long messages are gathered before they are acked together, milliseconds. */
+  readonly ackForMs: number;
+  /** Called for each message frame, repeats included. */
+  readonly onBody: (body: Buffer) => void;
+  /** Called when the socket ends and nobody closed it. */
+  readonly onLost: (reason: string) => void;
+}
+
+const ACK_LINE = Buffer.from('archipelago ack v1\n', 'latin1');
+const ACK_IDS = 64;
+const WINDOW = 256;
+const BODY_AFTER_CODING = 28;
+
+export function createBenchMailbox(): BenchMailbox {
+  const jwk = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
+  const key: KeyObject = createPrivateKey({ key: jwk, format: 'jwk' });
+  const header = base64urlJson({ alg: 'EdDSA', jwk: { kty: 'OKP', crv: 'Ed25519', x: jwk.x } });
+  return {
+    token: (audience) => {
+      const nowSeconds = Math.floor(systemClock.wallMs() / 1000);
+      const signed = `${header}.${base64urlJson({ aud: audience, iat: nowSeconds, exp: nowSeconds + 150 })}`;
+      return `${signed}.${sign(null, Buffer.from(signed), key).toString('base64url')}`;
+    },
+    signAck: (idBytes) => sign(null, Buffer.concat([ACK_LINE, idBytes]), key),
+  };
+}
+
+function base64urlJson(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url');
+}
+
+/** Connects and resolves when the relay has said `ready`. Rejects when the socket ends before. */
+export function connectRecipient(
+  target: Target,
+  mailbox: BenchMailbox,
+  { ackForMs, onBody, onLost }: RecipientOptions,
+): Promise<BenchRecipient> {
+  const { promise, resolve, reject } = Promise.withResolvers<BenchRecipient>();
+  const socket = new WebSocket(`wss://${target.host}:${target.port}/v1/ws`, 'relay.v1', {
+    createConnection: () =>
+      connect({
+        host: target.host,
+        port: target.port,
+        servername: target.serverName,
+        ca: target.authorityPem,
+      }),
+    perMessageDeflate: false,
+    skipUTF8Validation: true,
+    headers: { Host: `${target.serverName}:${target.port}` },
+  });
+  const acks = createAckBatch(mailbox, ackForMs, (frame) => socket.send(frame));
+  let closing = false;
+  let beat: NodeJS.Timeout | undefined;
+  socket.on('message', (data: Buffer, isBinary: boolean) => {
+    if (isBinary) {
+      acks.add(data.subarray(3, 19));
+      onBody(data.subarray(BODY_AFTER_CODING + (data[BODY_AFTER_CODING - 1] ?? 0)));
+      return;
+    }
+    const { t, audience } = JSON.parse(data.toString('utf8')) as { t: string; audience?: string };
+    if (t === 'welcome') socket.send(encodeHello([mailbox.token(audience ?? '')], WINDOW));
+    if (t === 'ready') {
+      beat = setInterval(() => socket.send('{"t":"beat"}'), 4000);
+      resolve({
+        acked: acks.count,
+        close: async () => {
+          closing = true;
+          acks.flush();
+          const closed = once(socket, 'close');
+          socket.close();
+          await closed;
+        },
+      });
+    }
+  });
+  socket.on('error', reject);
+  socket.on('close', (code, reason) => {
+    clearInterval(beat);
+    reject(new Error(`closed with ${code} ${reason.toString('utf8')}`));
+    if (!closing) onLost(`${code} ${reason.toString('utf8')}`);
+  });
+  return promise;
+}
+
+interface AckBatch {
+  add(id: Buffer): void;
+  readonly count: () => number;
+  readonly flush: () => void;
+}
+
+function createAckBatch(
+  mailbox: BenchMailbox,
+  ackForMs: number,
+  send: (frame: Uint8Array) => void,
+): AckBatch {
+  let ids: Buffer[] = [];
+  let count = 0;
+  let cancelTimer: (() => void) | undefined;
+  const flush = (): void => {
+    cancelTimer?.();
+    cancelTimer = undefined;
+    if (ids.length === 0) return;
+    const idBytes = Buffer.concat(ids);
+    count += ids.length;
+    ids = [];
+    send(encodeAck(0, mailbox.signAck(idBytes), idBytes));
+  };
+  return {
+    add: (id) => {
+      ids.push(id);
+      if (ids.length >= ACK_IDS) flush();
+      else cancelTimer ??= systemClock.after(ackForMs, flush);
+    },
+    count: () => count,
+    flush,
+  };
+}

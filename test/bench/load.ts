@@ -1,0 +1,244 @@
+/**
+ * The job that is measured, seen from outside: senders in a closed loop, recipients that are connected, everything
+ * over TLS. Every message carries its number, so what was accepted and never delivered is known by name.
+ */
+import { randomBytes } from 'node:crypto';
+import { systemClock } from '../../system/clock.ts';
+import { type BenchRecipient, connectRecipient, createBenchMailbox } from './bench-recipient.ts';
+import { type Percentiles, percentilesOf } from './percentiles.ts';
+import { cpuSecondsOf, machineBusySeconds } from './process-usage.ts';
+import { openPushConnection, type Target } from './push-connection.ts';
+
+export interface LoadConfig {
+  readonly targets: readonly Target[];
+  readonly senders: number;
+  readonly mailboxes: number;
+  readonly bodyBytes: number;
+  /** How long a recipient gathers messages before it acks them together. */
+  readonly ackForMs: number;
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+  readonly relayPids: readonly number[];
+  readonly redisPids: readonly number[];
+}
+
+export interface LoadResult {
+  /** Of the time that was measured, messages a second. */
+  readonly accepted: number;
+  readonly delivered: number;
+  readonly acked: number;
+  readonly acceptMs: Percentiles;
+  /** From the sender's first byte to the recipient, milliseconds. */
+  readonly deliverMs: Percentiles;
+  /** Processors that were busy, on average. */
+  readonly cpus: {
+    readonly load: number;
+    readonly relays: number;
+    readonly redis: number;
+    readonly machine: number;
+  };
+  /** Of the whole run. */
+  readonly acceptedTotal: number;
+  readonly repeats: number;
+  readonly refusals: Readonly<Record<string, number>>;
+  /** Accepted, and not delivered within ten seconds after the last one was accepted. */
+  readonly undelivered: number;
+}
+
+/** What is known of a message by its number. */
+const ACCEPTED = 1;
+const DELIVERED = 2;
+const MESSAGES_MAX = 4_000_000;
+const DELIVERED_WITHIN_MS = 10_000;
+const PUSH_HEADERS = 'TTL: 3600\r\nUrgency: normal\r\nContent-Encoding: aes128gcm\r\n';
+
+interface Tally {
+  readonly states: Uint8Array;
+  readonly sentMs: Float64Array;
+  messages: number;
+  accepted: number;
+  delivered: number;
+  repeats: number;
+  /** Only while measuring. */
+  measuring: boolean;
+  acceptMs: number[];
+  deliverMs: number[];
+  readonly refusals: Record<string, number>;
+  stopped: boolean;
+}
+
+export async function runLoad(config: LoadConfig): Promise<LoadResult> {
+  const tally: Tally = {
+    states: new Uint8Array(MESSAGES_MAX),
+    sentMs: new Float64Array(MESSAGES_MAX),
+    messages: 0,
+    accepted: 0,
+    delivered: 0,
+    repeats: 0,
+    measuring: false,
+    acceptMs: [],
+    deliverMs: [],
+    refusals: {},
+    stopped: false,
+  };
+  const { recipients, paths } = await connectRecipients(config, tally);
+  const senders = Array.from({ length: config.senders }, (_, place) => send(config, place, paths, tally));
+  await systemClock.sleep(config.warmUpMs);
+  const before = snapshot(config, tally, recipients);
+  tally.measuring = true;
+  await systemClock.sleep(config.measureMs);
+  tally.measuring = false;
+  const after = snapshot(config, tally, recipients);
+  tally.stopped = true;
+  await Promise.all(senders);
+  const untilMs = systemClock.monotonicMs() + DELIVERED_WITHIN_MS;
+  while (countUndelivered(tally) > 0 && systemClock.monotonicMs() < untilMs) await systemClock.sleep(20);
+  await Promise.all(recipients.map((recipient) => recipient.close()));
+
+  const seconds = (after.atMs - before.atMs) / 1000;
+  const rate = (of: (one: Snapshot) => number): number => (of(after) - of(before)) / seconds;
+  return {
+    accepted: rate((one) => one.accepted),
+    delivered: rate((one) => one.delivered),
+    acked: rate((one) => one.acked),
+    acceptMs: percentilesOf(tally.acceptMs),
+    deliverMs: percentilesOf(tally.deliverMs),
+    cpus: {
+      load: rate((one) => one.loadCpu),
+      relays: rate((one) => one.relayCpu),
+      redis: rate((one) => one.redisCpu),
+      machine: rate((one) => one.machineCpu),
+    },
+    acceptedTotal: tally.accepted,
+    repeats: tally.repeats,
+    refusals: tally.refusals,
+    undelivered: countUndelivered(tally),
+  };
+}
+
+interface Snapshot {
+  readonly atMs: number;
+  readonly accepted: number;
+  readonly delivered: number;
+  readonly acked: number;
+  readonly loadCpu: number;
+  readonly relayCpu: number;
+  readonly redisCpu: number;
+  readonly machineCpu: number;
+}
+
+function snapshot(config: LoadConfig, tally: Tally, recipients: readonly BenchRecipient[]): Snapshot {
+  const { user, system } = process.cpuUsage();
+  return {
+    atMs: systemClock.monotonicMs(),
+    accepted: tally.accepted,
+    delivered: tally.delivered,
+    acked: recipients.reduce((sum, { acked }) => sum + acked(), 0),
+    loadCpu: (user + system) / 1e6,
+    relayCpu: cpuSecondsOf(config.relayPids),
+    redisCpu: cpuSecondsOf(config.redisPids),
+    machineCpu: machineBusySeconds(),
+  };
+}
+
+/** Connects the recipients, spread over the targets, and gives the path of a push URL for each. */
+async function connectRecipients(
+  config: LoadConfig,
+  tally: Tally,
+): Promise<{ readonly recipients: readonly BenchRecipient[]; readonly paths: readonly string[] }> {
+  const recipients: BenchRecipient[] = [];
+  const paths: string[] = [];
+  const onBody = (body: Buffer): void => noteDelivered(tally, body.readUInt32BE(0));
+  for (let place = 0; place < config.mailboxes; place += 1) {
+    const target = targetOf(config, place);
+    const mailbox = createBenchMailbox();
+    recipients.push(
+      await connectRecipient(target, mailbox, {
+        ackForMs: config.ackForMs,
+        onBody,
+        onLost: (reason) => {
+          throw new Error(`a recipient was disconnected: ${reason}`);
+        },
+      }),
+    );
+    const connection = await openPushConnection(target);
+    const token = mailbox.token(`https://${target.serverName}:${target.port}`);
+    const request = Buffer.from(JSON.stringify({ token }));
+    const minted = await connection.post('/v1/push-urls', 'Content-Type: application/json\r\n', request);
+    connection.close();
+    const path = /\/p\/[A-Za-z0-9_-]+/.exec(minted.body)?.[0];
+    if (minted.status !== 201 || path === undefined)
+      throw new Error(`no push URL: ${minted.status} ${minted.body}`);
+    paths.push(path);
+  }
+  return { recipients, paths };
+}
+
+function targetOf({ targets }: LoadConfig, place: number): Target {
+  const target = targets[place % targets.length];
+  if (target === undefined) throw new RangeError('no target');
+  return target;
+}
+
+function noteDelivered(tally: Tally, number: number): void {
+  const state = tally.states[number] ?? 0;
+  if ((state & DELIVERED) !== 0) {
+    tally.repeats += 1;
+    return;
+  }
+  tally.states[number] = state | DELIVERED;
+  tally.delivered += 1;
+  if (tally.measuring) tally.deliverMs.push(systemClock.monotonicMs() - (tally.sentMs[number] ?? 0));
+}
+
+/** Sends one message after the other to every mailbox in turn, until the tally is stopped. */
+async function send(
+  config: LoadConfig,
+  place: number,
+  paths: readonly string[],
+  tally: Tally,
+): Promise<void> {
+  const connection = await openPushConnection(targetOf(config, place));
+  const body = createBody(config.bodyBytes);
+  while (!tally.stopped && tally.messages < MESSAGES_MAX) {
+    const number = tally.messages;
+    tally.messages += 1;
+    body.writeUInt32BE(number, 0);
+    const sentMs = systemClock.monotonicMs();
+    tally.sentMs[number] = sentMs;
+    const { status, body: said } = await connection.post(
+      paths[number % paths.length] ?? '',
+      PUSH_HEADERS,
+      body,
+    );
+    if (status !== 201) {
+      const name = `${status} ${/"code":"(\w+)"/.exec(said)?.[1] ?? ''}`;
+      tally.refusals[name] = (tally.refusals[name] ?? 0) + 1;
+      // A closed loop that is refused would otherwise be a flood.
+      await systemClock.sleep(5);
+      continue;
+    }
+    tally.accepted += 1;
+    tally.states[number] = (tally.states[number] ?? 0) | ACCEPTED;
+    if (tally.measuring) tally.acceptMs.push(systemClock.monotonicMs() - sentMs);
+  }
+  connection.close();
+}
+
+/**
+ * A body with the structure of RFC 8291: salt 16, record size 4, key length 1, key 65, ciphertext. The first four
+ * bytes of the salt are the number of the message.
+ */
+function createBody(bytes: number): Buffer {
+  const body = randomBytes(bytes);
+  body.writeUInt32BE(4096, 16);
+  body.writeUInt8(65, 20);
+  body.writeUInt8(4, 21);
+  return body;
+}
+
+function countUndelivered({ states, messages }: Tally): number {
+  let count = 0;
+  for (let number = 0; number < messages; number += 1) if (states[number] === ACCEPTED) count += 1;
+  return count;
+}

@@ -1,0 +1,90 @@
+/**
+ * How fast the relay is, how much an idle recipient costs it, and whether it slows down as it fills:
+ * `npm run bench:relay -- [--json FILE] [--only job,growth,idle] [--mode one_store,three_sites]
+ * [--seconds N] [--ack-ms N] [--connections N] [--million] [--profile DIRECTORY]`
+ *
+ * Every figure stands beside the floor of the same machine in the same run; docs/performance.md says how to read it.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { parseArgs } from 'node:util';
+import { systemClock } from '../../system/clock.ts';
+import { writeToStdout } from '../../system/log.ts';
+import { startRedis } from '../support/redis-server.ts';
+import { infoOf } from './deployment.ts';
+import { measureFsync } from './floor.ts';
+import { type BenchReport, printReport } from './report.ts';
+import {
+  type GrowthResult,
+  type IdleResult,
+  type JobResult,
+  measureGrowth,
+  measureIdle,
+  measureJob,
+} from './stages.ts';
+
+const STAGES = ['job', 'growth', 'idle'];
+const MODES = ['one_store', 'three_sites'] as const;
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'string' },
+    only: { type: 'string', default: STAGES.join(',') },
+    mode: { type: 'string', default: MODES.join(',') },
+    seconds: { type: 'string', default: '8' },
+    connections: { type: 'string', default: '10000' },
+    // What the client does by default (client/receiver.ts).
+    'ack-ms': { type: 'string', default: '20' },
+    million: { type: 'boolean', default: false },
+    profile: { type: 'string' },
+  },
+});
+const chosen = values.only.split(',');
+const unknown = chosen.find((stage) => !STAGES.includes(stage));
+if (unknown !== undefined) throw new Error(`--only: expected some of ${STAGES.join(',')}, got "${unknown}"`);
+
+if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true });
+const nodeArguments = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
+const measureMs = Number(values.seconds) * 1000;
+const ackForMs = Number(values['ack-ms']);
+
+const fsyncMs = measureFsync(300);
+const jobs: JobResult[] = [];
+if (chosen.includes('job')) {
+  for (const mode of MODES) {
+    if (values.mode.split(',').includes(mode)) {
+      jobs.push(await measureJob(mode, { warmUpMs: 2000, measureMs, ackForMs }, nodeArguments));
+    }
+  }
+}
+let growth: readonly GrowthResult[] = [];
+if (chosen.includes('growth')) {
+  const sizes = values.million ? [1e3, 1e5, 1e6] : [1e3, 1e5];
+  growth = await measureGrowth(sizes, { warmUpMs: 1000, measureMs: Math.min(measureMs, 3000), ackForMs });
+}
+let idle: IdleResult | undefined;
+if (chosen.includes('idle')) idle = await measureIdle(Number(values.connections));
+
+const report: BenchReport = {
+  at: new Date(systemClock.wallMs()).toISOString(),
+  machine: {
+    processors: availableParallelism(),
+    model: cpus()[0]?.model ?? 'unknown',
+    memoryBytes: totalmem(),
+    kernel: release(),
+  },
+  versions: { node: process.version, redis: await redisVersion() },
+  fsyncMs,
+  jobs,
+  growth,
+  idle,
+};
+for (const line of printReport(report)) writeToStdout(line);
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
+
+async function redisVersion(): Promise<string> {
+  const server = await startRedis();
+  const version = await infoOf(server, 'redis_version');
+  await server.stop();
+  return version;
+}

@@ -1,0 +1,216 @@
+/**
+ * The parts of the relay's benchmark. Each brings up what it measures and takes it down again, so that none of them
+ * measures what another left behind.
+ */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { openRedisStore } from '../../relay/adapters/redis-store.ts';
+import { systemClock } from '../../system/clock.ts';
+import { createLog, writeToStdout } from '../../system/log.ts';
+import { systemRandom } from '../../system/random.ts';
+import { createTestMailbox, TEST_PEPPER } from '../support/mailbox.ts';
+import { type Deployment, deploy, infoOf, type Mode } from './deployment.ts';
+import { measureInserts } from './floor.ts';
+import type { IdleConfig } from './idle-process.ts';
+import type { LoadConfig, LoadResult } from './load.ts';
+import { residentBytes } from './process-usage.ts';
+import type { Target } from './push-connection.ts';
+
+export const BODY_BYTES = 1024;
+export const SENDERS = 64;
+export const MAILBOXES = 50;
+
+export interface JobResult extends LoadResult {
+  readonly mode: Mode;
+  /** Plain inserts of the same size into the same Redis, a second, before and after. */
+  readonly floor: number;
+  /** Commands that all Redis executed during the job, polling included, for one accepted message. */
+  readonly redisCommandsEach: number;
+}
+
+export interface GrowthResult {
+  readonly stored: number;
+  readonly acceptP50Ms: number;
+  readonly acceptP99Ms: number;
+  readonly accepted: number;
+}
+
+/** Bytes of each connection: resident memory, and what of it V8 and its buffers say they use. */
+export interface IdleResult {
+  readonly connections: number;
+  readonly bytesEach: number;
+  readonly heapBytesEach: number;
+  readonly externalBytesEach: number;
+}
+
+export interface LoadOptions {
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+  readonly ackForMs: number;
+}
+
+const FLOOR_MS = 1500;
+const PRELOAD_BATCH = 128;
+const PRELOAD_AT_ONCE = 8;
+const PRELOAD_PER_MAILBOX = 100;
+const DAY_MS = 86_400_000;
+const SETTLE_MS = 3000;
+const ACKED_WITHIN_MS = 5000;
+
+/** The job of one mode, with the floor of the same Redis right before and after it. */
+export async function measureJob(
+  mode: Mode,
+  options: LoadOptions,
+  nodeArguments: readonly string[],
+): Promise<JobResult> {
+  await using deployment = await deploy(mode, nodeArguments);
+  const servers = deployment.sites.map(({ redis }) => redis);
+  const floorBefore = await measureInserts(servers, BODY_BYTES, SENDERS, FLOOR_MS);
+  const commandsBefore = await commandsOf(deployment);
+  const result = await load(deployment, options);
+  const redisCommandsEach = ((await commandsOf(deployment)) - commandsBefore) / result.acceptedTotal;
+  const floorAfter = await measureInserts(servers, BODY_BYTES, SENDERS, FLOOR_MS);
+  return { mode, ...result, floor: (floorBefore + floorAfter) / 2, redisCommandsEach };
+}
+
+async function commandsOf({ sites }: Deployment): Promise<number> {
+  const counts = await Promise.all(sites.map(({ redis }) => infoOf(redis, 'total_commands_processed')));
+  return counts.reduce((sum, count) => sum + Number(count), 0);
+}
+
+/** How long accepting takes while more and more messages that nobody reads are stored. */
+export async function measureGrowth(
+  sizes: readonly number[],
+  options: LoadOptions,
+): Promise<readonly GrowthResult[]> {
+  await using deployment = await deploy('one_store', []);
+  const results: GrowthResult[] = [];
+  let stored = 0;
+  for (const size of sizes) {
+    await preload(deployment, stored, size);
+    stored = size;
+    const { acceptMs, accepted } = await load(deployment, options);
+    results.push({ stored, acceptP50Ms: acceptMs.p50, acceptP99Ms: acceptMs.p99, accepted });
+  }
+  return results;
+}
+
+/** What one more idle recipient costs the relay: the growth of its resident memory, garbage collected. */
+export async function measureIdle(connections: number): Promise<IdleResult> {
+  await using deployment = await deploy('one_store', ['--expose-gc']);
+  const [site] = deployment.sites;
+  const [target] = targetsOf(deployment);
+  if (site === undefined || target === undefined) throw new RangeError('no site');
+  const before = await memoryOf(deployment, site.relayPid);
+  const config: IdleConfig = { target, connections };
+  const child = fork(join(import.meta.dirname, 'idle-process.ts'), [JSON.stringify(config)]);
+  const exited = once(child, 'exit');
+  const outcome = await Promise.race([once(child, 'message').then(() => 'connected'), exited]);
+  if (outcome !== 'connected') throw new Error('idle recipients could not connect');
+  const after = await memoryOf(deployment, site.relayPid);
+  child.disconnect();
+  await exited;
+  const each = (of: (memory: Memory) => number): number => (of(after) - of(before)) / connections;
+  return {
+    connections,
+    bytesEach: each(({ resident }) => resident),
+    heapBytesEach: each(({ heap }) => heap),
+    externalBytesEach: each(({ external }) => external),
+  };
+}
+
+interface Memory {
+  readonly resident: number;
+  readonly heap: number;
+  readonly external: number;
+}
+
+/** After the garbage is collected, and what was freed had time to go back to the system. */
+async function memoryOf(deployment: Deployment, relayPid: number): Promise<Memory> {
+  for (let times = 0; times < 2; times += 1) {
+    process.kill(relayPid, 'SIGUSR2');
+    await systemClock.sleep(SETTLE_MS);
+  }
+  return {
+    resident: residentBytes(relayPid),
+    heap: await deployment.counter('relay_nodejs_heap_size_used_bytes'),
+    external: await deployment.counter('relay_nodejs_external_memory_bytes'),
+  };
+}
+
+/** Runs the load in its own process; throws when the relays did not do what they said. */
+async function load(deployment: Deployment, options: LoadOptions): Promise<LoadResult> {
+  const ackedBefore = await deployment.counter('relay_messages_total{event="acked"}');
+  const config: LoadConfig = {
+    ...options,
+    targets: targetsOf(deployment),
+    senders: SENDERS,
+    mailboxes: MAILBOXES,
+    bodyBytes: BODY_BYTES,
+    relayPids: deployment.sites.map(({ relayPid }) => relayPid),
+    redisPids: deployment.sites.map(({ redisPid }) => redisPid),
+  };
+  const child = fork(join(import.meta.dirname, 'load-process.ts'), [JSON.stringify(config)]);
+  const message = once(child, 'message');
+  const [first]: unknown[] = await Promise.race([message, once(child, 'exit')]);
+  if (typeof first !== 'object' || first === null) throw new Error('the load generator failed');
+  const result = first as LoadResult;
+  const ackedNow = async (): Promise<number> =>
+    (await deployment.counter('relay_messages_total{event="acked"}')) - ackedBefore;
+  const untilMs = systemClock.monotonicMs() + ACKED_WITHIN_MS;
+  let acked = await ackedNow();
+  while (acked < result.acceptedTotal && systemClock.monotonicMs() < untilMs) {
+    await systemClock.sleep(50);
+    acked = await ackedNow();
+  }
+  if (result.undelivered > 0) throw new Error(`${result.undelivered} accepted messages were not delivered`);
+  if (acked < result.acceptedTotal) {
+    throw new Error(`of ${result.acceptedTotal} messages the relays say that only ${acked} were acked`);
+  }
+  return result;
+}
+
+function targetsOf({ sites, zone, port, authorityPem }: Deployment): readonly Target[] {
+  return sites.map(({ name, address }) => ({
+    host: address,
+    port,
+    serverName: `${name}.${zone}`,
+    authorityPem,
+  }));
+}
+
+/** Stores messages `from` to `to` in mailboxes that nobody reads. */
+async function preload(deployment: Deployment, from: number, to: number): Promise<void> {
+  const [site] = deployment.sites;
+  if (site === undefined) throw new RangeError('no site');
+  const opened = await openRedisStore({
+    host: site.redis.host,
+    port: site.redis.port,
+    pepper: TEST_PEPPER,
+    commandTimeoutMs: 10_000,
+    openTimeoutMs: 10_000,
+    clock: systemClock,
+    random: systemRandom,
+    log: createLog({ clock: systemClock, base: {}, level: 'warn', write: writeToStdout }),
+  });
+  if (!opened.ok) throw new Error(opened.fault.join('; '));
+  const store = opened.value;
+  const body = systemRandom.bytes(BODY_BYTES);
+  const nowMs = systemClock.wallMs();
+  let mailbox = createTestMailbox();
+  let next = from;
+  const fill = async (): Promise<void> => {
+    while (next < to) {
+      const insertions = [];
+      for (; insertions.length < PRELOAD_BATCH && next < to; next += 1) {
+        if (next % PRELOAD_PER_MAILBOX === 0) mailbox = createTestMailbox();
+        const fields = { acceptedMs: nowMs, expiresMs: nowMs + DAY_MS, body };
+        insertions.push({ message: mailbox.message(`stored ${next}`, fields), owedTo: [] });
+      }
+      await store.insert(insertions, nowMs);
+    }
+  };
+  await Promise.all(Array.from({ length: PRELOAD_AT_ONCE }, fill));
+  await store.close();
+}

@@ -7,14 +7,7 @@ import type { SignedAck } from './core/ack.ts';
 import type { MailboxTag, Partition } from './core/mailbox.ts';
 import type { Message } from './core/message.ts';
 import type { PeerReply, PeerRequest } from './core/peer-frame.ts';
-
-/** Names one thing that a store may hold. */
-export interface Reference {
-  readonly kind: 'message' | 'ack';
-  readonly mailbox: MailboxTag;
-  /** The message's id or the ack's. */
-  readonly id: string;
-}
+import type { InsertOutcome, Reference } from './core/reference.ts';
 
 /** `owedTo`: the sites that are not known to hold it; each gets an outbox entry in the same atomic step. */
 export interface Insertion {
@@ -26,12 +19,6 @@ export interface Burial {
   readonly ack: SignedAck;
   readonly owedTo: readonly SiteName[];
 }
-
-/**
- * What became of an insertion. `stored` and `duplicate`: it is here. `buried`: its recipient has acked it already.
- * `expired`: too late. `other_kept`: another message has its id, and stays.
- */
-export type InsertOutcome = 'stored' | 'duplicate' | 'buried' | 'expired' | 'other_kept';
 
 export interface Settlement {
   readonly site: SiteName;

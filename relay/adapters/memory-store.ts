@@ -7,16 +7,15 @@ import type { SiteName } from '../../fleet/manifest.ts';
 import { type SignedAck, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
 import { isSameContent, type Message } from '../core/message.ts';
+import type { InsertOutcome, Reference } from '../core/reference.ts';
 import { RETRACTION_VERSION } from '../core/retraction.ts';
 import {
   type Burial,
   type Debt,
   type Epoch,
   type Insertion,
-  type InsertOutcome,
   type MailboxUsage,
   type MessageStore,
-  type Reference,
   StoreUnavailable,
 } from '../ports.ts';
 

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { SignedAck } from '../core/ack.ts';
 import { type MailboxTag, partitionOf } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
-import type { Reference } from '../ports.ts';
+import type { Reference } from '../core/reference.ts';
 import { evalsha, type RedisCommand } from './redis-connection.ts';
 import { listOf, rawId, readAck, readMessage, unseal } from './redis-records.ts';
 import { DISCARD } from './redis-scripts.ts';

@@ -7,8 +7,9 @@ import type { SiteName } from '../../fleet/manifest.ts';
 import type { SignedAck } from '../core/ack.ts';
 import { type Partition, parseMailboxTag } from '../core/mailbox.ts';
 import { type Message, openMessage } from '../core/message.ts';
+import type { Reference } from '../core/reference.ts';
 import { openTombstone } from '../core/tombstone.ts';
-import type { Epoch, Reference } from '../ports.ts';
+import type { Epoch } from '../ports.ts';
 
 /** Characters of a mailbox tag. */
 export const TAG_LENGTH = 24;

@@ -14,7 +14,8 @@ import {
   parseMailboxTag,
   partitionOf,
 } from '../core/mailbox.ts';
-import type { Burial, Debt, Insertion, MailboxUsage, MessageStore, Reference, Settlement } from '../ports.ts';
+import type { Reference } from '../core/reference.ts';
+import type { Burial, Debt, Insertion, MailboxUsage, MessageStore, Settlement } from '../ports.ts';
 import { groupCommit } from './group-commit.ts';
 import {
   connectCommands,

@@ -2,13 +2,8 @@
  * How the Redis store writes: groups of insertions, acks and settlements, one script for each partition.
  */
 import { type MailboxTag, type Partition, partitionOf } from '../core/mailbox.ts';
-import {
-  type Burial,
-  type Insertion,
-  type InsertOutcome,
-  type Settlement,
-  StoreUnavailable,
-} from '../ports.ts';
+import type { InsertOutcome } from '../core/reference.ts';
+import { type Burial, type Insertion, type Settlement, StoreUnavailable } from '../ports.ts';
 import { type Argument, evalsha, type RedisCommand, type RedisConnection } from './redis-connection.ts';
 import { asBuffer, listOf, member, outboxKey, rawId, seal } from './redis-records.ts';
 import { BURY, INSERT, type Script } from './redis-scripts.ts';

@@ -1,7 +1,6 @@
 /** Frames between relays: what is written is what is read, and bytes from a peer can do no harm. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Reference } from '../ports.ts';
 import { mailboxIdOf, mailboxTagOf, PARTITIONS } from './mailbox.ts';
 import {
   encodePeerFrame,
@@ -11,6 +10,7 @@ import {
   type PeerRequest,
   parsePeerFrame,
 } from './peer-frame.ts';
+import type { Reference } from './reference.ts';
 
 const bytes = fc.uint8Array({ maxLength: 300 }).map((given) => Buffer.from(given));
 const site = fc.stringMatching(/^[a-z][a-z0-9-]{0,15}$/);

@@ -7,9 +7,9 @@
  */
 import type { SiteName } from '../../fleet/manifest.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
-import type { InsertOutcome, Reference } from '../ports.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { PARTITIONS, type Partition, parseMailboxTag } from './mailbox.ts';
+import type { InsertOutcome, Reference } from './reference.ts';
 
 /** A record as it is stored, and the sites that are known to hold it already. */
 export interface OfferedRecord {

@@ -13,7 +13,7 @@ import type { Refusal } from '../core/refusal.ts';
 import type { RelayEvents } from '../events.ts';
 import type { MessageStore } from '../ports.ts';
 import type { MailboxTokenVerifier } from './mailbox-token.ts';
-import type { PublicContext } from './public-app.ts';
+import type { PublicContext } from './public-context.ts';
 import { readBody } from './request-body.ts';
 
 export interface LongPollDeps {

@@ -11,7 +11,7 @@ import { mailboxIdOf } from '../core/mailbox.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { parsePublicKey, vapidKeyHashOf } from '../core/vapid.ts';
 import type { MailboxTokenVerifier } from './mailbox-token.ts';
-import type { PublicContext } from './public-app.ts';
+import type { PublicContext } from './public-context.ts';
 import { readBody } from './request-body.ts';
 
 export interface MintDeps {

@@ -2,7 +2,7 @@
  * What the world may ask of a relay. The routes are one screen; docs/protocol.md is their contract.
  */
 import type { HttpBindings } from '@hono/node-server';
-import { type Context, Hono } from 'hono';
+import { Hono } from 'hono';
 import { cors } from 'hono/cors';
 import { describeError } from '../../system/log.ts';
 import { SUBPROTOCOL } from '../core/frame.ts';
@@ -10,6 +10,7 @@ import { REFUSALS, type Refusal } from '../core/refusal.ts';
 import type { RelayEvents } from '../events.ts';
 import type { LongPoll } from './long-poll.ts';
 import { type MintDeps, mintPushUrl } from './mint.ts';
+import type { PublicContext } from './public-context.ts';
 import { createPush, type PushDeps } from './push.ts';
 import { retractMessage } from './retract.ts';
 import { revokePushUrl } from './revocations.ts';
@@ -30,7 +31,6 @@ export interface PublicAppDeps {
 }
 
 export type PublicApp = Hono<{ Bindings: HttpBindings }>;
-export type PublicContext = Context<{ Bindings: HttpBindings }>;
 
 const BODY_UNREAD: readonly Refusal[] = ['body_too_large', 'body_incomplete', 'not_encrypted'];
 

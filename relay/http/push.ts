@@ -18,7 +18,7 @@ import type { RelayEvents } from '../events.ts';
 import type { Quotas } from '../quotas.ts';
 import type { Recipients } from '../recipients.ts';
 import type { Acceptor } from '../replication/acceptor.ts';
-import type { PublicContext } from './public-app.ts';
+import type { PublicContext } from './public-context.ts';
 import { readBody } from './request-body.ts';
 import type { Revocations } from './revocations.ts';
 import type { VapidVerifier } from './vapid-verifier.ts';

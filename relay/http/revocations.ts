@@ -15,7 +15,7 @@ import { openRevocation, parseRevocation, revocationIdOf } from '../core/revocat
 import { type MessageStore, StoreUnavailable } from '../ports.ts';
 import type { Acceptor } from '../replication/acceptor.ts';
 import { buryFor } from './bury.ts';
-import type { PublicContext } from './public-app.ts';
+import type { PublicContext } from './public-context.ts';
 import { CAPABILITY_REFUSALS } from './push.ts';
 import { readBody } from './request-body.ts';
 

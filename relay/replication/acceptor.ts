@@ -12,15 +12,9 @@ import type { SignedAck } from '../core/ack.ts';
 import { countCopies } from '../core/copies.ts';
 import type { Message } from '../core/message.ts';
 import type { OfferedRecord, PutOutcome } from '../core/peer-frame.ts';
+import type { InsertOutcome } from '../core/reference.ts';
 import type { RelayEvents } from '../events.ts';
-import {
-  type Burial,
-  type Insertion,
-  type InsertOutcome,
-  type MessageStore,
-  type PeerLink,
-  PeerUnreachable,
-} from '../ports.ts';
+import { type Burial, type Insertion, type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
 import type { Notices } from './notices.ts';
 import { replaceOlder } from './topics.ts';

@@ -7,8 +7,9 @@
  */
 import type { SiteName } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
+import type { Reference } from '../core/reference.ts';
 import type { RelayEvents } from '../events.ts';
-import type { MessageStore, PeerLink, Reference, Settlement } from '../ports.ts';
+import type { MessageStore, PeerLink, Settlement } from '../ports.ts';
 
 export interface Notices {
   /** `holders` hold `reference`; `isHere` says whether the own store is one of them. Never rejects. */

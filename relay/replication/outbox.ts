@@ -8,8 +8,9 @@ import type { SiteName } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { describeError, type Log } from '../../system/log.ts';
 import type { OfferedRecord } from '../core/peer-frame.ts';
+import type { Reference } from '../core/reference.ts';
 import type { RelayEvents } from '../events.ts';
-import { type MessageStore, type PeerLink, PeerUnreachable, type Reference } from '../ports.ts';
+import { type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 
 export interface OutboxConfig {
   readonly own: SiteName;

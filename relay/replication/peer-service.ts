@@ -7,15 +7,10 @@ import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { type Message, openMessage } from '../core/message.ts';
 import type { OfferedRecord, PeerReply, PeerRequest, PutOutcome } from '../core/peer-frame.ts';
+import type { Reference } from '../core/reference.ts';
 import { openTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
-import {
-  type Burial,
-  type Insertion,
-  type MessageStore,
-  type Reference,
-  StoreUnavailable,
-} from '../ports.ts';
+import { type Burial, type Insertion, type MessageStore, StoreUnavailable } from '../ports.ts';
 
 export interface PeerServiceDeps {
   readonly own: SiteName;

@@ -13,9 +13,10 @@ import type { Random } from '../../system/random.ts';
 import { canReachEnough } from '../core/copies.ts';
 import { PARTITIONS, type Partition } from '../core/mailbox.ts';
 import { openMessage } from '../core/message.ts';
+import type { Reference } from '../core/reference.ts';
 import { openTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
-import { type Epoch, type MessageStore, type PeerLink, PeerUnreachable, type Reference } from '../ports.ts';
+import { type Epoch, type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 
 export interface RefillConfig {
   readonly own: SiteEntry;

@@ -8,7 +8,8 @@
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { openRedisStore } from '../../relay/adapters/redis-store.ts';
-import type { MessageStore, Reference } from '../../relay/ports.ts';
+import type { Reference } from '../../relay/core/reference.ts';
+import type { MessageStore } from '../../relay/ports.ts';
 import { systemClock } from '../../system/clock.ts';
 import { createLog, writeToStdout } from '../../system/log.ts';
 import { systemRandom } from '../../system/random.ts';

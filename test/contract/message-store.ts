@@ -6,7 +6,8 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { TOMBSTONE_SLACK_MS } from '../../relay/core/ack.ts';
 import { PARTITIONS, partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
-import type { MessageStore, Reference } from '../../relay/ports.ts';
+import type { Reference } from '../../relay/core/reference.ts';
+import type { MessageStore } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { describeUsage } from './store-usage.ts';
 

@@ -75,5 +75,7 @@ test('a full batch goes out without waiting', async () => {
   const { acks } = createCountingAcks([one.session]);
   for (const number of [1, 2, 3, 4]) acks.add(0, id(number), [one.session]);
   await acks.flush();
-  expect(one.frames).toEqual([[id(1), id(2), id(3)], [id(4)]]);
+  // Batches are signed side by side, so which frame is ready first is not promised.
+  expect(one.frames).toHaveLength(2);
+  expect(one.frames).toEqual(expect.arrayContaining([[id(1), id(2), id(3)], [id(4)]]));
 });

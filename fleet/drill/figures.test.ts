@@ -57,6 +57,17 @@ const GOOD: Evidence = {
   lateReadersFinished: true,
 };
 
+/** The vantages of GOOD, one of whose events of `kind` comes `afterMs` after the proof. */
+function late(kind: 'verdict' | 'health', afterMs: number): Evidence['vantageEvents'] {
+  return GOOD.vantageEvents.map((event) =>
+    event.kind === kind ? { ...event, atMs: PROVED_MS + afterMs } : event,
+  );
+}
+
+function refusals(fromMs: number, count: number): readonly LedgerEntry[] {
+  return Array.from({ length: count }, (_, index) => message('d2', fromMs + index, 'refused')).flat();
+}
+
 function figure(evidence: Evidence, name: string): Figure | undefined {
   return assess(evidence).figures.find((each) => each.name === name);
 }
@@ -145,6 +156,55 @@ describe('the result', () => {
   });
 });
 
+describe('every figure that judges has a bound', () => {
+  /** Counts that stand beside a bounded figure and say how large the sample was. */
+  const SAMPLES = /sends$|: without service$|^accepted$|^delivered$|^repetitions|^unknown to|^of these|^ {2}/;
+
+  test.each([
+    ['kill', GOOD],
+    ['none', { ...GOOD, fault: 'none', provedMs: undefined } as const],
+  ])('in a run with fault %s', (_, evidence) => {
+    const free = assess(evidence).figures.filter(({ max, min }) => max === undefined && min === undefined);
+    expect(free.map(({ name }) => name).filter((name) => !SAMPLES.test(name))).toEqual([]);
+    expect(free.filter(({ unit }) => unit === 's')).toEqual([]);
+  });
+
+  test.each([
+    ['first vantage says down', { vantageEvents: late('verdict', 7001) }],
+    ['quorum says down', { vantageEvents: late('health', 8001) }],
+    [
+      'two copies of everything again, after the fault',
+      { recovery: { ...GOOD.recovery, twoCopiesMs: PROVED_MS + 5001 } },
+    ],
+    ['site ready, after its return', { recovery: { ...GOOD.recovery, siteReadyMs: END_MS + 15_001 } }],
+    [
+      'three copies of everything, after its return',
+      { recovery: { ...GOOD.recovery, threeCopiesMs: END_MS + 20_001 } },
+    ],
+    [
+      'in every answer again, after its return',
+      { recovery: { ...GOOD.recovery, inEveryAnswerMs: END_MS + 40_001 } },
+    ],
+    ['DNS-only, send: p50', { ledgers: { ...GOOD.ledgers, dns: traffic('d1', 13_200) } }],
+    [
+      'DNS-only, during the fault: not accepted',
+      { ledgers: { ...GOOD.ledgers, dns: traffic('d1', END_MS - BEGAN_MS) } },
+    ],
+    [
+      'failover, during the fault: not accepted',
+      { ledgers: { ...GOOD.ledgers, failover: traffic('f1', 800) } },
+    ],
+    [
+      'all, after the site was started again: not accepted',
+      { ledgers: { ...GOOD.ledgers, dns: [...GOOD.ledgers.dns, ...refusals(END_MS + 1, 10)] } },
+    ],
+  ] as const)('"%s" outside its bound makes the run "missed"', (name, change) => {
+    const seen = assess({ ...GOOD, ...change });
+    expect(seen.figures.find((each) => each.name === name)?.passed).toBe(false);
+    expect(seen.result).toBe('missed');
+  });
+});
+
 describe('the control run', () => {
   const control: Evidence = {
     ...GOOD,
@@ -180,12 +240,16 @@ describe('figures', () => {
   });
 
   test('are written with value, bound and mark', () => {
-    const base = { group: 'clients', name: 'x', unit: 's' } as const;
+    const base = { group: 'clients', name: 'x', unit: 's', min: undefined } as const;
     expect(words(formatFigure({ ...base, value: 0.3, max: 1, passed: true }))).toBe('x 300 ms ≤ 1.0 s pass');
     expect(words(formatFigure({ ...base, value: Number.POSITIVE_INFINITY, max: 15, passed: false }))).toBe(
       'x never ≤ 15.0 s FAIL',
     );
     expect(words(formatFigure({ ...base, value: undefined, max: undefined, passed: true }))).toBe('x –');
+    const enough = { ...base, unit: 'messages', min: 100, max: undefined } as const;
+    expect(words(formatFigure({ ...enough, value: 7, passed: false }))).toBe(
+      'x 7 messages ≥ 100 messages FAIL',
+    );
   });
 });
 

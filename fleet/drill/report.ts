@@ -24,7 +24,7 @@ const TITLES: Readonly<Record<Group, string>> = {
   clients: 'Clients',
   errors: 'Errors',
   recovery: 'Recovery',
-  proof: 'Self-test of the checker',
+  proof: 'What makes this run a proof',
 };
 
 const NAME_WIDTH = 50;
@@ -59,9 +59,15 @@ export function formatReport(head: ReportHead, assessment: Assessment, result: s
 /** One line: name, value, bound, pass or FAIL. */
 export function formatFigure(figure: Figure): string {
   const value = formatValue(figure.value, figure.unit).padStart(16);
-  const bound = figure.max === undefined ? '' : `≤ ${formatValue(figure.max, figure.unit)}`;
-  const mark = figure.max === undefined && figure.passed ? '' : figure.passed ? 'pass' : 'FAIL';
-  return `  ${figure.name.padEnd(NAME_WIDTH)}${value}   ${bound.padEnd(14)} ${mark}`.trimEnd();
+  const { max, min, unit } = figure;
+  const bound =
+    max !== undefined
+      ? `≤ ${formatValue(max, unit)}`
+      : min !== undefined
+        ? `≥ ${formatValue(min, unit)}`
+        : '';
+  const mark = bound === '' ? '' : figure.passed ? 'pass' : 'FAIL';
+  return `  ${figure.name.padEnd(NAME_WIDTH)}${value}   ${bound.padEnd(15)} ${mark}`.trimEnd();
 }
 
 function formatValue(value: number | undefined, unit: Unit): string {

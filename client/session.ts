@@ -52,8 +52,11 @@ export interface SessionOptions {
 
 /** A relay may not ask for a longer silence than this, milliseconds: it could hide that it is gone. */
 const HEARTBEAT_MS_MAX = 10_000;
-/** What a client grants on top of the heartbeat, in milliseconds. */
-const HEARTBEAT_SLACK_MS = 1000;
+/**
+ * What a client grants on top of the heartbeat, in milliseconds: room for a slow network, and little enough that a
+ * first back-off and a new socket elsewhere still fit into the second that follows a heartbeat which did not come.
+ */
+const HEARTBEAT_SLACK_MS = 600;
 /** How much later than it said a relay may close that drains, in milliseconds. */
 const DRAIN_SLACK_MS = 1000;
 

@@ -11,6 +11,7 @@ import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from './core/frame.ts';
 import type { MailboxTag } from './core/mailbox.ts';
 import type { Message } from './core/message.ts';
 import { REFUSALS, type Refusal } from './core/refusal.ts';
+import { TICK_MS } from './core/session.ts';
 
 export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' | 'onClose'> {
   readonly connectionsMax: number;
@@ -32,8 +33,6 @@ export interface Recipients {
    */
   drain(windowMsMax: number, alternates: readonly string[]): Promise<void>;
 }
-
-const TICK_MS = 500;
 
 export function createRecipients(deps: RecipientsDeps): Recipients {
   const connections = new Set<RecipientConnection>();

@@ -4,6 +4,7 @@ import { createTestMailbox, type TestMailbox } from '../../test/support/mailbox.
 import { ackFrame, SESSION_CONFIG, SessionDriver } from '../../test/support/session-driver.ts';
 import { createDeliveryLoops, type DeliveryLoops, HEADS_MAX } from './delivery-loops.ts';
 import type { Message } from './message.ts';
+import { TICK_MS } from './session.ts';
 
 const mailbox = createTestMailbox();
 
@@ -321,11 +322,12 @@ describe('an ack', () => {
 });
 
 describe('the heartbeat', () => {
-  test('is sent after a time without anything else to send', () => {
+  test('is sent at the last tick before its time is over, unless something else was', () => {
     const driver = opened(4);
-    expect(driver.tick(SESSION_CONFIG.heartbeatMs - 1)).toEqual([]);
+    const idleMs = SESSION_CONFIG.heartbeatMs - TICK_MS;
+    expect(driver.tick(idleMs)).toEqual([]);
     expect(driver.tick(1)).toEqual([{ type: 'send', frame: { t: 'beat' } }]);
-    expect(driver.tick(SESSION_CONFIG.heartbeatMs - 1)).toEqual([]);
+    expect(driver.tick(idleMs)).toEqual([]);
   });
 
   test('a recipient that is silent for three of them is closed, and one that answers is not', () => {

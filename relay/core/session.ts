@@ -18,6 +18,9 @@ import {
 import type { MailboxTag } from './mailbox.ts';
 import type { Message } from './message.ts';
 
+/** How often a session is ticked, milliseconds: a beat that would be late at the next tick goes out at this one. */
+export const TICK_MS = 500;
+
 export interface SessionConfig {
   readonly site: string;
   readonly audience: string;
@@ -413,7 +416,7 @@ export class Session {
       if (nowMs - mailbox.lookedAtMs >= lookAgainMs) markChanged(mailbox);
     }
     const beat: readonly SessionAction[] =
-      this.#phase === 'open' && nowMs - this.#sentMs >= heartbeatMs
+      this.#phase === 'open' && nowMs - this.#sentMs > heartbeatMs - TICK_MS
         ? [{ type: 'send', frame: { t: 'beat' } }]
         : [];
     return [...beat, ...this.#fetchStale('tick')];

@@ -3,7 +3,8 @@
  * it has noticed and dialled another. Real relays, killed or frozen, and a sender that uses another site.
  *
  * The figures of several rounds are taken and the middle one is judged, because on a busy machine any single round
- * may have waited for a processor.
+ * may have waited for a processor; what the client adds by itself is held to the millisecond on a clock moved by hand
+ * (client/receiver.test.ts).
  */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { discoverFleet, type Fleet } from '../../client/fleet.ts';
@@ -18,10 +19,10 @@ import { createRelaySites, type RelaySites } from '../support/relay-sites.ts';
 
 const SITES = ['aws', 'gcp', 'hetzner'];
 const HEARTBEAT_MS = 1000;
-/** What a client grants on top of the heartbeat; the longest first back-off; and what a dial may take here. */
-const NOTICED_AFTER_MS = 1000;
-const BACKOFF_MS = 250;
-const DIALLED_WITHIN_MS = 500;
+/** What a client with one socket may add to a reset, and to a heartbeat that does not come. */
+const HEALED_WITHIN_MS = 1000;
+/** What a busy machine may add to that: processes that wait for a processor. */
+const BUSY_MS = 250;
 const ROUNDS = 3;
 const TEST_MS = 60_000;
 let sites: RelaySites;
@@ -175,10 +176,10 @@ test('with one socket, a reset is over within a second', { timeout: TEST_MS }, a
     await stream.finish();
     await startSite('gcp');
   }
-  expect(middle(gapsMs), gapsMs.join(', ')).toBeLessThanOrEqual(1000);
+  expect(middle(gapsMs), gapsMs.join(', ')).toBeLessThanOrEqual(HEALED_WITHIN_MS + BUSY_MS);
 });
 
-test('with one socket, silence is noticed, and over after the first back-off', {
+test('with one socket, silence is over within a second after the heartbeat', {
   timeout: TEST_MS,
 }, async () => {
   const gapsMs: number[] = [];
@@ -194,7 +195,5 @@ test('with one socket, silence is noticed, and over after the first back-off', {
     sites.signal('gcp', 'SIGCONT');
     await sites.untilStatus('gcp', 200);
   }
-  expect(middle(gapsMs), gapsMs.join(', ')).toBeLessThanOrEqual(
-    HEARTBEAT_MS + NOTICED_AFTER_MS + BACKOFF_MS + DIALLED_WITHIN_MS,
-  );
+  expect(middle(gapsMs), gapsMs.join(', ')).toBeLessThanOrEqual(HEARTBEAT_MS + HEALED_WITHIN_MS + BUSY_MS);
 });

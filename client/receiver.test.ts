@@ -1,0 +1,155 @@
+/**
+ * How fast a receiver is back after a site is gone, on a clock that is moved by hand: the times that a client adds by
+ * itself, in the worst case, and not those of a busy machine.
+ */
+import { describe, expect, test } from 'vitest';
+import { createFakeClock, type FakeClock } from '../test/support/fake-clock.ts';
+import type { Mailbox } from './mailbox.ts';
+import { createReceiver, type Receiver } from './receiver.ts';
+import type { SocketHandlers, Transport } from './transport.ts';
+
+const HEARTBEAT_MS = 5000;
+/** From dialling to ready: a slow mobile network takes four round trips for it. */
+const DIAL_MS = 140;
+const sites = ['aws', 'gcp', 'hetzner'].map((provider) => ({
+  origin: `https://${provider}.relay.test`,
+  provider,
+}));
+/** Cryptography takes time of its own, which this clock does not have. */
+const mailbox: Mailbox = {
+  id: 'id',
+  keys: { p256dh: '', auth: '' },
+  token: () => Promise.resolve('token'),
+  signAck: () => Promise.resolve(new Uint8Array(64)),
+  decrypt: () => Promise.reject(new Error('no messages here')),
+  export: () => Promise.reject(new Error('not exported here')),
+};
+
+interface Dial {
+  readonly atMs: number;
+  readonly provider: string;
+  readonly handlers: SocketHandlers;
+}
+
+interface Scene {
+  readonly clock: FakeClock;
+  readonly receiver: Receiver;
+  readonly dials: Dial[];
+  /** When a socket became ready, milliseconds. */
+  readonly readyMs: number[];
+  /** Sites that refuse connections. */
+  readonly refusing: Set<string>;
+  readonly stop: () => Promise<void>;
+}
+
+/** Begins to receive; every draw of a lot gives `fraction`, the worst of which is just below one. */
+async function begin(options: { readonly warm: number; readonly fraction: number }): Promise<Scene> {
+  const clock = createFakeClock();
+  const dials: Dial[] = [];
+  const readyMs: number[] = [];
+  const refusing = new Set<string>();
+  const transport: Transport = {
+    request: () => Promise.reject(new Error('no requests here')),
+    connect: (origin, _path, _protocol, handlers) => {
+      const provider = sites.find((site) => site.origin === origin)?.provider ?? '';
+      dials.push({ atMs: clock.monotonicMs(), provider, handlers });
+      const welcome = { t: 'welcome', site: provider, audience: origin, heartbeatMs: HEARTBEAT_MS };
+      if (refusing.has(provider)) clock.after(1, () => handlers.onClose(1006));
+      else clock.after(DIAL_MS, () => handlers.onText(JSON.stringify(welcome)));
+      return {
+        send: (data) => {
+          if (String(data).includes('hello')) handlers.onText('{"t":"ready"}');
+        },
+        close: () => undefined,
+      };
+    },
+  };
+  const receiver = createReceiver({
+    transport,
+    clock,
+    random: { bytes: (length) => new Uint8Array(length), fraction: () => options.fraction },
+    fleet: { canonicalOrigin: 'https://relay.test', sites },
+    mailboxes: [mailbox],
+    warm: options.warm,
+    onEvent: (name) => {
+      if (name === 'ready') readyMs.push(clock.monotonicMs());
+    },
+  });
+  const stopping = new AbortController();
+  const running = receiver.messages(stopping.signal).next();
+  await clock.advance(DIAL_MS);
+  return {
+    clock,
+    receiver,
+    dials,
+    readyMs,
+    refusing,
+    stop: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+describe('with one socket and the longest back-off that can be drawn', () => {
+  test('silence is over within a second after the heartbeat that did not come', async () => {
+    const { clock, dials, readyMs, receiver, stop } = await begin({ warm: 1, fraction: 0.999 });
+    dials[0]?.handlers.onText('{"t":"beat"}');
+    const heardMs = clock.monotonicMs();
+    await clock.advance(HEARTBEAT_MS + 1000);
+    expect(receiver.counts.ended_silent).toBe(1);
+    expect(dials.map(({ provider }) => provider)).toEqual(['aws', 'gcp']);
+    expect((readyMs[1] ?? Number.NaN) - heardMs).toBeLessThanOrEqual(HEARTBEAT_MS + 1000);
+    await stop();
+  });
+
+  test('a socket whose beats come in time, and half a second late, is kept', async () => {
+    const { clock, dials, receiver, stop } = await begin({ warm: 1, fraction: 0.999 });
+    for (let beats = 0; beats < 10; beats += 1) {
+      await clock.advance(HEARTBEAT_MS + 500);
+      dials[0]?.handlers.onText('{"t":"beat"}');
+    }
+    expect(receiver.counts.ended_silent).toBe(0);
+    expect(dials).toHaveLength(1);
+    await stop();
+  });
+
+  test('a reset is over within a second', async () => {
+    const { clock, dials, readyMs, receiver, stop } = await begin({ warm: 1, fraction: 0.999 });
+    const cutMs = clock.monotonicMs();
+    dials[0]?.handlers.onClose(1006);
+    await clock.advance(1000);
+    expect(receiver.counts.ended_closed).toBe(1);
+    expect((readyMs[1] ?? Number.NaN) - cutMs).toBeLessThanOrEqual(1000);
+    await stop();
+  });
+});
+
+test('while no site answers, the waits are drawn from nothing up to a ceiling that doubles to 15 s', async () => {
+  for (const fraction of [0, 0.5, 0.999]) {
+    const { clock, dials, refusing, stop } = await begin({ warm: 1, fraction });
+    for (const { provider } of sites) refusing.add(provider);
+    dials[0]?.handlers.onClose(1006);
+    await clock.advance(fraction === 0 ? 20 : 200_000);
+    const waitsMs = dials.slice(1).map(({ atMs }, index) => atMs - (dials[index]?.atMs ?? 0));
+    const ceilingsMs = waitsMs.map((_, failures) => Math.min(15_000, 250 * 2 ** failures));
+    expect(waitsMs.length).toBeGreaterThan(8);
+    for (const [index, waitMs] of waitsMs.entries()) {
+      // The first socket lived before it ended, the others took 1 ms to be refused.
+      const livedMs = index === 0 ? DIAL_MS : 1;
+      expect(waitMs - livedMs).toBeCloseTo(fraction * (ceilingsMs[index] ?? 0), 3);
+    }
+    await stop();
+  }
+});
+
+test('with two sockets, the end of one is replaced without hurry at the third provider', async () => {
+  const { clock, dials, receiver, stop } = await begin({ warm: 2, fraction: 0.999 });
+  expect(dials.map(({ provider }) => provider)).toEqual(['aws', 'gcp']);
+  dials[0]?.handlers.onClose(1006);
+  expect(receiver.readyCount()).toBe(1);
+  await clock.advance(1000 + DIAL_MS);
+  expect(dials.map(({ provider }) => provider)).toEqual(['aws', 'gcp', 'hetzner']);
+  expect(receiver.readyCount()).toBe(2);
+  await stop();
+});

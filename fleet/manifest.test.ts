@@ -108,10 +108,46 @@ test('a site without any address is refused', () => {
   ]);
 });
 
+const withKeys = {
+  ...manifest,
+  records: [{ name: '_mta-sts', type: 'TXT', ttlSeconds: 300, data: ['v=STSv1; id=1'] }],
+  zoneKeys: {
+    ttlSeconds: 3600,
+    keys: [
+      { site: null, publicKey: 'k'.repeat(86) },
+      { site: 'aws', publicKey: 'z'.repeat(86) },
+    ],
+    signatures: [{ keyTag: 7, inceptionSeconds: 1, expirationSeconds: 2, signature: 's'.repeat(86) }],
+  },
+};
+
+test('records and zone keys are read when they are there', () => {
+  expect(parseManifest(JSON.parse(JSON.stringify(withKeys)))).toEqual({ ok: true, value: withKeys });
+});
+
+test('a signing key of a site that is not in the fleet is refused', () => {
+  const { zoneKeys } = withKeys;
+  const dropped = {
+    ...withKeys,
+    zoneKeys: { ...zoneKeys, keys: [...zoneKeys.keys, { site: 'ovh', publicKey: 'y'.repeat(86) }] },
+  };
+  const parsed = parseManifest(dropped);
+  expect(parsed.ok ? [] : parsed.fault).toEqual(['manifest.zoneKeys: there is no site "ovh"']);
+});
+
+test.each([
+  [{ type: 'CNAME' }, 'manifest.records[0].type: expected'],
+  [{ name: 'Up.Case' }, 'manifest.records[0].name: expected'],
+  [{ data: [] }, 'manifest.records[0].data: expected'],
+])('an extra record set with %j is refused', (change, start) => {
+  const parsed = parseManifest({ ...withKeys, records: [{ ...withKeys.records[0], ...change }] });
+  expect(parsed.ok ? [] : parsed.fault).toEqual([expect.stringContaining(start)]);
+});
+
 test('no JSON value makes the parser throw', () => {
   fc.assert(fc.property(fc.jsonValue(), (value) => !parseManifest(value).ok));
   fc.assert(
-    fc.property(fc.constantFrom(...Object.keys(manifest)), fc.jsonValue(), (field, value) => {
+    fc.property(fc.constantFrom(...Object.keys(withKeys)), fc.jsonValue(), (field, value) => {
       parseManifest(changed((copy) => Object.assign(copy, { [field]: value })));
     }),
   );

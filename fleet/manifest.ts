@@ -53,6 +53,39 @@ export interface SiteEntry {
   };
 }
 
+/** A record set of the operators' own: proof of ownership, CAA, HTTPS and the like. */
+interface ExtraRecordSet {
+  /** Below the zone, such as `_mta-sts`; empty for the zone itself. */
+  readonly name: string;
+  /** `TXT`, `CAA`, `HTTPS`, or any other by number, such as `TYPE52` (RFC 3597). */
+  readonly type: string;
+  readonly ttlSeconds: number;
+  /** In presentation format, one text for each record: docs/configuration-vantage.md. */
+  readonly data: readonly string[];
+}
+
+/** A DNSKEY with algorithm 13, ECDSA P-256 with SHA-256 (RFC 6605). */
+interface ZoneKey {
+  /** The site whose nameserver signs with it, or null for a key of the operators, which signs only this set. */
+  readonly site: SiteName | null;
+  /** The point without its prefix, 64 bytes as base64url. */
+  readonly publicKey: string;
+}
+
+/** The zone's DNSKEY set and what the operators' offline keys signed over it (RFC 8901: one signing key per site). */
+interface ZoneKeySet {
+  readonly ttlSeconds: number;
+  readonly keys: readonly ZoneKey[];
+  readonly signatures: readonly {
+    readonly keyTag: number;
+    /** Seconds since 1970, below 2^32. */
+    readonly inceptionSeconds: number;
+    readonly expirationSeconds: number;
+    /** 64 bytes as base64url. */
+    readonly signature: string;
+  }[];
+}
+
 export interface Manifest {
   readonly format: 1;
   /** Grows with every signed change; a node never goes back. */
@@ -63,6 +96,10 @@ export interface Manifest {
   readonly port: number;
   readonly sites: readonly SiteEntry[];
   readonly health: HealthPolicy;
+  /** Records beside those of the fleet itself; absent: none. */
+  readonly records?: readonly ExtraRecordSet[];
+  /** Absent: the zone is not signed. */
+  readonly zoneKeys?: ZoneKeySet;
 }
 
 /** The default profile. Reasons and bounds: docs/configuration.md. */
@@ -79,6 +116,12 @@ export const DEFAULT_HEALTH_POLICY: HealthPolicy = {
 };
 
 const SITES_MAX = 16;
+const EXTRA_RECORD_SETS_MAX = 64;
+const EXTRA_RECORDS_MAX = 16;
+/** Two for each site while one is replaced, and as many for the operators. */
+const ZONE_KEYS_MAX = 2 * SITES_MAX + 2;
+const DAY_SECONDS = 86_400;
+const UINT32_MAX = 2 ** 32 - 1;
 
 /** `https://relay.example.com`, with the port when it is not 443. */
 export function canonicalOrigin(manifest: Pick<Manifest, 'zone' | 'port'>): string {
@@ -145,8 +188,16 @@ export function parseManifest(value: unknown): Result<Manifest, readonly string[
     port: at.number('port', 1, 65_535),
     sites: at.list('sites', 1, SITES_MAX).map(readSite),
     health: readHealth(at.child('health')),
+    ...(at.has('records')
+      ? { records: at.list('records', 0, EXTRA_RECORD_SETS_MAX).map(readExtraRecordSet) }
+      : {}),
+    ...(at.has('zoneKeys') ? { zoneKeys: readZoneKeys(at.child('zoneKeys')) } : {}),
   };
   at.onlyTheseKeys();
+  const names = new Set<string | null>([null, ...manifest.sites.map((site) => site.name)]);
+  for (const { site } of manifest.zoneKeys?.keys ?? []) {
+    if (!names.has(site)) faults.push(`manifest.zoneKeys: there is no site ${JSON.stringify(site)}`);
+  }
   const seen = new Set<string>();
   for (const site of manifest.sites) {
     for (const value of [site.name, ...site.relay.pins, ...site.vantage.pins, site.vantage.voteKey]) {
@@ -158,12 +209,13 @@ export function parseManifest(value: unknown): Result<Manifest, readonly string[
 }
 
 const PIN = /^[A-Za-z0-9_-]{43}$/;
+const SITE_NAME = /^[a-z][a-z0-9-]{0,15}$/;
 
 function readSite(at: Reader): SiteEntry {
   const relay = at.child('relay');
   const vantage = at.child('vantage');
   const site: SiteEntry = {
-    name: at.string('name', /^[a-z][a-z0-9-]{0,15}$/),
+    name: at.string('name', SITE_NAME),
     provider: at.string('provider', /^[a-z][a-z0-9-]{0,31}$/),
     relay: {
       ipv4: relay.strings('ipv4', 0, 8, isIPv4),
@@ -207,6 +259,45 @@ function readHealth(at: Reader): HealthPolicy {
   return policy;
 }
 
+function readExtraRecordSet(at: Reader): ExtraRecordSet {
+  const set: ExtraRecordSet = {
+    name: at.string('name', /^(?=.{0,100}$)([a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*)?$/),
+    type: at.string('type', /^(TXT|CAA|HTTPS|TYPE[1-9]\d{0,4})$/),
+    ttlSeconds: at.number('ttlSeconds', 1, DAY_SECONDS),
+    data: at.strings('data', 1, EXTRA_RECORDS_MAX, (text) => text.length <= 4096),
+  };
+  at.onlyTheseKeys();
+  return set;
+}
+
+const P256_BYTES = /^[A-Za-z0-9_-]{86}$/;
+
+function readZoneKeys(at: Reader): ZoneKeySet {
+  const set: ZoneKeySet = {
+    ttlSeconds: at.number('ttlSeconds', 1, DAY_SECONDS),
+    keys: at.list('keys', 2, ZONE_KEYS_MAX).map((key) => {
+      const entry: ZoneKey = {
+        site: key.nullable('site', (text) => SITE_NAME.test(text)),
+        publicKey: key.string('publicKey', P256_BYTES),
+      };
+      key.onlyTheseKeys();
+      return entry;
+    }),
+    signatures: at.list('signatures', 1, 4).map((signature) => {
+      const entry = {
+        keyTag: signature.number('keyTag', 0, 65_535),
+        inceptionSeconds: signature.number('inceptionSeconds', 0, UINT32_MAX),
+        expirationSeconds: signature.number('expirationSeconds', 0, UINT32_MAX),
+        signature: signature.string('signature', P256_BYTES),
+      };
+      signature.onlyTheseKeys();
+      return entry;
+    }),
+  };
+  at.onlyTheseKeys();
+  return set;
+}
+
 /** Reads one JSON object field by field and writes every fault down with its path. */
 class Reader {
   readonly #object: Readonly<Record<string, unknown>>;
@@ -224,6 +315,10 @@ class Reader {
 
   fault(name: string, expected: string): void {
     this.#faults.push(`${this.#path}.${name}: expected ${expected}, got ${shown(this.#object[name])}`);
+  }
+
+  has(name: string): boolean {
+    return Object.hasOwn(this.#object, name);
   }
 
   #take(name: string): unknown {
@@ -249,7 +344,7 @@ class Reader {
   nullable(name: string, accept: (text: string) => boolean): string | null {
     const value = this.#take(name);
     if (value === null || (typeof value === 'string' && accept(value))) return value;
-    this.fault(name, 'an address or null');
+    this.fault(name, 'well-formed text or null');
     return null;
   }
 

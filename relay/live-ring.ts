@@ -17,7 +17,6 @@ export interface LiveRing {
   replace(secrets: string | undefined): Result<number, readonly string[]>;
 }
 
-/** A ring whose keys are those of the newest `replace`. */
 export function createLiveRing(first: KeyRing): LiveRing {
   let current = first;
   return {

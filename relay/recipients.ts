@@ -5,7 +5,11 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { Clock } from '../system/clock.ts';
-import { RecipientConnection, type RecipientConnectionDeps } from './adapters/recipient-connection.ts';
+import {
+  RecipientConnection,
+  type RecipientConnectionDeps,
+  type RecipientSocket,
+} from './adapters/recipient-connection.ts';
 import { drainWindowMs, leaveAfterMs } from './core/drain.ts';
 import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from './core/frame.ts';
 import type { MailboxTag } from './core/mailbox.ts';
@@ -20,6 +24,8 @@ export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' |
 export interface Recipients {
   /** Takes over an upgrade request for `/v1/ws`. */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  /** Welcomes a recipient on a socket that is open. */
+  readonly welcome: (socket: RecipientSocket) => void;
   /** Hands a message that is not stored to a recipient that is connected here; true when one took it. */
   deliverNow(message: Message): boolean;
   readonly count: () => number;
@@ -34,7 +40,6 @@ export interface Recipients {
   drain(windowMsMax: number, alternates: readonly string[]): Promise<void>;
 }
 
-/** No recipient yet; `upgrade` takes over a socket that asked for `relay.v1` (RFC 6455). */
 export function createRecipients(deps: RecipientsDeps): Recipients {
   const connections = new Set<RecipientConnection>();
   let isDraining = false;
@@ -71,6 +76,10 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
     return connections.size >= deps.connectionsMax ? 'overloaded' : undefined;
   };
 
+  const welcome = (socket: RecipientSocket): void => {
+    connections.add(new RecipientConnection(socket, connectionDeps));
+  };
+
   return {
     upgrade: (request, socket, head) => {
       socket.on('error', () => socket.destroy());
@@ -80,10 +89,9 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
         refuseUpgrade(socket, refusal);
         return;
       }
-      server.handleUpgrade(request, socket, head, (webSocket) => {
-        connections.add(new RecipientConnection(webSocket, connectionDeps));
-      });
+      server.handleUpgrade(request, socket, head, welcome);
     },
+    welcome,
     deliverNow: (message) => {
       for (const connection of byMailbox.get(message.mailbox) ?? []) {
         const actions = connection.handle({ type: 'transient', message });

@@ -16,7 +16,7 @@ import type { PinnedIdentity } from '../system/pinned-tls.ts';
 import type { Random } from '../system/random.ts';
 import type { Endpoint } from '../system/settings.ts';
 import { createFrontDoor } from './adapters/front-door.ts';
-import { createPeerLink, type RunningPeerLink } from './adapters/peer-link.ts';
+import { type ConnectPeer, createPeerLink, type RunningPeerLink } from './adapters/peer-link.ts';
 import { createPeerListener } from './adapters/peer-listener.ts';
 import { type Admission, createAdmission } from './admission.ts';
 import type { RelayConfig } from './config.ts';
@@ -25,7 +25,7 @@ import { createRelayEvents, type RelayEvents } from './events.ts';
 import { createHousekeeping } from './housekeeping.ts';
 import { createClientServer } from './http/client-server.ts';
 import { createLongPoll, type LongPoll } from './http/long-poll.ts';
-import { createMailboxTokenVerifier, type MailboxTokenVerifier } from './http/mailbox-token.ts';
+import type { MailboxTokenVerifier } from './http/mailbox-token.ts';
 import { createPrivateApp } from './http/private-app.ts';
 import { createPublicApp, type PublicApp } from './http/public-app.ts';
 import { createRevocations } from './http/revocations.ts';
@@ -49,6 +49,15 @@ export interface RelayDeps {
   readonly outboxGraceMs: number;
   /** The write path; a drill puts a faulty one in its place to show that it notices. */
   readonly createAcceptor: CreateAcceptor;
+  /** How the relays of other sites are reached. */
+  readonly connectPeer: ConnectPeer;
+  /** Makes what checks the mailbox tokens of recipients for one audience, the origin of this site. */
+  readonly createVerifier: (audience: string, clock: Clock) => MailboxTokenVerifier;
+}
+
+/** A relay that runs, without the doors through which clients and peers come to it. */
+interface RunningRelay extends Parts {
+  readonly app: PublicApp;
 }
 
 /** The parts that serve clients and peers. */
@@ -70,40 +79,20 @@ const HELLO_WITHIN_MS = 5000;
 /** How long requests under way may take to finish when the relay stops, on top of the write deadline. */
 const FINISH_WITHIN_MS = 3000;
 
-/**
- * Starts a relay; what has to be released goes to `resources`. Rejects when it cannot listen or its store is set up
- * wrong.
- */
 export async function startRelay(
   config: RelayConfig,
   deps: RelayDeps,
   resources: AsyncDisposableStack,
 ): Promise<void> {
   const { manifest, own, settings } = config;
-  const parts = assemble(config, deps, resources);
+  const parts = runRelayParts(config, deps, resources);
   const { events, recipients, readiness, replication } = parts;
-
-  const stopping = new AbortController();
-  const background = [
-    recipients.run,
-    readiness.watch,
-    replication.run,
-    parts.admission.run,
-    parts.quotas.run,
-    createHousekeeping({ ...deps, ...parts, isRecovering: replication.isRecovering }),
-  ].map((run) => run(stopping.signal));
-  resources.defer(async () => {
-    await replication.flush();
-    stopping.abort(new Error('stopping'));
-    await Promise.all(background);
-  });
-
   await servePrivately(settings.RELAY_PRIVATE_LISTEN, readiness, deps.metrics, resources);
   const frontDoor = createFrontDoor({
     peerServerName: peerServerName(manifest, own.name),
     clients: createClientServer(
       { certificatePem: settings.RELAY_TLS_CERTIFICATE, keyPem: settings.RELAY_TLS_KEY },
-      publicAppOf(config, deps, parts),
+      parts.app,
       recipients,
     ),
     peers: createPeerListener({
@@ -128,6 +117,27 @@ export async function startRelay(
     await frontDoor.close(settings.RELAY_WRITE_DEADLINE_MS + FINISH_WITHIN_MS);
   });
   deps.log.info('serving', { address: `${settings.RELAY_LISTEN.host}:${settings.RELAY_LISTEN.port}` });
+}
+
+/** Puts a relay together and starts everything of it that no client or peer has to ask for. */
+function runRelayParts(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposableStack): RunningRelay {
+  const parts = assemble(config, deps, resources);
+  const { recipients, readiness, replication } = parts;
+  const stopping = new AbortController();
+  const background = [
+    recipients.run,
+    readiness.watch,
+    replication.run,
+    parts.admission.run,
+    parts.quotas.run,
+    createHousekeeping({ ...deps, ...parts, isRecovering: replication.isRecovering }),
+  ].map((run) => run(stopping.signal));
+  resources.defer(async () => {
+    await replication.flush();
+    stopping.abort(new Error('stopping'));
+    await Promise.all(background);
+  });
+  return { ...parts, app: publicAppOf(config, deps, parts) };
 }
 
 /** Makes the parts and starts the links to the other sites. */
@@ -199,13 +209,13 @@ function createQuotasOf(
 /** Both ways to receive, which deliver by the same rules. */
 function createReceiving(
   { manifest, own, settings, ring }: RelayConfig,
-  { store, clock }: RelayDeps,
+  { store, clock, createVerifier }: RelayDeps,
   events: RelayEvents,
   bury: Acceptor['bury'],
 ): Pick<Parts, 'verify' | 'recipients' | 'longPoll'> {
   const { pepper } = ring;
   const audience = siteOrigin(manifest, own.name);
-  const verify = createMailboxTokenVerifier(audience, clock);
+  const verify = createVerifier(audience, clock);
   const ttlMsMax = settings.RELAY_TTL_SECONDS_MAX * 1000;
   const shared = { store, verify, clock, events, bury, loops: createDeliveryLoops() };
   const recipients = createRecipients({
@@ -259,7 +269,7 @@ function peerIdentity({ settings }: RelayConfig): PinnedIdentity {
 
 function connectPeers(
   config: RelayConfig,
-  { clock, random }: RelayDeps,
+  { clock, random, connectPeer }: RelayDeps,
   events: RelayEvents,
   skews: Map<string, number>,
 ): readonly RunningPeerLink[] {
@@ -277,6 +287,7 @@ function connectPeers(
           pins: site.relay.pins,
         })),
         identity: peerIdentity(config),
+        connect: connectPeer,
         clock,
         random,
         events,

@@ -5,12 +5,14 @@ import type { Clock } from '../system/clock.ts';
 import { runUntilStopped } from '../system/lifecycle.ts';
 import { createLog, type Log, writeToStdout } from '../system/log.ts';
 import { createMetrics } from '../system/metrics.ts';
+import { connectPinned } from '../system/pinned-tls.ts';
 import { systemRandom } from '../system/random.ts';
 import { ok, type Result } from '../system/result.ts';
 import { createMemoryStore } from './adapters/memory-store.ts';
 import { openRedisStore } from './adapters/redis-store.ts';
 import { RELAY_SETTINGS, type RelayConfig, readRelayConfig } from './config.ts';
 import { COPIES_NEEDED } from './core/copies.ts';
+import { createMailboxTokenVerifier } from './http/mailbox-token.ts';
 import { createLiveRing, reloadOnHangup } from './live-ring.ts';
 import type { MessageStore } from './ports.ts';
 import { type RelayDeps, startRelay } from './relay.ts';
@@ -30,7 +32,6 @@ const OUTBOX_GRACE_MS = 1000;
 /** Longer than requests under way and the release of everything may take, once recipients are gone. */
 const STOP_WITHIN_MS = 25_000;
 
-/** Resolves when the process may exit; sets exit code 64 for wrong settings and 1 for a relay that cannot start. */
 export async function runRelay({ environment, clock, overrides }: RunRelayOptions): Promise<void> {
   const read = await readRelayConfig(environment);
   if (!read.ok) {
@@ -68,6 +69,8 @@ export async function runRelay({ environment, clock, overrides }: RunRelayOption
           copiesNeeded: COPIES_NEEDED,
           outboxGraceMs: OUTBOX_GRACE_MS,
           createAcceptor,
+          connectPeer: connectPinned,
+          createVerifier: createMailboxTokenVerifier,
           ...overrides,
         },
         resources,

@@ -17,7 +17,6 @@ export interface PinnedIdentity {
   readonly keyPem: string;
 }
 
-/** SHA-256 of a DER SubjectPublicKeyInfo as base64url (RFC 7469 §2.4 has base64). */
 export function pinOf(publicKeySpki: Uint8Array): Pin {
   return createHash('sha256').update(publicKeySpki).digest('base64url');
 }
@@ -84,6 +83,7 @@ export async function connectPinned(
     if (pin === undefined || !destination.pins.includes(pin)) {
       throw new Error('the other side showed a key that the manifest does not list');
     }
+    socket.setNoDelay(true);
     socket.removeAllListeners('close');
     socket.off('error', reject);
     return socket;

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makePinnedIdentity } from '../../fleet/certificates.ts';
 import type { SiteEntry } from '../../fleet/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
-import { pinOf } from '../../system/pinned-tls.ts';
+import { connectPinned, pinOf } from '../../system/pinned-tls.ts';
 import { seededRandom, systemRandom } from '../../system/random.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { createFakeClock, type FakeClock } from '../../test/support/fake-clock.ts';
@@ -82,6 +82,7 @@ function link(as: Name = 'aws', onSkew: (ms: number) => void = () => undefined):
       },
     ],
     identity: identities[as],
+    connect: connectPinned,
     clock,
     random: seededRandom(1),
     events,

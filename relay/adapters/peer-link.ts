@@ -3,16 +3,23 @@
  * heartbeat that notices a silent peer, and reconnection for ever. Nothing is queued while it is down: a caller
  * hears so at once and uses another provider.
  */
-import type { TLSSocket } from 'node:tls';
+import type { Duplex } from 'node:stream';
 import { backoffMs } from '../../system/backoff.ts';
 import type { Clock } from '../../system/clock.ts';
 import { describeError } from '../../system/log.ts';
-import { connectPinned, type PinnedDestination, type PinnedIdentity } from '../../system/pinned-tls.ts';
+import type { PinnedDestination, PinnedIdentity } from '../../system/pinned-tls.ts';
 import type { Random } from '../../system/random.ts';
 import { encodePeerFrame, type PeerReply, type PeerRequest } from '../core/peer-frame.ts';
 import type { RelayEvents } from '../events.ts';
 import { type PeerLink, PeerUnreachable } from '../ports.ts';
 import { readPeerFrames } from './peer-socket.ts';
+
+/** Opens a connection on which the other side has proved one of the pinned keys; rejects after `timeoutMs`. */
+export type ConnectPeer = (
+  destination: PinnedDestination,
+  identity: PinnedIdentity,
+  timeoutMs: number,
+) => Promise<Duplex>;
 
 export interface PeerLinkOptions {
   readonly site: string;
@@ -20,6 +27,7 @@ export interface PeerLinkOptions {
   /** The site's relays; they are tried in turn. */
   readonly destinations: readonly PinnedDestination[];
   readonly identity: PinnedIdentity;
+  readonly connect: ConnectPeer;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: RelayEvents;
@@ -44,7 +52,6 @@ interface Call {
   readonly cancelTimeout: () => void;
 }
 
-/** A link that connects at once and again whenever it is lost, with back-off. */
 export function createPeerLink(options: PeerLinkOptions): RunningPeerLink {
   const { clock, events, site } = options;
   const closing = new AbortController();
@@ -73,7 +80,7 @@ export function createPeerLink(options: PeerLinkOptions): RunningPeerLink {
       if (destination === undefined) return;
       let reason: string;
       try {
-        const socket = await connectPinned(destination, options.identity, CONNECT_TIMEOUT_MS);
+        const socket = await options.connect(destination, options.identity, CONNECT_TIMEOUT_MS);
         const current = openConnection(socket, clock, site);
         if (closing.signal.aborted) current.end('closing');
         connection = current;
@@ -116,7 +123,7 @@ interface Connection {
   end(reason: string): void;
 }
 
-function openConnection(socket: TLSSocket, clock: Clock, site: string): Connection {
+function openConnection(socket: Duplex, clock: Clock, site: string): Connection {
   const calls = new Map<number, Call>();
   const ending = new AbortController();
   let lastCall = 0;
@@ -132,7 +139,6 @@ function openConnection(socket: TLSSocket, clock: Clock, site: string): Connecti
     calls.clear();
   };
 
-  socket.setNoDelay(true);
   socket.on('error', (error) => end(describeError(error)));
   socket.on('close', () => end('closed by the other side'));
   readPeerFrames(socket, ({ call, body }) => {

@@ -2,6 +2,7 @@
  * The other end of the peer links: a TLS server behind the front door that believes only keys which the manifest
  * lists, and answers each request when it is done, in whatever order that is.
  */
+import type { Duplex } from 'node:stream';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
 import { describeError } from '../../system/log.ts';
@@ -50,12 +51,17 @@ export function createPeerListener(options: PeerListenerOptions): Server {
     }
     socket.setNoDelay(true);
     socket.setTimeout(IDLE_MS, () => socket.destroy());
-    serve(socket, site.name, options);
+    servePeer(socket, site.name, options);
   });
   return server;
 }
 
-function serve(socket: TLSSocket, from: SiteName, options: PeerListenerOptions): void {
+/** Answers the requests of a connection on which `from` has proved its key. */
+function servePeer(
+  socket: Duplex,
+  from: SiteName,
+  options: Pick<PeerListenerOptions, 'service' | 'events'>,
+): void {
   let underWay = 0;
   const answer = (call: number, reply: PeerReply): void => {
     if (socket.destroyed) return;

@@ -1,14 +1,14 @@
 /**
  * Frames of the peer protocol out of a byte stream, with a limit on each and no trust in any.
  */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { FRAME_BYTES_MAX, type PeerFrame, parsePeerFrame } from '../core/peer-frame.ts';
 
 /**
  * Calls `onFrame` for each frame; when that gives false, or a frame is malformed or too large, the connection is
  * destroyed: after a framing error nothing that follows can be believed.
  */
-export function readPeerFrames(socket: Socket, onFrame: (frame: PeerFrame) => boolean): void {
+export function readPeerFrames(socket: Duplex, onFrame: (frame: PeerFrame) => boolean): void {
   let chunks: Buffer[] = [];
   let buffered = 0;
   /** Bytes of the frame at the head, its length field included; 4 until the field is there. */

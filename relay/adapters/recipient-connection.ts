@@ -5,7 +5,7 @@
  * the whole. A socket that does not read as fast as messages arrive is closed by name; nothing is buffered without
  * limit.
  */
-import type { RawData, WebSocket } from 'ws';
+import type { RawData } from 'ws';
 import type { Clock } from '../../system/clock.ts';
 import type { SignedAck } from '../core/ack.ts';
 import type { DeliveryLoops } from '../core/delivery-loops.ts';
@@ -24,6 +24,17 @@ import {
 import type { RelayEvents } from '../events.ts';
 import type { MailboxTokenVerifier } from '../http/mailbox-token.ts';
 import type { MessageStore } from '../ports.ts';
+
+/** What a connection uses of a WebSocket (package ws). */
+export interface RecipientSocket {
+  readonly bufferedAmount: number;
+  on(event: 'message', listener: (data: RawData, isBinary: boolean) => void): unknown;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'close', listener: () => void): unknown;
+  send(data: string | Uint8Array, options: { readonly binary: boolean }, onSent: () => void): void;
+  close(code: number, reason: string): void;
+  terminate(): void;
+}
 
 export interface RecipientConnectionDeps {
   readonly session: SessionConfig;
@@ -47,7 +58,7 @@ const WAITING_BYTES_MAX: number = 4 * 1024 * 1024;
 const CLOSE_WITHIN_MS = 2000;
 
 export class RecipientConnection {
-  readonly #socket: WebSocket;
+  readonly #socket: RecipientSocket;
   readonly #deps: RecipientConnectionDeps;
   readonly #session: Session;
   #tags: readonly MailboxTag[] = [];
@@ -59,7 +70,7 @@ export class RecipientConnection {
   #onFlushed: (() => void) | undefined;
   #cancelTermination: (() => void) | undefined;
 
-  constructor(socket: WebSocket, deps: RecipientConnectionDeps) {
+  constructor(socket: RecipientSocket, deps: RecipientConnectionDeps) {
     this.#socket = socket;
     this.#deps = deps;
     this.#session = new Session(deps.session, deps.loops, deps.clock.monotonicMs());

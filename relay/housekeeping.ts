@@ -22,7 +22,7 @@ export interface HousekeepingDeps {
   readonly events: RelayEvents;
 }
 
-const INTERVAL_MS = 500;
+const INTERVAL_MS = 1000;
 /** Messages discarded in one step, so that a mass expiry does not hold up the rest. */
 const EXPIRE_STEP = 500;
 

@@ -78,7 +78,10 @@ export interface MessageStore {
     cursor: string,
     limit: number,
   ): Promise<{ readonly references: readonly Reference[]; readonly cursor: string }>;
-  /** Outbox entries for `site` that were made before `beforeMs`, at most `limit`, oldest first per partition. */
+  /**
+   * Outbox entries for `site` that were made before `beforeMs`, at most `limit`, oldest first per partition. What
+   * another relay of this site made may be found only after 64 calls; so it is with `debts` and `expire`.
+   */
   owed(site: SiteName, beforeMs: number, limit: number): Promise<readonly Reference[]>;
   /** Takes entries out of the outbox. */
   settle(settlements: readonly Settlement[]): Promise<void>;

@@ -172,7 +172,10 @@ if kind == 'm' then redis.call('ZREM', 'i' .. mailbox, id) end
 redis.call('ZREM', 'x:{' .. p .. '}', kind .. tag .. id)
 return 1`);
 
-/** ARGV: partition, nowMs, limit. Gives how many messages and how many things in all it discarded. */
+/**
+ * ARGV: partition, nowMs, limit. Gives how many messages and how many things in all it discarded, and when the next
+ * thing expires, if there is any.
+ */
 export const EXPIRE: Script = script(`#!lua flags=allow-oom
 ${IDS_OF}
 local p = ARGV[1]
@@ -198,7 +201,7 @@ for _, member in ipairs(due) do
   end
 end
 if #due > 0 then redis.call('ZREM', x, unpack(due)) end
-return { messages, #due }`);
+return { messages, #due, redis.call('ZRANGE', x, 0, 0, 'WITHSCORES')[2] }`);
 
 /** ARGV: partition, sites. Gives for each site how many entries it is owed, and since when ('' for never). */
 export const DEBT: Script = script(`#!lua flags=no-writes

@@ -84,6 +84,39 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
     expect(await two.insert([{ message, owedTo: ['gcp'] }], NOW_MS)).toEqual(['duplicate']);
   });
 
+  test('finds within 64 looks what another relay wrote and left behind after the first look', async () => {
+    const [one, two] = [await openEmpty(), await openAnother()];
+    expect(await two.owed('gcp', LATER_MS, 10)).toEqual([]);
+    expect(await two.expire(NOW_MS, 10)).toBe(0);
+    const message = createTestMailbox().message('one', { expiresMs: NOW_MS + 1 });
+    await one.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+    let owed: readonly unknown[] = [];
+    let expired = 0;
+    for (let look = 0; look < 64; look += 1) {
+      owed = await two.owed('gcp', LATER_MS, 10);
+      if (owed.length > 0) break;
+    }
+    expect(owed).toEqual([referenceTo(message)]);
+    for (let look = 0; look < 64; look += 1) expired += await two.expire(LATER_MS, 10);
+    expect(expired).toBe(1);
+  });
+
+  test('hardly asks a Redis that holds nothing which is due', async () => {
+    const store = await openEmpty();
+    const mailbox = createTestMailbox();
+    await store.insert([{ message: mailbox.message('one'), owedTo: ['gcp'] }], NOW_MS);
+    const look = async (): Promise<void> => {
+      await store.owed('gcp', NOW_MS, 100);
+      await store.expire(NOW_MS, 100);
+    };
+    await look();
+    await plain.config('RESETSTAT');
+    for (let times = 0; times < 10; times += 1) await look();
+    const commands = Number(/total_commands_processed:(\d+)/.exec(await plain.info('stats'))?.[1]);
+    // Four partitions for each of the two, and the questions of the test.
+    expect(commands).toBeLessThanOrEqual(10 * 8 + 2);
+  });
+
   test('has no epoch after its Redis was wiped', async () => {
     const store = await openEmpty();
     await store.writeEpoch({ id: 'AAAAAAAAAAAAAAAAAAAAAA', refilledFrom: [] });

@@ -63,11 +63,7 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
     },
   };
   deps.store.onChange((tag, what) => {
-    for (const connection of byMailbox.get(tag) ?? []) {
-      if (what === undefined) connection.handle({ type: 'changed', tag });
-      else if ('body' in what) connection.stored(what);
-      else connection.handle({ type: 'buried', ack: what, done: true });
-    }
+    for (const connection of byMailbox.get(tag) ?? []) connection.changed(tag, what);
   });
 
   const refusalOf = (request: IncomingMessage): Refusal | undefined => {

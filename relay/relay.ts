@@ -310,6 +310,7 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
     push: {
       ring,
       acceptor: parts.replication.acceptor,
+      topics: parts.replication.topics,
       revocations: createRevocations(deps.store, clock),
       verifyVapid: createVapidVerifier({ audiences: [origin, ...sites.map((site) => site.origin)] }, clock),
       recipients,

@@ -8,7 +8,6 @@ import { type SignedAck, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
 import { isSameContent, type Message } from '../core/message.ts';
 import type { InsertOutcome, Reference } from '../core/reference.ts';
-import { RETRACTION_VERSION } from '../core/retraction.ts';
 import {
   type Burial,
   type Debt,
@@ -25,7 +24,7 @@ interface Mailbox {
   readonly byId: Map<string, Message>;
   /** Of all records in it. */
   bytes: number;
-  /** Message id → the ack that lasts longest of those that name it. */
+  /** Message id, of a retraction with the commitment → the ack that lasts longest of those that name it. */
   readonly tombstones: Map<string, string>;
 }
 
@@ -237,7 +236,7 @@ function precedes(a: Message, b: Message): boolean {
 function insertInto(shelf: Shelf, { message, owedTo }: Insertion, nowMs: number): InsertOutcome {
   if (message.expiresMs <= nowMs) return 'expired';
   const mailbox = mailboxIn(shelf, message.mailbox);
-  const ackId = mailbox.tombstones.get(message.id);
+  const ackId = mailbox.tombstones.get(message.id) ?? mailbox.tombstones.get(nameOf(message));
   if (ackId !== undefined) {
     prolong(shelf, { kind: 'ack', mailbox: message.mailbox, id: ackId }, message.expiresMs);
     return 'buried';
@@ -272,18 +271,36 @@ function buryIn(shelf: Shelf, { ack, owedTo }: Burial, nowMs: number): boolean {
     return false;
   }
   const mailbox = mailboxIn(shelf, ack.mailbox);
-  const lifetimesMs = ack.ids.map((id) => mailbox.byId.get(id)?.expiresMs ?? 0);
+  const names = namesOf(ack);
+  const buried = ack.ids.filter((id, place) => {
+    const message = mailbox.byId.get(id);
+    return message !== undefined && (names[place] === id || names[place] === nameOf(message));
+  });
+  const lifetimesMs = buried.map((id) => mailbox.byId.get(id)?.expiresMs ?? 0);
   const untilMs = Math.max(ack.expiresMs, ...lifetimesMs) + TOMBSTONE_SLACK_MS;
-  for (const id of ack.ids) {
+  for (const id of buried) {
     remove(mailbox, id);
     shelf.expiries.delete(keyOf({ kind: 'message', mailbox: ack.mailbox, id }));
-    const earlier = { kind: 'ack', mailbox: ack.mailbox, id: mailbox.tombstones.get(id) ?? '' } as const;
-    if ((shelf.expiries.get(keyOf(earlier))?.atMs ?? 0) < untilMs) mailbox.tombstones.set(id, ack.id);
+  }
+  for (const name of names) {
+    const earlier = { kind: 'ack', mailbox: ack.mailbox, id: mailbox.tombstones.get(name) ?? '' } as const;
+    if ((shelf.expiries.get(keyOf(earlier))?.atMs ?? 0) < untilMs) mailbox.tombstones.set(name, ack.id);
   }
   shelf.acks.set(key, ack);
   shelf.expiries.set(key, { reference, atMs: untilMs });
   owe(shelf, reference, owedTo, nowMs);
   return true;
+}
+
+/** Under which names an ack is the tombstone of its messages: a retraction means only those that it opens. */
+function namesOf({ ids, commitments }: SignedAck): readonly string[] {
+  return commitments === undefined
+    ? ids
+    : ids.map((id, place) => nameOf({ id, commitment: commitments[place] ?? '' }));
+}
+
+function nameOf({ id, commitment }: Pick<Message, 'id' | 'commitment'>): string {
+  return `${id} ${commitment}`;
 }
 
 /** Makes a tombstone outlive a message that it did not know. */
@@ -322,8 +339,9 @@ function forget(shelf: Shelf, reference: Reference): number {
   if (reference.kind === 'message') messages = remove(mailbox, reference.id) ? 1 : 0;
   else {
     const key = keyOf(reference);
-    for (const id of shelf.acks.get(key)?.ids ?? []) {
-      if (mailbox.tombstones.get(id) === reference.id) mailbox.tombstones.delete(id);
+    const ack = shelf.acks.get(key);
+    for (const name of ack === undefined ? [] : namesOf(ack)) {
+      if (mailbox.tombstones.get(name) === reference.id) mailbox.tombstones.delete(name);
     }
     shelf.acks.delete(key);
   }
@@ -336,8 +354,8 @@ function usageOf(shelf: Shelf | undefined, tag: MailboxTag): MailboxUsage {
   if (shelf === undefined || mailbox === undefined) return { messages: 0, bytes: 0, isClaimed: false };
   // A sender's retraction is a tombstone too, and claims nothing.
   const isClaimed = [...mailbox.tombstones.values()].some((id) => {
-    const record = shelf.acks.get(keyOf({ kind: 'ack', mailbox: tag, id }))?.record;
-    return record !== undefined && record[0] !== RETRACTION_VERSION;
+    const ack = shelf.acks.get(keyOf({ kind: 'ack', mailbox: tag, id }));
+    return ack !== undefined && ack.commitments === undefined;
   });
   return { messages: mailbox.byId.size, bytes: mailbox.bytes, isClaimed };
 }

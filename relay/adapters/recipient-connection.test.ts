@@ -65,6 +65,7 @@ function messageFor(to: ServedRelay, name: string, bytes = 10): Message {
   return createMessage({
     id: messageIdOf(content),
     mailbox: to.recipient.tag,
+    commitment: 'AAAAAAAAAAAAAAAAAAAAAA',
     acceptedMs,
     expiresMs: acceptedMs + 600_000,
     urgency: 'normal',

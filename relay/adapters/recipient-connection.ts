@@ -104,10 +104,17 @@ export class RecipientConnection {
     return done;
   }
 
-  /** Hands over a message that was stored just now; a recipient that is slow to read gets it by a read, in its time. */
-  stored(message: Message): void {
+  /**
+   * Hears what happened to a mailbox just now, as far as that is known. A message goes to the recipient at once, unless
+   * it is slow to read: then by a read, in its time. A retraction may name what it does not open: which messages are gone
+   * is for the store to say.
+   */
+  changed(tag: MailboxTag, what?: Message | SignedAck): void {
     const isSlow = this.#socket.bufferedAmount > READ_BELOW_BYTES;
-    this.handle(isSlow ? { type: 'changed', tag: message.mailbox } : { type: 'stored', message });
+    if (what !== undefined && 'body' in what && !isSlow) this.handle({ type: 'stored', message: what });
+    else if (what !== undefined && 'ids' in what && what.commitments === undefined) {
+      this.handle({ type: 'buried', ack: what, done: true });
+    } else this.handle({ type: 'changed', tag });
   }
 
   #received(data: RawData, isBinary: boolean): void {

@@ -7,15 +7,16 @@
  *
  * Layout; ids are raw (16 bytes), a member is kind (`m` or `a`), mailbox tag (24) and id:
  *   m:{p}:<tag>   HASH  message id → record             i:{p}:<tag>   ZSET  message id by acceptedMs
- *   t:{p}:<tag>   HASH  message id → ack id (tombstone)  a:{p}         HASH  tag and ack id → sealed ack record
+ *   t:{p}:<tag>   HASH  name → ack id (tombstone)         a:{p}         HASH  tag and ack id → sealed ack record
  *   x:{p}         ZSET  member by expiry                 o:{p}:<site>  ZSET  member by the time it became owed
  *
+ * The name of a tombstone is a message's id, and of a retraction id and commitment, so that it means no other message.
  * Nothing expires by Redis's clock: a clock that is wrong there must not delete unread mail.
  */
 import { createHash } from 'node:crypto';
 import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
-import { CONTENT_AT } from '../core/message.ts';
-import { RETRACTION_VERSION } from '../core/retraction.ts';
+import { COMMITMENT_BYTES, CONTENT_AT } from '../core/message.ts';
+import { RETRACTION_COUNT_AT, RETRACTION_ITEM_BYTES, RETRACTION_VERSION } from '../core/retraction.ts';
 
 export interface Script {
   readonly lua: string;
@@ -25,17 +26,30 @@ export interface Script {
 
 /** Where an ack's record has its count (u16) and then its ids; see `createAck`. Lua counts from 1. */
 const COUNT_AT = 1 + PUBLIC_KEY_BYTES + SIGNATURE_BYTES + 8 + 1;
+/** The bytes of a retraction's item that name its message: the id and the commitment. */
+const NAME_BYTES = 16 + COMMITMENT_BYTES;
 
-const IDS_OF = `
-local function ids_of(record)
-  local high, low = string.byte(record, ${COUNT_AT}, ${COUNT_AT + 1})
-  local ids = {}
+/** The names of what a tombstone's record is the tombstone of, and the commitment in a message's record. */
+const NAMES_OF = `
+local function names_of(record)
+  local at, step, size = ${COUNT_AT}, 16, 16
+  if string.byte(record, 1) == ${RETRACTION_VERSION} then
+    at, step, size = ${RETRACTION_COUNT_AT + 1}, ${RETRACTION_ITEM_BYTES}, ${NAME_BYTES}
+  end
+  local high, low = string.byte(record, at, at + 1)
+  local names = {}
   if low then
     for n = 1, math.min(high * 256 + low, 512) do
-      ids[n] = string.sub(record, ${COUNT_AT + 2} + (n - 1) * 16, ${COUNT_AT + 1} + n * 16)
+      local from = at + 2 + (n - 1) * step
+      names[n] = string.sub(record, from, from + size - 1)
     end
   end
-  return ids
+  return names
+end`;
+
+const COMMITMENT_OF = `
+local function commitment_of(record)
+  return string.sub(record, ${CONTENT_AT + 1}, ${CONTENT_AT + COMMITMENT_BYTES})
 end`;
 
 /**
@@ -45,6 +59,7 @@ end`;
  * after its ack prolongs the tombstone, which could not know how long the message would live.
  */
 export const INSERT: Script = script(`#!lua
+${COMMITMENT_OF}
 local function outcome_beside(x, member, old, new, expires, now)
   local until_ms = tonumber(redis.call('ZSCORE', x, member) or 0)
   if until_ms <= now then return 0 end
@@ -61,7 +76,8 @@ while at <= #ARGV do
   if expires <= now then
     outcome = 3
   else
-    local ack = redis.call('HGET', 't' .. mailbox, id)
+    local acks = redis.call('HMGET', 't' .. mailbox, id, id .. commitment_of(ARGV[at + 4]))
+    local ack = acks[1] or acks[2]
     if ack then
       redis.call('ZADD', x, 'XX', 'GT', expires + ${TOMBSTONE_SLACK_MS}, 'a' .. tag .. ack)
       outcome = 2
@@ -89,7 +105,17 @@ return outcomes`);
  * each 1 when it was not known. Runs out of memory as well, because it is what frees memory.
  */
 export const BURY: Script = script(`#!lua flags=allow-oom
-${IDS_OF}
+${NAMES_OF}
+${COMMITMENT_OF}
+local function ids_of(mailbox, names)
+  local ids = {}
+  for _, name in ipairs(names) do
+    local id = string.sub(name, 1, 16)
+    local record = #name > 16 and redis.call('HGET', 'm' .. mailbox, id)
+    if #name == 16 or (record and commitment_of(record) == string.sub(name, 17)) then ids[#ids + 1] = id end
+  end
+  return ids
+end
 local p, at, outcomes = ARGV[1], 3, {}
 local x, a = 'x:{' .. p .. '}', 'a:{' .. p .. '}'
 while at <= #ARGV do
@@ -100,23 +126,25 @@ while at <= #ARGV do
   if redis.call('HEXISTS', a, tag .. ack) == 1 then
     redis.call('ZADD', x, 'XX', 'GT', expires + ${TOMBSTONE_SLACK_MS}, member)
   else
-    local ids = ids_of(ARGV[at + 3])
-    local members, tombstones = {}, {}
+    local names = names_of(ARGV[at + 3])
+    local ids, members, tombstones = ids_of(mailbox, names), {}, {}
     for n, id in ipairs(ids) do members[n] = 'm' .. tag .. id end
-    for _, score in ipairs(redis.call('ZMSCORE', x, unpack(members))) do
-      if score then expires = math.max(expires, tonumber(score)) end
+    if #ids > 0 then
+      for _, score in ipairs(redis.call('ZMSCORE', x, unpack(members))) do
+        if score then expires = math.max(expires, tonumber(score)) end
+      end
+      redis.call('HDEL', 'm' .. mailbox, unpack(ids))
+      redis.call('ZREM', 'i' .. mailbox, unpack(ids))
+      redis.call('ZREM', x, unpack(members))
     end
     expires = expires + ${TOMBSTONE_SLACK_MS}
-    for n, earlier in ipairs(redis.call('HMGET', 't' .. mailbox, unpack(ids))) do
+    for n, earlier in ipairs(redis.call('HMGET', 't' .. mailbox, unpack(names))) do
       local until_ms = earlier and redis.call('ZSCORE', x, 'a' .. tag .. earlier)
       if not until_ms or tonumber(until_ms) < expires then
-        tombstones[#tombstones + 1] = ids[n]
+        tombstones[#tombstones + 1] = names[n]
         tombstones[#tombstones + 1] = ack
       end
     end
-    redis.call('HDEL', 'm' .. mailbox, unpack(ids))
-    redis.call('ZREM', 'i' .. mailbox, unpack(ids))
-    redis.call('ZREM', x, unpack(members))
     if #tombstones > 0 then redis.call('HSET', 't' .. mailbox, unpack(tombstones)) end
     redis.call('HSET', a, tag .. ack, ARGV[at + 3])
     redis.call('ZADD', x, expires, member)
@@ -177,7 +205,7 @@ return 1`);
  * thing expires, if there is any.
  */
 export const EXPIRE: Script = script(`#!lua flags=allow-oom
-${IDS_OF}
+${NAMES_OF}
 local p = ARGV[1]
 local x, a = 'x:{' .. p .. '}', 'a:{' .. p .. '}'
 local due = redis.call('ZRANGE', x, '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3])
@@ -189,11 +217,11 @@ for _, member in ipairs(due) do
     messages = messages + redis.call('HDEL', 'm' .. mailbox, id)
     redis.call('ZREM', 'i' .. mailbox, id)
   else
-    local ids = ids_of(redis.call('HGET', a, tag .. id) or '')
+    local names = names_of(redis.call('HGET', a, tag .. id) or '')
     local mine = {}
-    if #ids > 0 then
-      for n, ack in ipairs(redis.call('HMGET', 't' .. mailbox, unpack(ids))) do
-        if ack == id then mine[#mine + 1] = ids[n] end
+    if #names > 0 then
+      for n, ack in ipairs(redis.call('HMGET', 't' .. mailbox, unpack(names))) do
+        if ack == id then mine[#mine + 1] = names[n] end
       end
     end
     if #mine > 0 then redis.call('HDEL', 't' .. mailbox, unpack(mine)) end
@@ -215,7 +243,7 @@ return debts`);
 
 /**
  * ARGV: partition, tag. Gives how many messages a mailbox holds, their bytes as far as its newest 16 tell, and whether
- * one of up to 64 of its tombstones is its owner's ack: a sender's retraction claims nothing.
+ * one of about 64 of its tombstones is its owner's ack: a retraction, which has a longer name, claims nothing.
  */
 export const USAGE: Script = script(`#!lua flags=no-writes
 local mailbox = ':{' .. ARGV[1] .. '}:' .. ARGV[2]
@@ -225,14 +253,9 @@ if #newest > 0 then
   for _, record in ipairs(redis.call('HMGET', 'm' .. mailbox, unpack(newest))) do bytes = bytes + #(record or '') end
   bytes = math.floor(bytes * count / #newest)
 end
-local tombstones, acks = redis.call('HSCAN', 't' .. mailbox, 0, 'COUNT', 64)[2], {}
-for n = 2, math.min(#tombstones, 128), 2 do acks[#acks + 1] = ARGV[2] .. tombstones[n] end
+local tombstones = redis.call('HSCAN', 't' .. mailbox, 0, 'COUNT', 64)[2]
 local claimed = 0
-if #acks > 0 then
-  for _, record in ipairs(redis.call('HMGET', 'a:{' .. ARGV[1] .. '}', unpack(acks))) do
-    if record and string.byte(record, 1) ~= ${RETRACTION_VERSION} then claimed = 1 end
-  end
-end
+for n = 1, #tombstones, 2 do if #tombstones[n] == 16 then claimed = 1 end end
 return { count, bytes, claimed }`);
 
 export const SCRIPTS: readonly Script[] = [INSERT, BURY, PENDING, DISCARD, EXPIRE, DEBT, USAGE];

@@ -15,6 +15,8 @@ export interface SignedAck {
   readonly id: string;
   readonly mailbox: MailboxTag;
   readonly ids: readonly MessageId[];
+  /** Of a retraction (`retraction.ts`), what each message must carry to be meant; an ack means whatever has the id. */
+  readonly commitments: readonly string[] | undefined;
   /**
    * Wall clock, milliseconds: how long the accepting relay asked for it to be remembered. Not signed by the
    * recipient; a store remembers it at least as long as any message it names.
@@ -64,7 +66,8 @@ export function createAck(
     .bytes(idBytes)
     .finish();
   const id = createHash('sha256').update(publicKey).update(idBytes).digest().toString('base64url', 0, 16);
-  return ok({ id, mailbox: mailboxTagOf(mailboxIdOf(publicKey), pepper), ids, expiresMs, record });
+  const mailbox = mailboxTagOf(mailboxIdOf(publicKey), pepper);
+  return ok({ id, mailbox, ids, commitments: undefined, expiresMs, record });
 }
 
 /** The inverse, for records from a store or a peer: the signature is verified again. Never throws. */

@@ -84,6 +84,7 @@ describe("a message's address", () => {
   const message = {
     mailbox: mailboxTagOf(mailbox, ring.pepper),
     id: Buffer.alloc(16, 6).toString('base64url') as MessageId,
+    opening: Buffer.alloc(16, 8).toString('base64url'),
   };
 
   test('opens to the message and is the same every time', () => {

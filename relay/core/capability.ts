@@ -14,6 +14,7 @@ import { ByteReader, ByteWriter } from './bytes.ts';
 import type { CapabilityKey, KeyRing } from './key-ring.ts';
 import { type MailboxId, type MailboxTag, parseMailboxTag } from './mailbox.ts';
 import type { MessageId } from './message.ts';
+import { OPENING_BYTES } from './retraction.ts';
 
 /** What a push URL grants: to send to one mailbox. */
 export interface PushCapability {
@@ -26,10 +27,12 @@ export interface PushCapability {
   readonly vapidKeyHash: Uint8Array | undefined;
 }
 
-/** What a message's address (the Location of a 201) grants: to name this message. */
+/** What a message's address (the Location of a 201) grants: to retract this message, and nothing else. */
 export interface MessageCapability {
   readonly mailbox: MailboxTag;
   readonly id: MessageId;
+  /** What proves it to other sites, 16 bytes as base64url; see `retraction.ts`. */
+  readonly opening: string;
 }
 
 /**
@@ -79,6 +82,7 @@ export function sealMessage(capability: MessageCapability, ring: KeyRing): strin
   const content = new ByteWriter()
     .bytes(Buffer.from(capability.mailbox, 'latin1'))
     .base64url(capability.id)
+    .base64url(capability.opening)
     .finish();
   const salt = createHmac('sha256', ring.minting.key).update('salt').update(content).digest();
   return seal('message', salt.subarray(0, SALT_BYTES), content, ring.minting);
@@ -90,7 +94,8 @@ export function openMessageAddress(text: string, ring: KeyRing): Result<MessageC
   const reader = new ByteReader(opened.value.content);
   const mailbox = parseMailboxTag(reader.bytes(24).toString('latin1'));
   const id = reader.base64url(16) as MessageId;
-  return reader.malformed || mailbox === undefined ? fail('unknown') : ok({ mailbox, id });
+  const opening = reader.base64url(OPENING_BYTES);
+  return reader.malformed || mailbox === undefined ? fail('unknown') : ok({ mailbox, id, opening });
 }
 
 function seal(label: Label, salt: Uint8Array, content: Uint8Array, key: CapabilityKey): string {

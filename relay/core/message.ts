@@ -25,6 +25,8 @@ export interface MessageFields {
   readonly acceptedMs: number;
   /** Wall clock, milliseconds; the same at every site. */
   readonly expiresMs: number;
+  /** What only the opening of this message opens, 16 bytes as base64url; see `retraction.ts`. */
+  readonly commitment: string;
   readonly urgency: Urgency;
   /** Keyed hash of the Topic (RFC 8030 §5.4), 16 bytes as base64url, or empty. */
   readonly topic: string;
@@ -41,7 +43,8 @@ export interface Message extends MessageFields {
 export const CODING_BYTES_MAX = 64;
 const RECORD_VERSION = 1;
 const CHECKSUM_BYTES = 16;
-/** Where a record's content begins: behind version, id, mailbox and the two times. */
+export const COMMITMENT_BYTES = 16;
+/** Where a record's content begins, with the commitment: behind version, id, mailbox and the two times. */
 export const CONTENT_AT: number = 1 + 16 + 24 + 8 + 8;
 
 /** Makes a message and its record. */
@@ -50,8 +53,8 @@ export function createMessage(fields: MessageFields): Message {
 }
 
 /**
- * version u8 | id 16 | mailbox 24 ASCII | acceptedMs u64 | expiresMs u64 | urgency u8 | topic u8-length text |
- * coding u8-length text | body u32-length | first 16 bytes of SHA-256 over everything before
+ * version u8 | id 16 | mailbox 24 ASCII | acceptedMs u64 | expiresMs u64 | commitment 16 | urgency u8 |
+ * topic u8-length text | coding u8-length text | body u32-length | first 16 bytes of SHA-256 over everything before
  */
 function encode(fields: MessageFields): Uint8Array {
   const content = new ByteWriter()
@@ -60,6 +63,7 @@ function encode(fields: MessageFields): Uint8Array {
     .bytes(Buffer.from(fields.mailbox, 'latin1'))
     .u53(fields.acceptedMs)
     .u53(fields.expiresMs)
+    .base64url(fields.commitment)
     .u8(URGENCIES.indexOf(fields.urgency))
     .shortText(fields.topic)
     .shortText(fields.coding)
@@ -89,12 +93,13 @@ export function openMessage(record: Uint8Array): Result<Message, RecordFault> {
   const mailbox = parseMailboxTag(reader.bytes(24).toString('latin1'));
   const acceptedMs = reader.u53();
   const expiresMs = reader.u53();
+  const commitment = reader.base64url(COMMITMENT_BYTES);
   const urgency = URGENCIES[reader.u8()];
   const topic = reader.shortText();
   const coding = reader.shortText();
   const body = reader.block();
   if (reader.malformed || mailbox === undefined || urgency === undefined) return fail('damaged');
-  return ok({ id, mailbox, acceptedMs, expiresMs, urgency, topic, coding, body, record });
+  return ok({ id, mailbox, acceptedMs, expiresMs, commitment, urgency, topic, coding, body, record });
 }
 
 function checksum(content: Uint8Array): Buffer {
@@ -117,12 +122,12 @@ export function messageIdOf(content: {
   return hash.digest().toString('base64url', 0, 16) as MessageId;
 }
 
-/** What is stored of a Topic: enough to replace by, too little to read. */
-export function topicTagOf(topic: string, mailbox: MailboxTag, pepper: Uint8Array): string {
+/** What is stored of a Topic, which is one push URL's own: enough to replace by, too little to read. */
+export function topicTagOf(topic: string, capabilityId: Uint8Array, pepper: Uint8Array): string {
   if (topic === '') return '';
   return createHmac('sha256', pepper)
     .update('topic')
-    .update(mailbox)
+    .update(capabilityId)
     .update(topic)
     .digest()
     .toString('base64url', 0, 16);

@@ -1,67 +1,98 @@
 /**
- * Retractions: a message that its sender took back, or that a newer one of the same topic replaced. They are stored
- * and replicated as acknowledgements are, and are tombstones like them; but no recipient signs them.
+ * Retractions: messages that their sender took back, or that a newer one of the same topic replaced. They are stored and
+ * replicated as acknowledgements are, and are tombstones like them; but no recipient signs them.
  *
- * What proves one is a keyed hash under the fleet's pepper. A relay makes it only for whoever shows the sealed address of the
- * message, and any relay can check it whichever capability keys have come and gone since. Sites trust each other
- * this far: each has the pepper, as each has the keys that seal addresses.
+ * What proves one is an opening. It follows from the push URL and the message's id, so the sender, and a relay while it
+ * serves a request through that push URL, can make it, and nobody else. Each message carries the hash of its opening, the
+ * commitment; a site that only holds the message, however hostile, has nothing to delete it with elsewhere. A
+ * retraction names a message by id and commitment together: one that opens nothing is a tombstone of no message.
  */
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
-import { ACK_IDS_MAX, type AckFault, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, type SignedAck } from './ack.ts';
+import { ACK_IDS_MAX, type AckFault, type SignedAck } from './ack.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type MailboxTag, parseMailboxTag } from './mailbox.ts';
-import type { MessageId } from './message.ts';
+import { COMMITMENT_BYTES, type MessageId } from './message.ts';
 
 export const RETRACTION_VERSION = 2;
+export const OPENING_BYTES = 16;
 const TAG_BYTES = 24;
-const PROOF_BYTES = 32;
-/** The scripts of the Redis store find count and ids at one place, whatever a record proves them by. */
-const FILLER: Buffer = Buffer.alloc(PUBLIC_KEY_BYTES + SIGNATURE_BYTES - TAG_BYTES - PROOF_BYTES);
+/** Where a retraction's record has its count (u16) and then its items, and the bytes of one. */
+export const RETRACTION_COUNT_AT: number = 1 + TAG_BYTES + 8;
+export const RETRACTION_ITEM_BYTES: number = 16 + COMMITMENT_BYTES + OPENING_BYTES;
+
+/** A message and what proves the right to retract it, 16 bytes as base64url. */
+export interface Opened {
+  readonly id: MessageId;
+  readonly opening: string;
+}
+
+/** What retracts the message `id` that was sent through the push URL with this 16-byte id. */
+export function openingOf(capabilityId: Uint8Array, id: MessageId): string {
+  return hash('archipelago opening v1\n', capabilityId, Buffer.from(id, 'base64url'));
+}
+
+/** What a message carries: it tells the opening from every other and does not give it away. */
+export function commitmentOf({ id, opening }: Opened): string {
+  const bytes = [id, opening].map((text) => Buffer.from(text, 'base64url'));
+  return hash('archipelago commitment v1\n', ...bytes);
+}
 
 /**
- * Makes the record: version u8 | mailbox 24 | proof 32 | zeros 40 | expiresMs u64 | count u16 | count × id 16. At most
- * 512 ids, at least one.
+ * Makes the record: version u8 | mailbox 24 | expiresMs u64 | count u16 | count × (id 16 | commitment 16 | opening 16).
+ * At most 512 messages, at least one.
  */
 export function createRetraction(
   mailbox: MailboxTag,
-  ids: readonly MessageId[],
+  messages: readonly Opened[],
   expiresMs: number,
-  pepper: Uint8Array,
 ): SignedAck {
-  const idBytes = Buffer.concat(ids.map((id) => Buffer.from(id, 'base64url')));
+  const commitments = messages.map(commitmentOf);
+  const items = new ByteWriter();
+  for (const [place, { id, opening }] of messages.entries()) {
+    items
+      .base64url(id)
+      .base64url(commitments[place] ?? '')
+      .base64url(opening);
+  }
+  const itemBytes = items.finish();
   const record = new ByteWriter()
     .u8(RETRACTION_VERSION)
     .bytes(Buffer.from(mailbox, 'latin1'))
-    .bytes(proofOf(mailbox, idBytes, pepper))
-    .bytes(FILLER)
     .u53(expiresMs)
-    .u16(ids.length)
-    .bytes(idBytes)
+    .u16(messages.length)
+    .bytes(itemBytes)
     .finish();
-  const id = createHash('sha256').update('retraction').update(mailbox).update(idBytes).digest();
-  return { id: id.toString('base64url', 0, 16), mailbox, ids, expiresMs, record };
+  const id = hash('retraction', Buffer.from(mailbox, 'latin1'), itemBytes);
+  return { id, mailbox, ids: messages.map((message) => message.id), commitments, expiresMs, record };
 }
 
-/** The inverse; the proof is checked. Never throws. */
-export function openRetraction(record: Uint8Array, pepper: Uint8Array): Result<SignedAck, AckFault> {
+/** The inverse; every opening is checked against the commitment beside it. Never throws. */
+export function openRetraction(record: Uint8Array): Result<SignedAck, AckFault> {
   const reader = new ByteReader(record);
   const version = reader.u8();
   const mailbox = parseMailboxTag(reader.bytes(TAG_BYTES).toString('latin1'));
-  const proof = reader.bytes(PROOF_BYTES);
-  const filler = reader.bytes(FILLER.length);
   const expiresMs = reader.u53();
   const count = reader.u16();
-  const idBytes = reader.bytes(count * 16);
-  const fits = !reader.malformed && version === RETRACTION_VERSION && filler.equals(FILLER);
-  if (!fits || mailbox === undefined || count < 1 || count > ACK_IDS_MAX) return fail('malformed');
-  if (!timingSafeEqual(proof, proofOf(mailbox, idBytes, pepper))) return fail('bad_signature');
-  const ids = Array.from({ length: count }, (_, index) =>
-    idBytes.toString('base64url', index * 16, index * 16 + 16),
-  ) as MessageId[];
-  return ok(createRetraction(mailbox, ids, expiresMs, pepper));
+  const itemBytes = reader.bytes(count * RETRACTION_ITEM_BYTES);
+  const fits = !reader.malformed && version === RETRACTION_VERSION && count >= 1 && count <= ACK_IDS_MAX;
+  if (!fits || mailbox === undefined) return fail('malformed');
+  const items = new ByteReader(itemBytes);
+  const messages: Opened[] = [];
+  for (let place = 0; place < count; place += 1) {
+    const id = items.base64url(16) as MessageId;
+    const commitment = items.bytes(COMMITMENT_BYTES);
+    const opened = { id, opening: items.base64url(OPENING_BYTES) };
+    if (!timingSafeEqual(Buffer.from(commitmentOf(opened), 'base64url'), commitment)) {
+      return fail('bad_signature');
+    }
+    messages.push(opened);
+  }
+  return ok(createRetraction(mailbox, messages, expiresMs));
 }
 
-function proofOf(mailbox: MailboxTag, idBytes: Uint8Array, pepper: Uint8Array): Buffer {
-  return createHmac('sha256', pepper).update('retraction').update(mailbox).update(idBytes).digest();
+function hash(label: string, ...parts: readonly Uint8Array[]): string {
+  const all = createHash('sha256').update(label);
+  for (const part of parts) all.update(part);
+  return all.digest().toString('base64url', 0, 16);
 }

@@ -8,5 +8,5 @@ import { openRetraction, RETRACTION_VERSION } from './retraction.ts';
 
 /** Opens a record from a store or a peer and verifies what proves it. Never throws. */
 export function openTombstone(record: Uint8Array, pepper: Uint8Array): Result<SignedAck, AckFault> {
-  return record[0] === RETRACTION_VERSION ? openRetraction(record, pepper) : openAck(record, pepper);
+  return record[0] === RETRACTION_VERSION ? openRetraction(record) : openAck(record, pepper);
 }

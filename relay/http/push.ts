@@ -14,10 +14,12 @@ import { mailboxTagOf } from '../core/mailbox.ts';
 import { createMessage, messageIdOf, topicTagOf } from '../core/message.ts';
 import { type PushLimits, parsePushRequest } from '../core/push-request.ts';
 import type { Refusal } from '../core/refusal.ts';
+import { commitmentOf, openingOf } from '../core/retraction.ts';
 import type { RelayEvents } from '../events.ts';
 import type { Quotas } from '../quotas.ts';
 import type { Recipients } from '../recipients.ts';
 import type { Acceptor } from '../replication/acceptor.ts';
+import type { Topics } from '../replication/topics.ts';
 import type { PublicContext } from './public-context.ts';
 import { readBody } from './request-body.ts';
 import type { Revocations } from './revocations.ts';
@@ -26,6 +28,7 @@ import type { VapidVerifier } from './vapid-verifier.ts';
 export interface PushDeps {
   readonly ring: KeyRing;
   readonly acceptor: Acceptor;
+  readonly topics: Pick<Topics, 'sent'>;
   readonly verifyVapid: VapidVerifier;
   readonly revocations: Revocations;
   readonly recipients: Recipients;
@@ -102,17 +105,21 @@ async function accept(
   const idempotencyKey =
     request.value.idempotencyKey ??
     (isNothing ? Buffer.from(deps.random.bytes(16)).toString('base64url') : undefined);
+  const capabilityId = capability.value.id;
+  const id = messageIdOf({ capabilityId, idempotencyKey, coding, body: body.value });
+  const opening = openingOf(capabilityId, id);
   const message = createMessage({
-    id: messageIdOf({ capabilityId: capability.value.id, idempotencyKey, coding, body: body.value }),
+    id,
     mailbox,
     acceptedMs,
     expiresMs: acceptedMs + ttlSeconds * 1000,
+    commitment: commitmentOf({ id, opening }),
     urgency,
-    topic: topicTagOf(request.value.topic, mailbox, deps.ring.pepper),
+    topic: topicTagOf(request.value.topic, capabilityId, deps.ring.pepper),
     coding,
     body: body.value,
   });
-  const location = `${deps.origin}/m/${sealMessage(message, deps.ring)}`;
+  const location = `${deps.origin}/m/${sealMessage({ mailbox, id, opening }, deps.ring)}`;
   if (ttlSeconds === 0) {
     // No durability is promised for it, so none is pretended: it reaches a recipient that is connected here.
     if (!deps.recipients.deliverNow(message)) deps.events.discarded('ttl_zero_not_connected', 1);
@@ -124,5 +131,6 @@ async function accept(
   if (acceptance === 'unconfirmed') return fail('copies_unreachable');
   const isOther = acceptance === 'other_kept';
   if (isOther) deps.events.discarded('idempotency_conflict', 1);
+  else await deps.topics.sent(message, capabilityId);
   return ok({ location, ttlSeconds, isOther });
 }

@@ -1,9 +1,10 @@
 /** Senders that take a message back, over real HTTPS. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ciphertext } from '../../test/support/ciphertext.ts';
+import { createTestMailbox, TEST_CAPABILITY_ID } from '../../test/support/mailbox.ts';
 import { type Reply, type ServedRelay, serveRelay } from '../../test/support/served-relay.ts';
 import { sealMessage } from '../core/capability.ts';
-import { messageIdOf } from '../core/message.ts';
+import { openingOf } from '../core/retraction.ts';
 
 const BODY = ciphertext('a message');
 let relay: ServedRelay;
@@ -41,15 +42,13 @@ test('what was taken back does not come back', async () => {
 });
 
 test('a message that has not arrived here yet is not taken any more', async () => {
-  const id = messageIdOf({
-    capabilityId: Buffer.alloc(16),
-    idempotencyKey: 'x',
-    coding: 'aes128gcm',
-    body: BODY,
-  });
-  const address = sealMessage({ mailbox: relay.recipient.tag, id }, relay.ring);
+  const mailbox = createTestMailbox();
+  const acceptedMs = Date.now();
+  const message = mailbox.message('m', { acceptedMs, expiresMs: acceptedMs + 60_000 });
+  const opening = openingOf(TEST_CAPABILITY_ID, message.id);
+  const address = sealMessage({ mailbox: mailbox.tag, id: message.id, opening }, relay.ring);
   expect((await relay.ask('DELETE', `/m/${address}`)).status).toBe(204);
-  expect(await relay.store.missing([{ kind: 'message', mailbox: relay.recipient.tag, id }])).toEqual([]);
+  expect(await relay.store.insert([{ message, owedTo: [] }], acceptedMs)).toEqual(['buried']);
 });
 
 test('an address that nobody made, or of a push URL, deletes nothing', async () => {

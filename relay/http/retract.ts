@@ -1,7 +1,7 @@
 /**
  * Taking a message back: `DELETE /m/<address>` (RFC 8030 §7.2), by whoever got the address when it was accepted. The
- * address is the proof, so nothing is looked up, and the answer is the same whether the message is still here,
- * was read already or never was.
+ * address carries the opening of the message, so nothing is looked up, other sites can verify it, and the answer is the
+ * same whether the message is still here, was read already or never was.
  */
 import type { Clock } from '../../system/clock.ts';
 import { fail, type Result } from '../../system/result.ts';
@@ -29,7 +29,6 @@ export async function retractMessage(
   if (!address.ok) {
     return fail(address.fault === 'key_unknown' ? 'capability_key_unknown' : 'message_address_unknown');
   }
-  const { mailbox, id } = address.value;
   const expiresMs = clock.wallMs() + ttlSecondsMax * 1000;
-  return buryFor(acceptor, createRetraction(mailbox, [id], expiresMs, ring.pepper));
+  return buryFor(acceptor, createRetraction(address.value.mailbox, [address.value], expiresMs));
 }

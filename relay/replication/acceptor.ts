@@ -17,7 +17,6 @@ import type { RelayEvents } from '../events.ts';
 import { type Burial, type Insertion, type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
 import type { Notices } from './notices.ts';
-import { replaceOlder } from './topics.ts';
 
 export interface AcceptorConfig {
   readonly own: SiteEntry;
@@ -25,7 +24,6 @@ export interface AcceptorConfig {
   readonly copiesNeeded: number;
   /** How long a sender waits at most, milliseconds. */
   readonly deadlineMs: number;
-  readonly pepper: Uint8Array;
 }
 
 export interface AcceptorDeps {
@@ -44,8 +42,6 @@ type Acceptance = 'accepted' | 'other_kept' | 'unconfirmed';
 
 export interface Acceptor {
   accept(message: Message): Promise<Acceptance>;
-  /** Retracts what the topic of a message that is stored here replaces, or leaves it. Never rejects. */
-  readonly replaceOlder: (message: Message) => Promise<void>;
   /** Deletes here and tells the other sites. Rejects with `StoreUnavailable` when it was not done here. */
   readonly bury: (ack: SignedAck) => Promise<void>;
 }
@@ -77,20 +73,14 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
   }));
   const reachable = (): typeof peers => peers.filter(({ link }) => link.isUp());
 
-  const acceptor: Acceptor = {
-    accept: async (message) => {
+  return {
+    accept: (message) => {
       const offer: OfferedRecord = { record: message.record, holders: [] };
       const attempts = [
         { site: own, outcome: inserts.add({ message, owedTo: others }) },
         ...reachable().map(({ link, puts }) => ({ site: link.site, outcome: puts.add(offer) })),
       ];
-      const acceptance = await confirmed(message, attempts, config, deps);
-      if (acceptance === 'accepted') await acceptor.replaceOlder(message);
-      return acceptance;
-    },
-    replaceOlder: async (message) => {
-      const topics = { store, bury: acceptor.bury, pepper: config.pepper };
-      await replaceOlder(message, clock.wallMs(), topics).catch(() => deps.events.topicKept());
+      return confirmed(message, attempts, config, deps);
     },
     bury: async (ack) => {
       await burials.add({ ack, owedTo: others });
@@ -106,7 +96,6 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
       );
     },
   };
-  return acceptor;
 }
 
 interface Attempt {

@@ -19,7 +19,7 @@ export interface PeerServiceDeps {
   readonly store: MessageStore;
   readonly clock: Clock;
   readonly events: RelayEvents;
-  /** Retracts what the topic of a message that came just now replaces. Never rejects. */
+  /** Retracts a message that came just now if its topic has a newer one. Never rejects. */
   readonly replaceOlder: (message: Message) => Promise<void>;
 }
 

@@ -13,6 +13,7 @@ import { createNotices } from './notices.ts';
 import { drainOutbox } from './outbox.ts';
 import { createPeerService, type PeerService } from './peer-service.ts';
 import { createRefill } from './refill.ts';
+import { createTopics, type Topics } from './topics.ts';
 
 export interface ReplicationConfig {
   readonly manifest: Manifest;
@@ -38,6 +39,7 @@ export interface ReplicationDeps {
 
 export interface Replication {
   readonly acceptor: Acceptor;
+  readonly topics: Topics;
   readonly service: PeerService;
   readonly isRecovering: () => boolean;
   /** Drains and refills until `stopped`. */
@@ -54,18 +56,20 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
   const ownName: SiteName = own.name;
   const notices = createNotices({ own: ownName, ...deps });
   const acceptor = config.createAcceptor(
-    { own, sites: manifest.sites, copiesNeeded, deadlineMs: config.deadlineMs, pepper },
+    { own, sites: manifest.sites, copiesNeeded, deadlineMs: config.deadlineMs },
     { ...deps, notices },
   );
+  const topics = createTopics({ ...deps, bury: acceptor.bury });
   const refill = createRefill({ own, copiesNeeded, pepper, intervalMs: REFILL_INTERVAL_MS }, deps);
   const outbox = { own: ownName, graceMs: config.outboxGraceMs, intervalMs: OUTBOX_INTERVAL_MS };
   return {
     acceptor,
+    topics,
     service: createPeerService({
       own: ownName,
       sites: manifest.sites,
       pepper,
-      replaceOlder: acceptor.replaceOlder,
+      replaceOlder: topics.arrived,
       ...deps,
     }),
     isRecovering: refill.isRecovering,

@@ -1,8 +1,8 @@
 /** What one site is told to delete without a recipient's signature is deleted everywhere, and stays so. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type LinkedSites, linkSites } from '../../test/support/linked-sites.ts';
-import { createTestMailbox, TEST_PEPPER } from '../../test/support/mailbox.ts';
-import { createRetraction } from '../core/retraction.ts';
+import { createTestMailbox } from '../../test/support/mailbox.ts';
+import { createRetraction, RETRACTION_COUNT_AT } from '../core/retraction.ts';
 
 const NAMES = ['aws', 'gcp', 'hetzner'];
 const mailbox = createTestMailbox();
@@ -22,7 +22,7 @@ test('a retraction reaches sites that were away, and one that has lost its memor
   await fleet.clock.advance(fleet.deadlineMs);
   expect(await accepted).toBe('accepted');
   fleet.around('hetzner', 'cut');
-  const retraction = createRetraction(mailbox.tag, [message.id], acceptedMs + 3_600_000, TEST_PEPPER);
+  const retraction = mailbox.retraction([message.id], acceptedMs + 3_600_000);
   const buried = fleet.site('gcp').replication.acceptor.bury(retraction);
   await fleet.clock.settle();
   await buried;
@@ -35,12 +35,21 @@ test('a retraction reaches sites that were away, and one that has lost its memor
   expect(outcome).toBe('buried');
 });
 
-test('a retraction that this fleet did not make is refused', async () => {
+test('a site that has only its copies deletes nothing at the others', async () => {
   const acceptedMs = fleet.clock.wallMs();
   const message = mailbox.message('m', { acceptedMs, expiresMs: acceptedMs + 3_600_000 });
-  const forged = createRetraction(mailbox.tag, [message.id], acceptedMs, new Uint8Array(32));
-  const reply = await fleet
-    .site('aws')
-    .replication.service({ type: 'bury', records: [{ record: forged.record, holders: [] }] }, 'gcp');
-  expect(reply).toEqual({ type: 'refused', reason: 'bad_signature' });
+  const accepted = fleet.site('aws').replication.acceptor.accept(message);
+  await fleet.clock.advance(fleet.deadlineMs);
+  expect(await accepted).toBe('accepted');
+  // All that gcp can make up: an opening of its own, with or without the commitment of the message.
+  const opening = Buffer.alloc(16, 1).toString('base64url');
+  const forged = createRetraction(mailbox.tag, [{ id: message.id, opening }], acceptedMs);
+  const pretended = Buffer.from(forged.record);
+  Buffer.from(message.commitment, 'base64url').copy(pretended, RETRACTION_COUNT_AT + 2 + 16);
+  const bury = (record: Uint8Array): Promise<unknown> =>
+    fleet.site('aws').replication.service({ type: 'bury', records: [{ record, holders: [] }] }, 'gcp');
+  expect(await bury(pretended)).toEqual({ type: 'refused', reason: 'bad_signature' });
+  await bury(forged.record);
+  await fleet.clock.advance(10_000);
+  for (const name of NAMES) expect(await fleet.site(name).pending(mailbox.tag), name).toEqual([message.id]);
 });

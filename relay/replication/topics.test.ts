@@ -2,10 +2,11 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type LinkedSites, linkSites } from '../../test/support/linked-sites.ts';
-import { createTestMailbox, TEST_PEPPER } from '../../test/support/mailbox.ts';
+import { createTestMailbox, TEST_CAPABILITY_ID } from '../../test/support/mailbox.ts';
+import { createRecordedEvents } from '../../test/support/recorded-events.ts';
 import { createMemoryStore } from '../adapters/memory-store.ts';
-import type { Message } from '../core/message.ts';
-import { replaceOlder } from './topics.ts';
+import type { Message, MessageFields } from '../core/message.ts';
+import { createTopics } from './topics.ts';
 
 const NAMES = ['aws', 'gcp', 'hetzner'];
 const mailbox = createTestMailbox();
@@ -18,15 +19,17 @@ beforeEach(async () => {
 
 afterEach(() => fleet[Symbol.asyncDispose]());
 
-function message(name: string, topic: string): Message {
+function message(name: string, topic: string, fields: Partial<MessageFields> = {}): Message {
   const acceptedMs = fleet.clock.wallMs();
-  return mailbox.message(name, { acceptedMs, expiresMs: acceptedMs + 3_600_000, topic });
+  return mailbox.message(name, { acceptedMs, expiresMs: acceptedMs + 3_600_000, topic, ...fields });
 }
 
 async function accept(site: string, sent: Message): Promise<void> {
-  const accepted = fleet.site(site).replication.acceptor.accept(sent);
+  const { acceptor, topics } = fleet.site(site).replication;
+  const accepted = acceptor.accept(sent);
   await fleet.clock.advance(fleet.deadlineMs);
   expect(await accepted).toBe('accepted');
+  await topics.sent(sent, TEST_CAPABILITY_ID);
 }
 
 async function expectEverywhere(...messages: readonly Message[]): Promise<void> {
@@ -68,6 +71,35 @@ test('when the store is away the newer one is accepted all the same, and it is c
   expect(fleet.site('aws').events.happened).toContain('topicKept');
 });
 
+test('a message of another push URL is not replaced, whatever topic another site says it has', async () => {
+  const foreign = message('foreign', 'a', { commitment: Buffer.alloc(16).toString('base64url') });
+  await accept('aws', foreign);
+  const newer = message('newer', 'a');
+  await accept('aws', newer);
+  await expectEverywhere(foreign, newer);
+});
+
+test('a date that another site made up replaces nothing', async () => {
+  const sent = message('sent', 'a');
+  await accept('aws', sent);
+  const acceptedMs = sent.acceptedMs + 1000;
+  const later = mailbox.message('later', { acceptedMs, expiresMs: sent.expiresMs, topic: 'a' });
+  const records = [{ record: later.record, holders: [] }];
+  await fleet.site('aws').replication.service({ type: 'put', records }, 'gcp');
+  await fleet.clock.advance(5000);
+  await expectEverywhere(sent, later);
+});
+
+test('an older one that is sent again after it was replaced replaces nothing', async () => {
+  const older = message('older', 'a');
+  await accept('aws', older);
+  const newer = message('newer', 'a');
+  await accept('aws', newer);
+  await accept('aws', message('older', 'a'));
+  await fleet.clock.advance(5000);
+  await expectEverywhere(newer);
+});
+
 test('in whichever order messages come, the newest is left', async () => {
   const times = fc.uniqueArray(fc.nat(1000), { minLength: 1, maxLength: 6 });
   await fc.assert(
@@ -75,10 +107,15 @@ test('in whichever order messages come, the newest is left', async () => {
       const store = createMemoryStore();
       const bury = async (ack: Parameters<typeof store.bury>[0][number]['ack']): Promise<void> =>
         void (await store.bury([{ ack, owedTo: [] }], 0));
+      const topics = createTopics({ store, bury, clock: fleet.clock, events: createRecordedEvents() });
       for (const acceptedMs of acceptedTimesMs) {
-        const sent = mailbox.message(String(acceptedMs), { acceptedMs, topic: 'a' });
+        const sent = mailbox.message(String(acceptedMs), {
+          acceptedMs,
+          expiresMs: 2_000_000_000_000,
+          topic: 'a',
+        });
         await store.insert([{ message: sent, owedTo: [] }], 0);
-        await replaceOlder(sent, 0, { store, bury, pepper: TEST_PEPPER });
+        await topics.sent(sent, TEST_CAPABILITY_ID);
       }
       const left = await store.pending(mailbox.tag, 10, 0);
       expect(left.map(({ acceptedMs }) => acceptedMs)).toEqual([Math.max(...acceptedTimesMs)]);

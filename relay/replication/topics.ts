@@ -1,38 +1,99 @@
 /**
- * Topics (RFC 8030 §5.4): of the messages that wait in one mailbox under one topic only the newest is kept.
+ * Topics (RFC 8030 §5.4): of the messages that wait under one topic of one push URL only the newest is kept.
  *
- * A newer message is accepted first and the older ones are retracted afterwards, so there is never none. Every site
- * that stores a message under a topic looks, because a site may get the older one later than the newer; all come to
- * the same end, since the highest (acceptedMs, id) wins everywhere and a retraction of the same messages is the same.
+ * A newer message is accepted first and the older ones are retracted afterwards, so there is never none. Only who knows the
+ * push URL can retract. So the relay that accepts a message under a topic remembers for a while, in memory, through which
+ * push URL it came, and looks again whenever another site brings an older one. Its own word is all that it goes by: a
+ * date that another site wrote replaces nothing. A relay that has forgotten lets an older message be delivered too.
  */
+import type { Clock } from '../../system/clock.ts';
 import { ACK_IDS_MAX, type SignedAck } from '../core/ack.ts';
+import type { MailboxTag } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
-import { createRetraction } from '../core/retraction.ts';
+import { createRetraction, openingOf } from '../core/retraction.ts';
+import type { RelayEvents } from '../events.ts';
 import type { MessageStore } from '../ports.ts';
 
 export interface TopicsDeps {
-  readonly store: Pick<MessageStore, 'pending'>;
+  readonly store: Pick<MessageStore, 'pending' | 'load'>;
   readonly bury: (tombstone: SignedAck) => Promise<void>;
-  readonly pepper: Uint8Array;
+  readonly clock: Pick<Clock, 'wallMs'>;
+  readonly events: Pick<RelayEvents, 'topicKept'>;
+}
+
+export interface Topics {
+  /** Retracts what a message replaces that was accepted here through the push URL with this 16-byte id. Never rejects. */
+  sent(message: Message, capabilityId: Uint8Array): Promise<void>;
+  /** Retracts a message that another site brought if a newer one of its topic was accepted here. Never rejects. */
+  readonly arrived: (message: Message) => Promise<void>;
+}
+
+/** The newest message of a topic that was accepted here. */
+interface Newest {
+  readonly capabilityId: Uint8Array;
+  readonly mailbox: MailboxTag;
+  readonly topic: string;
+  readonly acceptedMs: number;
+  readonly id: string;
 }
 
 /** Messages at the head of a mailbox that are looked at: older ones are what is to be replaced. */
 const LOOKED_AT_MAX = 256;
+const REMEMBERED_MAX = 10_000;
 
-/** Retracts what `message`, or a newer one, replaces. Rejects when that is not certain; nothing is lost then. */
-export async function replaceOlder(message: Message, nowMs: number, deps: TopicsDeps): Promise<void> {
-  if (message.topic === '') return;
-  const waiting = await deps.store.pending(message.mailbox, LOOKED_AT_MAX, nowMs);
-  const ofTopic = waiting.filter(({ topic }) => topic === message.topic);
-  const newest = [...ofTopic, message].reduce(newer);
-  const replaced = ofTopic.filter(({ id }) => id !== newest.id).slice(0, ACK_IDS_MAX);
-  if (replaced.length === 0) return;
-  const expiresMs = Math.max(...replaced.map((older) => older.expiresMs));
-  const ids = replaced.map(({ id }) => id);
-  await deps.bury(createRetraction(message.mailbox, ids, expiresMs, deps.pepper));
+export function createTopics({ store, bury, clock, events }: TopicsDeps): Topics {
+  const remembered = new Map<string, Newest>();
+
+  const remember = (newest: Newest): void => {
+    remembered.delete(newest.topic);
+    remembered.set(newest.topic, newest);
+    const [oldest] = remembered.keys();
+    if (remembered.size > REMEMBERED_MAX && oldest !== undefined) remembered.delete(oldest);
+  };
+  const replaceOlder = async (newest: Newest): Promise<void> => {
+    const waiting = await store.pending(newest.mailbox, LOOKED_AT_MAX, clock.wallMs());
+    const replaced = waiting
+      .filter((message) => message.topic === newest.topic && precedes(message, newest))
+      .slice(0, ACK_IDS_MAX);
+    if (replaced.length === 0) return;
+    const opened = replaced.map(({ id }) => ({ id, opening: openingOf(newest.capabilityId, id) }));
+    const expiresMs = Math.max(...replaced.map((older) => older.expiresMs));
+    await bury(createRetraction(newest.mailbox, opened, expiresMs));
+  };
+  const keep = (): void => events.topicKept();
+
+  return {
+    sent: async ({ mailbox, id, topic, acceptedMs }, capabilityId) => {
+      if (topic === '') return;
+      try {
+        // What was sent again is as old as its first copy, and what is buried replaces nothing.
+        const [stored] = await store.load([{ kind: 'message', mailbox, id }]);
+        if (stored === undefined || !('body' in stored)) return;
+        const sent = {
+          capabilityId,
+          mailbox,
+          topic,
+          id,
+          acceptedMs: Math.min(acceptedMs, stored.acceptedMs),
+        };
+        const earlier = remembered.get(topic);
+        const newest = earlier !== undefined && precedes(sent, earlier) ? earlier : sent;
+        remember(newest);
+        await replaceOlder(newest);
+      } catch {
+        keep();
+      }
+    },
+    arrived: async (message) => {
+      const newest = message.topic === '' ? undefined : remembered.get(message.topic);
+      if (newest !== undefined && precedes(message, newest)) await replaceOlder(newest).catch(keep);
+    },
+  };
 }
 
-function newer(a: Message, b: Message): Message {
-  if (a.acceptedMs !== b.acceptedMs) return a.acceptedMs > b.acceptedMs ? a : b;
-  return Buffer.compare(Buffer.from(a.id, 'base64url'), Buffer.from(b.id, 'base64url')) > 0 ? a : b;
+type Dated = Pick<Newest, 'acceptedMs' | 'id'>;
+
+function precedes(a: Dated, b: Dated): boolean {
+  if (a.acceptedMs !== b.acceptedMs) return a.acceptedMs < b.acceptedMs;
+  return Buffer.compare(Buffer.from(a.id, 'base64url'), Buffer.from(b.id, 'base64url')) < 0;
 }

@@ -3,9 +3,8 @@
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Message } from '../../relay/core/message.ts';
-import { createRetraction } from '../../relay/core/retraction.ts';
 import type { MessageStore } from '../../relay/ports.ts';
-import { createTestMailbox, TEST_PEPPER, type TestMailbox } from '../support/mailbox.ts';
+import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 
 const NOW_MS = 10_000;
 /** Beyond the expiry of the test mailbox's messages. */
@@ -43,7 +42,7 @@ export function describeUsage(open: () => Promise<MessageStore>): void {
     test('is not claimed by a sender that takes its message back', async () => {
       const one = mailbox.message('one');
       await insert(one);
-      const ack = createRetraction(mailbox.tag, [one.id], 100_000, TEST_PEPPER);
+      const ack = mailbox.retraction([one.id], 100_000);
       await store.bury([{ ack, owedTo: [] }], NOW_MS);
       expect(await store.usage(mailbox.tag)).toEqual({ messages: 0, bytes: 0, isClaimed: false });
     });

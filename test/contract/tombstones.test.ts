@@ -1,10 +1,11 @@
 /** Retractions and revocations in both stores: they are stored, listed and read back as acknowledgements are. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
+import { TOMBSTONE_SLACK_MS } from '../../relay/core/ack.ts';
 import { createRetraction } from '../../relay/core/retraction.ts';
 import { revocationIdOf } from '../../relay/core/revocation.ts';
 import type { MessageStore } from '../../relay/ports.ts';
-import { createTestMailbox, TEST_PEPPER } from '../support/mailbox.ts';
+import { createTestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore } from '../support/redis-store.ts';
 
@@ -21,7 +22,7 @@ function describeTombstones(open: () => Promise<MessageStore>): void {
       [one, two].map((message) => ({ message, owedTo: [] })),
       NOW_MS,
     );
-    const retraction = createRetraction(mailbox.tag, [one.id], 50_000, TEST_PEPPER);
+    const retraction = mailbox.retraction([one.id], 50_000);
     expect(await store.bury([{ ack: retraction, owedTo: ['gcp'] }], NOW_MS)).toEqual([true]);
     expect((await store.pending(mailbox.tag, 10, NOW_MS)).map(({ id }) => id)).toEqual([two.id]);
     const reference = { kind: 'ack', mailbox: mailbox.tag, id: retraction.id } as const;
@@ -29,6 +30,41 @@ function describeTombstones(open: () => Promise<MessageStore>): void {
     const [found] = await store.load([reference]);
     expect(found).toMatchObject({ id: retraction.id, ids: [one.id], expiresMs: 50_000 });
     expect(await store.insert([{ message: one, owedTo: [] }], NOW_MS)).toEqual(['buried']);
+    await store.close();
+  });
+
+  test('a retraction that came before its message keeps it out, for as long as it is remembered', async () => {
+    const store = await open();
+    const mailbox = createTestMailbox();
+    const [one, two] = [mailbox.message('one'), mailbox.message('two')];
+    await store.bury([{ ack: mailbox.retraction([one.id, two.id], 50_000), owedTo: [] }], NOW_MS);
+    expect(await store.insert([{ message: two, owedTo: [] }], NOW_MS)).toEqual(['buried']);
+    await store.expire(100_000 + TOMBSTONE_SLACK_MS - 1, 1000);
+    expect(await store.insert([{ message: one, owedTo: [] }], NOW_MS)).toEqual(['buried']);
+    await store.expire(100_000 + TOMBSTONE_SLACK_MS + 1, 1000);
+    expect(await store.insert([{ message: one, owedTo: [] }], NOW_MS)).toEqual(['stored']);
+    await store.close();
+  });
+
+  test('a retraction whose opening is not that of the message deletes nothing and keeps nothing out', async () => {
+    const store = await open();
+    const mailbox = createTestMailbox();
+    const [one, two] = [mailbox.message('one'), mailbox.message('two')];
+    await store.insert([{ message: one, owedTo: [] }], NOW_MS);
+    const opening = Buffer.alloc(16).toString('base64url');
+    const forged = createRetraction(
+      mailbox.tag,
+      [one, two].map(({ id }) => ({ id, opening })),
+      50_000,
+    );
+    await store.bury([{ ack: forged, owedTo: [] }], NOW_MS);
+    expect(await store.insert([{ message: two, owedTo: [] }], NOW_MS)).toEqual(['stored']);
+    expect(new Set((await store.pending(mailbox.tag, 10, NOW_MS)).map(({ id }) => id))).toEqual(
+      new Set([one.id, two.id]),
+    );
+    // Nor does it stand in the way of the true one.
+    await store.bury([{ ack: mailbox.retraction([one.id], 50_000), owedTo: [] }], NOW_MS);
+    expect((await store.pending(mailbox.tag, 10, NOW_MS)).map(({ id }) => id)).toEqual([two.id]);
     await store.close();
   });
 

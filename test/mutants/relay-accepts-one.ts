@@ -14,7 +14,6 @@ const acceptAfterOneCopy: CreateAcceptor = ({ own, sites }, { store, clock }) =>
       const [outcome] = await store.insert([{ message, owedTo }], clock.wallMs());
       return outcome === 'expired' ? 'unconfirmed' : 'accepted';
     },
-    replaceOlder: async () => undefined,
     bury: async (ack) => {
       await store.bury([{ ack, owedTo }], clock.wallMs());
     },

@@ -214,6 +214,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     push: {
       ring,
       acceptor: replication.acceptor,
+      topics: replication.topics,
       revocations: createRevocations(store, systemClock),
       verifyVapid: createVapidVerifier({ audiences: [ORIGIN, AUDIENCE] }, systemClock),
       recipients,

@@ -31,6 +31,10 @@ interface Batch {
   readonly cancelTimer: () => void;
 }
 
+/**
+ * Acks for `mailboxes`, in the order of the hello frame. A batch is signed (Ed25519, RFC 8032) after `config` says,
+ * and lost without an error.
+ */
 export function createAcks(
   mailboxes: readonly Mailbox[],
   clock: Clock,

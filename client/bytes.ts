@@ -7,10 +7,12 @@ export type Bytes = Uint8Array<ArrayBuffer>;
 
 const encoder = new TextEncoder();
 
+/** The UTF-8 bytes of `text`; a lone surrogate becomes U+FFFD. */
 export function utf8(text: string): Bytes {
   return encoder.encode(text);
 }
 
+/** All `parts` in one new array, in order. */
 export function concat(...parts: readonly Uint8Array[]): Bytes {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let offset = 0;
@@ -21,6 +23,7 @@ export function concat(...parts: readonly Uint8Array[]): Bytes {
   return whole;
 }
 
+/** base64url without padding (RFC 4648 §5). */
 export function toBase64url(bytes: Uint8Array): string {
   let latin1 = '';
   for (let at = 0; at < bytes.length; at += 4096) {

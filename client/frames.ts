@@ -115,6 +115,7 @@ export function encodeAck(mailbox: number, signature: Uint8Array, idBytes: Uint8
   return concat(header, signature, idBytes);
 }
 
+/** The first frame of a session: mailbox tokens (at most 64) and how many messages may be un-acked at once. */
 export function encodeHello(tokens: readonly string[], window: number): string {
   return JSON.stringify({ t: 'hello', tokens, window });
 }

@@ -28,6 +28,7 @@ const HEDGES_MIN = 3;
 /** Origins that are remembered; push URLs of other services may name any number of them. */
 const ORIGINS_MAX = 64;
 
+/** A budget with its first few hedges in hand; one for each sender. */
 export function createHedgeBudget(): HedgeBudget {
   /** Hedges by send, the newest last. */
   const window: number[] = [];

@@ -47,6 +47,10 @@ export interface NodeTransport extends Transport {
 /** How long the other side has to answer a closing handshake before the socket is destroyed, in milliseconds. */
 const CLOSE_WITHIN_MS = 500;
 
+/**
+ * A transport for Node. Its requests never reject: a failure is a value that says whether the request may have
+ * arrived.
+ */
 export function createNodeTransport(options: NodeTransportOptions): NodeTransport {
   const { clock, connectTimeoutMs, keepAlive } = options;
   const network = {

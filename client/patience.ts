@@ -17,6 +17,7 @@ const CODES: readonly string[] = ['overloaded', 'draining'];
 /** Origin and urgency together; push URLs of other services may name any number of origins. */
 const ENTRIES_MAX = 256;
 
+/** Remembers no more than a bounded number of origins, the newest. */
 export function createPatience(): Patience {
   const untilMs = new Map<string, number>();
   return {

@@ -87,6 +87,7 @@ export interface Sender {
   readonly counts: Readonly<Record<SenderEvent, number>>;
 }
 
+/** A sender with the defaults of docs/protocol.md: hedge after 300 ms, 5 s an attempt, 30 s a message. */
 export function createSender(options: SenderOptions): Sender {
   const { clock, random } = options;
   const tally = createTally(SENDER_EVENTS, options.onEvent);

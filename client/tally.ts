@@ -10,6 +10,7 @@ export interface Tally<Name extends string> {
 /** Called after an event was counted; `provider` when it belongs to one. */
 export type EventListener<Name extends string> = (name: Name, provider: string | undefined) => void;
 
+/** A counter at zero for each of `names`; `listener` hears of each event after it is counted. */
 export function createTally<Name extends string>(
   names: readonly Name[],
   listener: EventListener<Name> | undefined,

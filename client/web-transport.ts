@@ -17,6 +17,7 @@ import {
   type Transport,
 } from './transport.ts';
 
+/** A transport for browsers (Fetch and WebSocket standards); `clock` makes its time limits. */
 export function createWebTransport(clock: Clock): Transport {
   return {
     request: (request, limits) => requestByFetch(clock, request, limits),

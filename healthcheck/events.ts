@@ -68,6 +68,7 @@ interface Present {
   readonly observedMs: Map<string, number>;
 }
 
+/** Events whose counters are all at zero and exported from the start. */
 export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
   const counters = createCounters(metrics);
   const present = createGauges(metrics, clock);

@@ -91,6 +91,7 @@ interface State {
 /** No canary outside the fleet is probed yet; hearing another provider is the only sign of not being cut off. */
 const CANARY_REACHED = false;
 
+/** A judgement that has seen nothing: every verdict is unknown until probes and votes come in. */
 export function createJudgement(options: JudgementOptions): Judgement {
   const { manifest, clock, events } = options;
   const state: State = {

@@ -42,6 +42,7 @@ const KEYS_MAX = 50_000;
 /** What one address may send while the relay is crowded. */
 const ADDRESS_PER_SECOND = 50;
 
+/** Admission with every budget full. */
 export function createAdmission(deps: AdmissionDeps): Admission {
   const { clock, requestsMax } = deps;
   const capabilities = bucketsOf(deps.capabilityPerSecond);

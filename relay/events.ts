@@ -60,6 +60,7 @@ export interface RelayEvents {
   failed(what: string, reason: string): void;
 }
 
+/** Events whose counters are all at zero and exported from the start. */
 export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
   const accepted = metrics.counter('accepted_total', 'Answers to complete push requests', 'result', [
     'accepted',

@@ -17,6 +17,7 @@ export interface LiveRing {
   replace(secrets: string | undefined): Result<number, readonly string[]>;
 }
 
+/** A ring whose keys are those of the newest `replace`. */
 export function createLiveRing(first: KeyRing): LiveRing {
   let current = first;
   return {

@@ -42,6 +42,7 @@ const ALLOWANCE: Quota = { messages: 16, bytes: 1024 * 1024 };
 const MAILBOXES_MAX = 50_000;
 const LOOK_MS = 1000;
 
+/** Quotas that have not looked at any mailbox yet. */
 export function createQuotas(deps: QuotasDeps): Quotas {
   const allowances = new Map<MailboxTag, { messages: number; bytes: number }>();
   let fullness = 0;

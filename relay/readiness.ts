@@ -37,6 +37,7 @@ export interface Readiness {
 const CLOCK_OFFSET_MS_MAX = 30_000;
 const WATCH_MS = 1000;
 
+/** Not ready until the store has answered once. */
 export function createReadiness(deps: ReadinessDeps): Readiness {
   let storeAnswers = false;
   const clockOffsetMs = (): number => clockOffset([...deps.skews.values()]);

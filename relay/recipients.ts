@@ -40,6 +40,7 @@ export interface Recipients {
   drain(windowMsMax: number, alternates: readonly string[]): Promise<void>;
 }
 
+/** No recipient yet; `upgrade` takes over a socket that asked for `relay.v1` (RFC 6455). */
 export function createRecipients(deps: RecipientsDeps): Recipients {
   const connections = new Set<RecipientConnection>();
   let isDraining = false;

@@ -79,6 +79,10 @@ const HELLO_WITHIN_MS = 5000;
 /** How long requests under way may take to finish when the relay stops, on top of the write deadline. */
 const FINISH_WITHIN_MS = 3000;
 
+/**
+ * Starts a relay; what has to be released goes to `resources`. Rejects when it cannot listen or its store is set up
+ * wrong.
+ */
 export async function startRelay(
   config: RelayConfig,
   deps: RelayDeps,

@@ -32,6 +32,7 @@ const OUTBOX_GRACE_MS = 1000;
 /** Longer than requests under way and the release of everything may take, once recipients are gone. */
 const STOP_WITHIN_MS = 25_000;
 
+/** Resolves when the process may exit; sets exit code 64 for wrong settings and 1 for a relay that cannot start. */
 export async function runRelay({ environment, clock, overrides }: RunRelayOptions): Promise<void> {
   const read = await readRelayConfig(environment);
   if (!read.ok) {

@@ -28,6 +28,7 @@ export interface LogOptions {
   readonly write: (line: string) => void;
 }
 
+/** A log of the lines of `options.level` and above; `options.write` gets each without its line feed. */
 export function createLog(options: LogOptions): Log {
   const line =
     (level: LogLevel) =>

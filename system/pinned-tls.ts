@@ -17,6 +17,7 @@ export interface PinnedIdentity {
   readonly keyPem: string;
 }
 
+/** SHA-256 of a DER SubjectPublicKeyInfo as base64url (RFC 7469 §2.4 has base64). */
 export function pinOf(publicKeySpki: Uint8Array): Pin {
   return createHash('sha256').update(publicKeySpki).digest('base64url');
 }

@@ -61,6 +61,7 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** A text that matches `pattern` whole; `expected` completes "expected …" in a fault. */
 export function text(expected: string, pattern: RegExp, fallback?: string): Setting<string> {
   return withFallback({ expected, parse: (given) => (pattern.test(given) ? given : undefined) }, fallback);
 }
@@ -79,6 +80,7 @@ export function integer(min: number, max: number, fallback?: number): Setting<nu
   );
 }
 
+/** One of `choices`, exactly as written. */
 export function oneOf<const Choice extends string>(
   choices: readonly Choice[],
   fallback?: NoInfer<Choice>,

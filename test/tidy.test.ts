@@ -44,6 +44,19 @@ test('nothing is left for later, and nothing tells of the past', () => {
   expect(left, 'do it, or open an issue; comments describe the present').toEqual([]);
 });
 
+test('every exported function says what it does', () => {
+  const silent = sources
+    .filter((name) => !name.startsWith('test/') && !name.endsWith('.test.ts'))
+    .flatMap((name) => {
+      const lines = read(name).split('\n');
+      return lines
+        .map((line, index) => ({ line, before: lines[index - 1] ?? '' }))
+        .filter(({ line, before }) => /^export (async )?function /.test(line) && !before.endsWith('*/'))
+        .map(({ line }) => `${name}: ${line}`);
+    });
+  expect(silent, 'write a docstring: units, errors, and the standard it follows').toEqual([]);
+});
+
 /** Which top-level folders may import which; test/ may import all. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   system: [],

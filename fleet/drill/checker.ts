@@ -39,6 +39,7 @@ export interface CheckOptions {
   readonly payloadBytes: number;
 }
 
+/** The findings about all ledgers of a run together; messages of other runs are phantoms. */
 export function check(entries: readonly LedgerEntry[], options: CheckOptions): Findings {
   const book = readBook(entries);
   const judged = judgeDeliveries(book, options);

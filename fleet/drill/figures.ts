@@ -107,6 +107,7 @@ interface OutageBounds {
   readonly last: number;
 }
 
+/** Judges one run by the bounds of docs/drills.md. */
 export function assess(evidence: Evidence): Assessment {
   const { ledgers, window } = evidence;
   const entries = [...ledgers.dns, ...ledgers.failover, ...ledgers.late];

@@ -27,6 +27,9 @@ export interface Host {
 
 const FSYNC_ROUNDS = 60;
 
+/**
+ * Describes this machine; takes some milliseconds to measure fsync in `directory`. `redis` is its version, if any.
+ */
 export function describeHost(directory: string, redis: string | undefined, clock: Clock): Host {
   const fsyncMs = measureFsync(directory, clock);
   return {

@@ -29,6 +29,7 @@ const TIMEOUT_MS = 250;
 /** A nameserver that does not answer so many times in a row is silent; one lost datagram is not. */
 const SILENT_AFTER = 3;
 
+/** Asks from now until it is disposed of. An address that belongs to no site stands for itself in an answer. */
 export function watchNameservers(
   nameservers: readonly WatchedNameserver[],
   zone: string,

@@ -34,6 +34,7 @@ export interface StubResolverOptions {
   readonly ask: Ask;
 }
 
+/** A resolver with an empty cache. `resolve` rejects with `ResolutionFailed` when no nameserver has an address. */
 export function createStubResolver(options: StubResolverOptions): StubResolver {
   const cache = new Map<string, { readonly addresses: readonly string[]; readonly untilMs: number }>();
   const asking = new Map<string, Promise<readonly string[]>>();

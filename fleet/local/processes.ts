@@ -53,6 +53,7 @@ export interface ProcessesOptions {
 
 const LOG_LINES_SHOWN = 8;
 
+/** No process yet. Each that it starts ends with this one, however this one ends. */
 export function createProcesses(options: ProcessesOptions): Processes {
   const running = new Set<RunningProcess>();
   return {

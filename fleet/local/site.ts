@@ -51,6 +51,9 @@ export interface LocalSite {
 
 const REDIS_WITHIN_MS = 10_000;
 
+/**
+ * A site that is not started. Its `start` rejects, with the last lines of the log, when a process does not come up.
+ */
 export function createSite(options: SiteOptions): LocalSite {
   const { layout, ports, processes, clock, directory } = options;
   const dataDirectory = join(directory, `${layout.name}-data`);

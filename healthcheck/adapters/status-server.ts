@@ -17,6 +17,9 @@ export interface StatusOptions {
   readonly metricsText: () => Promise<string>;
 }
 
+/**
+ * The routes of the private port: `/livez`, `/readyz`, `/metrics` (Prometheus text format 0.0.4), `/status` (JSON).
+ */
 export function createStatusApp({ ready, status, metricsText }: StatusOptions): Hono {
   const app = new Hono();
   app.get('/livez', (context) => context.body(null, 200));

@@ -33,6 +33,10 @@ export interface VoteSenderOptions {
   readonly posted: (peer: SiteName, outcome: PostOutcome) => void;
 }
 
+/**
+ * A sender to every site of the manifest but its own. A vote that cannot be posted is counted and dropped: the next
+ * is newer.
+ */
 export function createVoteSender(options: VoteSenderOptions): VoteSender {
   const peers = options.manifest.sites
     .filter((site) => site.name !== options.self)

@@ -19,6 +19,7 @@ export type LocalTrouble = (typeof LOCAL_TROUBLES)[number];
 export type ProbeOutcome = 'ready' | Failure | LocalTrouble;
 export const PROBE_OUTCOMES: readonly ProbeOutcome[] = ['ready', ...FAILURES, ...LOCAL_TROUBLES];
 
+/** Whether the outcome says something about this vantage only, and so nothing about the site. */
 export function isLocalTrouble(outcome: ProbeOutcome): outcome is LocalTrouble {
   return LOCAL_TROUBLES.some((trouble) => trouble === outcome);
 }

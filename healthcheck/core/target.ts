@@ -15,6 +15,7 @@ export interface Target {
 /** A target as text, for maps and for lists that are stored. */
 export type TargetKey = `${SiteName}/${Family}`;
 
+/** One string for each target, for maps and labels. */
 export function keyOf(target: Target): TargetKey {
   return `${target.site}/${target.family}`;
 }
@@ -29,6 +30,7 @@ export function targetsOf(manifest: Pick<Manifest, 'sites'>): readonly Target[] 
   return manifest.sites.flatMap((site) => familiesOf(site).map((family) => ({ site: site.name, family })));
 }
 
+/** The site of that name, undefined when the manifest has none. */
 export function siteNamed(manifest: Pick<Manifest, 'sites'>, name: SiteName): SiteEntry | undefined {
   return manifest.sites.find((site) => site.name === name);
 }

@@ -5,6 +5,7 @@ import { Provider } from '@pulumi/aws';
 import { Eip } from '@pulumi/aws/ec2/index.js';
 import { labelsOf, type Site, type SiteOptions, type SiteSpec } from '../site.ts';
 
+/** Declares the resources of one site at AWS. */
 export function createSite(spec: SiteSpec, options: SiteOptions): Site {
   const tags = labelsOf(spec);
   const provider = new Provider(`${spec.name}-provider`, { region: spec.location, defaultTags: { tags } });

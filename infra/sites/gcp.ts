@@ -5,6 +5,7 @@ import { Provider } from '@pulumi/gcp';
 import { Address } from '@pulumi/gcp/compute/index.js';
 import { labelsOf, type Site, type SiteOptions, type SiteSpec } from '../site.ts';
 
+/** Declares the resources of one site at Google Cloud. */
 export function createSite(spec: SiteSpec, options: SiteOptions): Site {
   const labels = labelsOf(spec);
   const provider = new Provider(`${spec.name}-provider`, { region: spec.location });

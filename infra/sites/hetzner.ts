@@ -4,6 +4,7 @@
 import { PrimaryIp, Provider } from '@pulumi/hcloud';
 import { labelsOf, type Site, type SiteOptions, type SiteSpec } from '../site.ts';
 
+/** Declares the resources of one site at Hetzner Cloud. */
 export function createSite(spec: SiteSpec, options: SiteOptions): Site {
   const labels = labelsOf(spec);
   const provider = new Provider(`${spec.name}-provider`);

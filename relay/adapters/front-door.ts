@@ -33,6 +33,9 @@ const CLOSE_IDLE_EVERY_MS = 50;
 /** The largest ClientHello that is waited for, bytes. */
 const HELLO_BYTES_MAX = 16_384;
 
+/**
+ * The public listener, not listening yet: HTTPS, WebSocket upgrades, and peers by their server name (RFC 6066 §3).
+ */
 export function createFrontDoor(options: FrontDoorOptions): FrontDoor {
   const { clients, events } = options;
   const sockets = new Set<Socket>();

@@ -52,6 +52,7 @@ interface Call {
   readonly cancelTimeout: () => void;
 }
 
+/** A link that connects at once and again whenever it is lost, with back-off. */
 export function createPeerLink(options: PeerLinkOptions): RunningPeerLink {
   const { clock, events, site } = options;
   const closing = new AbortController();

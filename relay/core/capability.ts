@@ -61,6 +61,7 @@ export function sealPush(capability: PushCapability, ring: KeyRing): string {
   return seal('push', capability.id, content, ring.minting);
 }
 
+/** Opens the sealed text of a push URL (AEAD, docs/protocol.md). `nowMs`: wall clock, for its expiry. */
 export function openPush(
   text: string,
   ring: KeyRing,
@@ -88,6 +89,7 @@ export function sealMessage(capability: MessageCapability, ring: KeyRing): strin
   return seal('message', salt.subarray(0, SALT_BYTES), content, ring.minting);
 }
 
+/** Opens what a 201 gave as `Location`, the address of one message. */
 export function openMessageAddress(text: string, ring: KeyRing): Result<MessageCapability, CapabilityFault> {
   const opened = open('message', text, ring);
   if (!opened.ok) return opened;

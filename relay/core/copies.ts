@@ -13,6 +13,7 @@ export interface CopyCount {
   readonly holders: ReadonlySet<SiteName>;
 }
 
+/** A count that is reached when `needed` distinct providers have confirmed: two sites at one provider count once. */
 export function countCopies(
   sites: readonly Pick<SiteEntry, 'name' | 'provider'>[],
   needed: number,

@@ -31,6 +31,7 @@ interface Loop {
 
 const NOTHING: readonly string[] = [];
 
+/** Remembers how often a bounded number of messages were sent without an ack. */
 export function createDeliveryLoops(): DeliveryLoops {
   const loops = new Map<MailboxTag, Loop>();
   return {

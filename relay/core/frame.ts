@@ -83,6 +83,9 @@ export function parseBinaryFrame(bytes: Uint8Array): Result<ClientFrame, 'malfor
   return ok({ type: 'ack', mailbox, signature, idBytes });
 }
 
+/**
+ * The binary frame of one message; `mailbox` is its place in the hello, `nowMs` makes the remaining TTL in seconds.
+ */
 export function encodeMessageFrame(mailbox: number, message: Message, nowMs: number): Uint8Array {
   const secondsLeft = Math.max(0, Math.ceil((message.expiresMs - nowMs) / 1000));
   return new ByteWriter()

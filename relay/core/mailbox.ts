@@ -29,6 +29,7 @@ export function mailboxIdOf(publicKey: Uint8Array): MailboxId {
   return createHash('sha256').update(publicKey).digest('base64url') as MailboxId;
 }
 
+/** The partition, and 16 bytes of an HMAC-SHA-256 under the fleet's pepper (RFC 2104): what is stored instead of the id. */
 export function mailboxTagOf(id: MailboxId, pepper: Uint8Array): MailboxTag {
   const raw = Buffer.from(id, 'base64url');
   const partition = PARTITIONS[raw[31] ?? 0] ?? '00';
@@ -36,10 +37,12 @@ export function mailboxTagOf(id: MailboxId, pepper: Uint8Array): MailboxTag {
   return `${partition}${hash.toString('base64url', 0, 16)}` as MailboxTag;
 }
 
+/** The partition of a mailbox, which is in its tag so that it need not be known otherwise. */
 export function partitionOf(tag: MailboxTag): Partition {
   return tag.slice(0, 2) as Partition;
 }
 
+/** Undefined unless the text has the form of a tag. */
 export function parseMailboxTag(text: string): MailboxTag | undefined {
   return /^[0-9a-f]{2}[A-Za-z0-9_-]{22}$/.test(text) ? (text as MailboxTag) : undefined;
 }

@@ -18,6 +18,7 @@ export interface TokenBuckets {
   readonly size: number;
 }
 
+/** Buckets that fill at `perSecond` up to `burst`; beyond `keysMax` keys the one used longest ago is forgotten. */
 export function createTokenBuckets({ perSecond, burst, keysMax }: TokenBucketsConfig): TokenBuckets {
   const buckets = new Map<string, { tokens: number; atMs: number }>();
   return {

@@ -57,6 +57,7 @@ const ANSWER_BYTES = 1024 * 1024;
 /** 512 ids and a signature as JSON fit. */
 const ACK_BYTES_MAX = 16_384;
 
+/** The handler of long-polls; each holds one request open for at most the time that the client asked for. */
 export function createLongPoll(deps: LongPollDeps): LongPoll {
   const waiting = new Map<MailboxTag, Set<() => void>>();
   let waiters = 0;

@@ -15,6 +15,7 @@ const CLOCK_TOLERANCE_SECONDS = 30;
 /** The raw public key that signed the token, 32 bytes; undefined for every fault, which is not told apart. */
 export type MailboxTokenVerifier = (token: string) => Promise<Uint8Array | undefined>;
 
+/** Verifies mailbox tokens (EdDSA JWS, RFC 7515 and RFC 8037) whose `aud` is `audience`. */
 export function createMailboxTokenVerifier(audience: string, clock: Clock): MailboxTokenVerifier {
   return async (token) => {
     const nowMs = clock.wallMs();

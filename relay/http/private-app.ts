@@ -8,6 +8,7 @@ import { Hono } from 'hono';
 import type { Metrics } from '../../system/metrics.ts';
 import type { Readiness } from '../readiness.ts';
 
+/** The routes of the private port: `/livez`, `/readyz` with reasons, `/metrics` (Prometheus text format 0.0.4). */
 export function createPrivateApp(readiness: Readiness, metrics: Metrics): Hono {
   const app = new Hono();
   app.get('/livez', (context) => context.text('alive\n'));

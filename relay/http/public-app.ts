@@ -34,6 +34,7 @@ export type PublicApp = Hono<{ Bindings: HttpBindings }>;
 
 const BODY_UNREAD: readonly Refusal[] = ['body_too_large', 'body_incomplete', 'not_encrypted'];
 
+/** The routes of the public port; each refusal is `application/problem+json` (RFC 9457). */
 export function createPublicApp(deps: PublicAppDeps): PublicApp {
   const app: PublicApp = new Hono();
   const push = createPush(deps.push);

@@ -61,6 +61,7 @@ export const CAPABILITY_REFUSALS: Readonly<Record<CapabilityFault, Refusal>> = {
 /** Accepts one push request through the capability of its address. */
 export type Push = (context: PublicContext, capabilityText: string) => Promise<Result<Accepted, Refusal>>;
 
+/** The handler of a push (RFC 8030 §5): 201 with `Location`, or the name of a refusal. */
 export function createPush(deps: PushDeps): Push {
   return async (context, capabilityText) => {
     if (deps.isDraining()) return fail('draining');

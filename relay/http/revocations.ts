@@ -28,6 +28,7 @@ export interface Revocations {
 export const BELIEVED_MS = 5000;
 const REMEMBERED_MAX = 65_536;
 
+/** A cache of what `store` says of revocations, empty at first and bounded. */
 export function createRevocations(store: Pick<MessageStore, 'missing'>, clock: Clock): Revocations {
   /** Until when an answer is believed; infinity for a push URL that is revoked. */
   const answers = new Map<string, number>();

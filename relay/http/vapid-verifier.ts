@@ -21,6 +21,10 @@ export type VapidVerifier = (
 
 const TOKENS_MAX = 4096;
 
+/**
+ * A verifier for tokens (ES256, RFC 8292 §2) whose `aud` is one of `audiences`; it remembers at most `tokensMax` good
+ * ones.
+ */
 export function createVapidVerifier(
   { audiences, tokensMax = TOKENS_MAX }: VapidVerifierConfig,
   clock: Clock,

@@ -50,6 +50,7 @@ export type CreateAcceptor = (config: AcceptorConfig, deps: AcceptorDeps) => Acc
 
 const BATCH = { itemsMax: 256, bytesMax: 1024 * 1024, waitingMax: 16_384 } as const;
 
+/** The write path of a relay. Its `accept` never rejects: without enough copies in time the outcome says so. */
 export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acceptor {
   const { store, clock } = deps;
   const own = config.own.name;

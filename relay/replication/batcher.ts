@@ -30,6 +30,7 @@ export interface Batcher<Item, Answer> {
   add(item: Item): Promise<Answer>;
 }
 
+/** A batcher with nothing waiting. An item rejects with the error of the batch that it was in. */
 export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer>): Batcher<Item, Answer> {
   const waiting: Waiting<Item, Answer>[] = [];
   let calls = 0;

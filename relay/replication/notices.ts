@@ -30,6 +30,7 @@ const GATHER_MS = 50;
 const CALL_TIMEOUT_MS = 2000;
 const REFERENCES_MAX = 2048;
 
+/** Notices with nothing waiting; what cannot be told is dropped and counted. */
 export function createNotices(deps: NoticesDeps): Notices {
   let settlements: Settlement[] = [];
   /** Receiver, then holder, then what that holder holds. */

@@ -30,6 +30,7 @@ const LIST_PAGE = 512;
 /** A reply of records ends after the record that passes this. */
 const RECORDS_BYTES = 1024 * 1024;
 
+/** Serves the frames of other sites (docs/protocol.md, peers). Rejects only for a bug. */
 export function createPeerService(deps: PeerServiceDeps): PeerService {
   return async (request, from) => {
     try {

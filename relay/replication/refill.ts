@@ -46,6 +46,7 @@ const PULL_MAX = 256;
 /** Partitions exchanged at the same time. */
 const LANES = 8;
 
+/** Recovering, until `run` has found an epoch in the store or has refilled it. */
 export function createRefill(config: RefillConfig, deps: RefillDeps): Refill {
   const { store, links, clock, log } = deps;
   let recovering = true;

@@ -51,6 +51,7 @@ export interface Replication {
 const OUTBOX_INTERVAL_MS = 250;
 const REFILL_INTERVAL_MS = 500;
 
+/** Links that connect at once; outbox and refill work from `run` on. */
 export function createReplication(config: ReplicationConfig, deps: ReplicationDeps): Replication {
   const { manifest, own, copiesNeeded, pepper } = config;
   const ownName: SiteName = own.name;

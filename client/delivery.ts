@@ -14,11 +14,12 @@ import { RefusedError, TransportError } from './errors.ts';
 import type { Site } from './fleet.ts';
 import type { HedgeBudget } from './hedge-budget.ts';
 import type { Patience } from './patience.ts';
-import { isFinal, problemCode } from './problem.ts';
-import { type RepeatableRequest, retryAfterMs } from './send-request.ts';
+import { isFinal, problemCode, retryAfterMs } from './problem.ts';
+import type { RepeatableRequest } from './send-request.ts';
 import type { HttpResponse, Transport } from './transport.ts';
 
-interface DeliveryConfig {
+/** How long a message is tried, and how hard. */
+export interface DeliveryConfig {
   readonly hedgeAfterMs: number;
   readonly attemptTimeoutMs: number;
   readonly deadlineMs: number;

@@ -97,6 +97,9 @@ export class DecryptionError extends Error {
 
 export type UsageFault =
   | 'push_url_malformed'
+  | 'location_malformed'
+  | 'vapid_key_malformed'
+  | 'vapid_subject_malformed'
   | 'recipient_keys_malformed'
   | 'mailbox_malformed'
   | 'plaintext_too_large'

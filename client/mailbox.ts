@@ -12,6 +12,8 @@ import { UsageError } from './errors.ts';
 export interface Mailbox {
   /** SHA-256 of the raw public key, base64url. */
   readonly id: string;
+  /** The raw Ed25519 key by which sites verify what it signed, 32 bytes as base64url. */
+  readonly publicKey: string;
   /** To be given to senders, together with a push URL. */
   readonly keys: RecipientKeys;
   /** A mailbox token for one audience (docs/protocol.md), good for 150 s from `nowSeconds` since 1970. */
@@ -103,6 +105,7 @@ async function assemble(parts: Parts): Promise<Mailbox> {
   const keys = { p256dh: toBase64url(parts.point), auth: toBase64url(parts.auth) };
   return {
     id: toBase64url(new Uint8Array(await crypto.subtle.digest('SHA-256', parts.signingPublic))),
+    publicKey: publicJwk.x,
     keys,
     // A compact JWS (RFC 7515 §7.1): two encoded parts and a signature over them.
     token: async (audience, nowSeconds) => {

@@ -1,6 +1,6 @@
 /**
- * What a refusal says: its `code` in `application/problem+json` (RFC 9457), as docs/protocol.md lists them, and
- * whether it is the last word.
+ * What a refusal says: its `code` in `application/problem+json` (RFC 9457), as docs/protocol.md lists them, whether
+ * it is the last word, and when to ask again.
  */
 
 /** Statuses of 400 to 499 that say "not now" rather than "no" (RFC 9110 §15.5.9, RFC 8470, RFC 6585). */
@@ -22,4 +22,11 @@ export function problemCode(body: Uint8Array): string {
   const code: unknown =
     typeof value === 'object' && value !== null && 'code' in value ? value.code : undefined;
   return typeof code === 'string' && /^[a-z_]{1,64}$/.test(code) ? code : '';
+}
+
+/** Milliseconds to wait according to `Retry-After` (RFC 9110 §10.2.3), 0 when there is no such word. */
+export function retryAfterMs(value: string | undefined, wallMs: number): number {
+  if (value === undefined) return 0;
+  const seconds = /^\d{1,9}$/.test(value) ? Number(value) : (Date.parse(value) - wallMs) / 1000;
+  return Number.isNaN(seconds) ? 0 : Math.max(0, seconds * 1000);
 }

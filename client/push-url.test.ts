@@ -1,10 +1,11 @@
 /**
- * Making a push URL while some sites cannot.
+ * Making a push URL while some sites cannot, and revoking it.
  */
-import { expect, test } from 'vitest';
+import { createHash, createPublicKey, verify } from 'node:crypto';
+import { describe, expect, test } from 'vitest';
 import { ProtocolError, RefusedError, TransportError, UnavailableError } from './errors.ts';
 import { createMailbox } from './mailbox.ts';
-import { createSubscriptionAnywhere, type Subscription } from './push-url.ts';
+import { createSubscriptionAnywhere, revokePushUrl, type Subscription } from './push-url.ts';
 import type { HttpResponse, Transport } from './transport.ts';
 import { webClock, webRandom } from './web-clock.ts';
 
@@ -69,4 +70,47 @@ test('a promise without a push URL is a fault of the relay', async () => {
 
 test('without any site there is nobody to ask', async () => {
   expect((await ask([])).outcome).toBeInstanceOf(ProtocolError);
+});
+
+describe('revoking', () => {
+  const options = { clock: webClock, timeoutMs: 1000 };
+
+  test('shows any one site the key of the mailbox and its signature of what only this push URL is called', async () => {
+    const bodies: string[] = [];
+    const transport: Transport = {
+      connect: () => {
+        throw new Error('no sockets here');
+      },
+      request: ({ method, path, body }) => {
+        expect({ method, path }).toEqual({ method: 'POST', path: '/v1/revocations' });
+        bodies.push(new TextDecoder().decode(body));
+        if (bodies.length === 1) return Promise.reject(new TransportError('unreachable', false));
+        return Promise.resolve(answer(204, '', {}));
+      },
+    };
+    const sites = ['a', 'b', 'c'].map((provider) => ({ origin: `https://${provider}.test`, provider }));
+    await revokePushUrl(mailbox, PUSH_URL, sites, { ...options, transport });
+    expect(bodies).toHaveLength(2);
+    const claim = JSON.parse(bodies[1] ?? '') as Readonly<Record<string, string>>;
+    expect(claim).toMatchObject({ capability: 'x', key: mailbox.publicKey });
+    const id = createHash('sha256').update('archipelago revoke v1\nx').digest().subarray(0, 16);
+    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: mailbox.publicKey }, format: 'jwk' });
+    const signed = Buffer.concat([Buffer.from('archipelago ack v1\n'), id]);
+    expect(verify(null, signed, key, Buffer.from(claim['signature'] ?? '', 'base64url'))).toBe(true);
+  });
+
+  test.each(['not a URL', 'https://relay.test/m/x', 'https://relay.test/p/x?y'])(
+    'asks nobody about %s, which is no push URL of ours',
+    async (pushUrl) => {
+      const transport: Transport = {
+        connect: () => {
+          throw new Error('no sockets here');
+        },
+        request: () => Promise.reject(new Error('asked')),
+      };
+      await expect(revokePushUrl(mailbox, pushUrl, [], { ...options, transport })).rejects.toMatchObject({
+        fault: 'push_url_malformed',
+      });
+    },
+  );
 });

@@ -1,15 +1,16 @@
 /**
  * Making a push URL for a mailbox (`POST /v1/push-urls`), and what a recipient hands to its senders: the same JSON
- * as a browser's `PushSubscription`, so every Web Push library can send to it.
+ * as a browser's `PushSubscription`, so every Web Push library can send to it. And taking one out of use again
+ * (`POST /v1/revocations`).
  */
 import type { Clock } from '../system/clock.ts';
-import { utf8 } from './bytes.ts';
+import { askAnySite, requireStatus } from './any-site.ts';
+import { toBase64url, utf8 } from './bytes.ts';
 import type { RecipientKeys } from './encryption.ts';
-import { ProtocolError, RefusedError, TransportError, UnavailableError } from './errors.ts';
+import { ProtocolError, UsageError } from './errors.ts';
 import type { Site } from './fleet.ts';
 import type { Mailbox } from './mailbox.ts';
-import { isFinal, problemCode } from './problem.ts';
-import { retryAfterMs } from './send-request.ts';
+import { parsePushUrl } from './send-request.ts';
 import type { Transport } from './transport.ts';
 
 /** The address and keys by which somebody can send to a mailbox. Whoever has it can send. */
@@ -26,34 +27,26 @@ export interface PushUrlOptions {
   readonly siteOrigin: string;
   /** Needed unless the operator opened minting. */
   readonly operatorToken?: string;
+  /** Public key of the only sender that may use the push URL (RFC 8292), as of `VapidKey`. */
+  readonly vapidPublicKey?: string;
+  /** For each site that is asked, milliseconds. */
   readonly timeoutMs: number;
 }
 
-/**
- * Asks one site after the other, in the order given, until one makes a push URL, which leads to all of them. Throws
- * `RefusedError` as soon as one refuses for good, and otherwise what the last one threw.
- */
-export async function createSubscriptionAnywhere(
+/** Asks one site after the other until one makes a push URL, which leads to all of them. Throws as `askAnySite`. */
+export function createSubscriptionAnywhere(
   mailbox: Mailbox,
   sites: readonly Site[],
   options: Omit<PushUrlOptions, 'siteOrigin'>,
 ): Promise<Subscription> {
-  let fault: unknown = new ProtocolError('a fleet without sites');
-  for (const { origin } of sites) {
-    try {
-      return await createSubscription(mailbox, { ...options, siteOrigin: origin });
-    } catch (error) {
-      if (!(error instanceof TransportError || error instanceof UnavailableError)) throw error;
-      fault = error;
-    }
-  }
-  throw fault;
+  return askAnySite(sites, ({ origin }) => createSubscription(mailbox, { ...options, siteOrigin: origin }));
 }
 
 /** Asks a site for a push URL. Throws `RefusedError`, `UnavailableError`, `TransportError` or `ProtocolError`. */
 export async function createSubscription(mailbox: Mailbox, options: PushUrlOptions): Promise<Subscription> {
-  const { clock, operatorToken, siteOrigin } = options;
+  const { clock, operatorToken, siteOrigin, vapidPublicKey } = options;
   const token = await mailbox.token(siteOrigin, Math.floor(clock.wallMs() / 1000));
+  const wish = { token, ...(vapidPublicKey === undefined ? {} : { vapid: vapidPublicKey }) };
   const response = await options.transport.request(
     {
       origin: siteOrigin,
@@ -63,19 +56,42 @@ export async function createSubscription(mailbox: Mailbox, options: PushUrlOptio
         'content-type': 'application/json',
         ...(operatorToken === undefined ? {} : { authorization: `Bearer ${operatorToken}` }),
       },
-      body: utf8(JSON.stringify({ token })),
+      body: utf8(JSON.stringify(wish)),
     },
     { timeoutMs: options.timeoutMs },
   );
-  if (response.status !== 201) {
-    const code = problemCode(response.body);
-    if (isFinal(response.status)) throw new RefusedError(response.status, code);
-    const afterMs = retryAfterMs(response.header('retry-after'), clock.wallMs());
-    throw new UnavailableError(response.status, code, afterMs);
-  }
+  requireStatus(response, 201, clock.wallMs());
   const endpoint = response.header('location') ?? '';
   if (URL.parse(endpoint)?.protocol !== new URL(siteOrigin).protocol) {
     throw new ProtocolError('a push URL was promised and not given');
   }
   return { endpoint, keys: mailbox.keys };
+}
+
+const REVOKE_LINE = 'archipelago revoke v1\n';
+const ID_BYTES = 16;
+
+/**
+ * Makes a push URL of this mailbox useless for ever: resolves once one site knows, the others hear of it, and within
+ * seconds each answers senders with 410. Messages that were accepted before still arrive. The proof is an ack of an
+ * id that only the push URL has. Throws `UsageError` (push_url_malformed), or as `askAnySite`.
+ */
+export async function revokePushUrl(
+  mailbox: Mailbox,
+  pushUrl: string,
+  sites: readonly Site[],
+  { transport, clock, timeoutMs }: Pick<PushUrlOptions, 'transport' | 'clock' | 'timeoutMs'>,
+): Promise<void> {
+  const capability = /^\/p\/([A-Za-z0-9_-]+)$/.exec(parsePushUrl(pushUrl).path)?.[1];
+  if (capability === undefined) throw new UsageError('push_url_malformed');
+  const digest = await crypto.subtle.digest('SHA-256', utf8(REVOKE_LINE + capability));
+  const signature = await mailbox.signAck(new Uint8Array(digest).subarray(0, ID_BYTES));
+  const claim = { capability, key: mailbox.publicKey, signature: toBase64url(signature) };
+  const body = utf8(JSON.stringify(claim));
+  await askAnySite(sites, async ({ origin }) => {
+    const headers = { 'content-type': 'application/json' };
+    const path = '/v1/revocations';
+    const request = { origin, method: 'POST', path, headers, body } as const;
+    requireStatus(await transport.request(request, { timeoutMs }), 204, clock.wallMs());
+  });
 }

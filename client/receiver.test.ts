@@ -18,6 +18,7 @@ const sites = ['aws', 'gcp', 'hetzner'].map((provider) => ({
 /** Cryptography takes time of its own, which this clock does not have. */
 const mailbox: Mailbox = {
   id: 'id',
+  publicKey: '',
   keys: { p256dh: '', auth: '' },
   token: () => Promise.resolve('token'),
   signAck: () => Promise.resolve(new Uint8Array(64)),

@@ -3,7 +3,7 @@
  * for byte: the message id is derived from it, so that all attempts are one message.
  */
 import type { Ciphertext } from './encryption.ts';
-import { UsageError } from './errors.ts';
+import { UsageError, type UsageFault } from './errors.ts';
 import type { Fleet, Site } from './fleet.ts';
 import type { HttpRequest } from './transport.ts';
 
@@ -28,11 +28,12 @@ export interface SendOptions {
 /** Everything of a request but where it goes. */
 export type RepeatableRequest = Omit<HttpRequest, 'origin'>;
 
-/** Throws `UsageError` (options_out_of_range). */
+/** `authorization`: who the sender is (vapid.ts). Throws `UsageError` (options_out_of_range). */
 export function createSendRequest(
   path: string,
   content: Ciphertext,
   options: SendOptions,
+  authorization?: string,
 ): RepeatableRequest {
   const { ttlSeconds, urgency, topic, idempotencyKey } = options;
   const fits =
@@ -47,6 +48,7 @@ export function createSendRequest(
     path,
     headers: {
       ttl: String(ttlSeconds),
+      ...(authorization === undefined ? {} : { authorization }),
       ...(urgency === undefined ? {} : { urgency }),
       ...(topic === undefined ? {} : { topic }),
       ...(idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey }),
@@ -58,11 +60,30 @@ export function createSendRequest(
   };
 }
 
+/** Where something is: the site or the fleet, and the path with the query. */
+interface Place {
+  readonly origin: string;
+  readonly path: string;
+}
+
 /** A push URL taken apart. Throws `UsageError` (push_url_malformed). */
-export function parsePushUrl(pushUrl: string): { readonly origin: string; readonly path: string } {
-  const url = URL.parse(pushUrl);
-  if (url === null || url.username !== '' || url.password !== '') throw new UsageError('push_url_malformed');
+export function parsePushUrl(pushUrl: string): Place {
+  return placeOf(pushUrl) ?? fault('push_url_malformed');
+}
+
+/** The address of an accepted message taken apart. Throws `UsageError` (location_malformed). */
+export function parseLocation(location: string): Place {
+  return placeOf(location) ?? fault('location_malformed');
+}
+
+function placeOf(address: string): Place | undefined {
+  const url = URL.parse(address);
+  if (url === null || url.username !== '' || url.password !== '') return undefined;
   return { origin: url.origin, path: url.pathname + url.search };
+}
+
+function fault(name: UsageFault): never {
+  throw new UsageError(name);
 }
 
 /**
@@ -80,11 +101,4 @@ export function destinationsOf(
   return sites.some(({ origin }) => origin === pushOrigin)
     ? sites
     : [...sites, { origin: pushOrigin, provider: 'any' }];
-}
-
-/** Milliseconds to wait according to `Retry-After` (RFC 9110 §10.2.3), 0 when there is no such word. */
-export function retryAfterMs(value: string | undefined, wallMs: number): number {
-  if (value === undefined) return 0;
-  const seconds = /^\d{1,9}$/.test(value) ? Number(value) : (Date.parse(value) - wallMs) / 1000;
-  return Number.isNaN(seconds) ? 0 : Math.max(0, seconds * 1000);
 }

@@ -7,17 +7,19 @@
 import type { BackoffConfig } from '../system/backoff.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
-import { type DeliveryEnd, deliver } from './delivery.ts';
+import { type DeliveryConfig, type DeliveryEnd, deliver } from './delivery.ts';
 import { type Ciphertext, encrypt, type Padding } from './encryption.ts';
 import { UnreachableError } from './errors.ts';
 import type { Fleet } from './fleet.ts';
 import { createHedgeBudget } from './hedge-budget.ts';
 import { createPatience } from './patience.ts';
 import type { Subscription } from './push-url.ts';
+import { retractMessage } from './retraction.ts';
 import { createRoster, type Roster } from './roster.ts';
 import { createSendRequest, destinationsOf, parsePushUrl, type SendOptions } from './send-request.ts';
 import { createTally, type EventListener } from './tally.ts';
 import type { Transport } from './transport.ts';
+import { createVapidSigner, type VapidKey } from './vapid.ts';
 
 const SENDER_EVENTS = [
   'attempt_first',
@@ -28,6 +30,7 @@ const SENDER_EVENTS = [
   'accepted',
   'refused',
   'gave_up',
+  'retracted',
 ] as const;
 /**
  * What a sender counts.
@@ -57,6 +60,8 @@ export interface SenderOptions {
   readonly bodyBytesMax?: number;
   /** `buckets` by default. */
   readonly padding?: Padding;
+  /** Signs every message (RFC 8292); needed for push URLs that were made for this key. */
+  readonly vapid?: VapidKey;
   readonly onEvent?: EventListener<SenderEvent>;
 }
 
@@ -67,7 +72,7 @@ export interface SenderOptions {
 export interface Accepted {
   /** Of the site that answered first. */
   readonly origin: string;
-  /** The `Location` of the message, or an empty text. */
+  /** The `Location` of the message, by which `retract` takes it back; an empty text when the answer had none. */
   readonly location: string;
   /** How long it will be kept: what was asked for, or less. */
   readonly ttlSeconds: number;
@@ -82,6 +87,13 @@ export interface Sender {
   send(recipient: Subscription, plaintext: Uint8Array, options: SendOptions): Promise<Accepted>;
   /** The same for what is already encrypted, such as the `content` of an `UnreachableError` or an MLS message. */
   sendCiphertext(pushUrl: string, content: Ciphertext, options: SendOptions): Promise<Accepted>;
+  /**
+   * Takes an accepted message back (RFC 8030 §7.2): resolves once one site has deleted it and will tell the others, also
+   * when it was acked or has expired. A recipient that has it already keeps it. Rejects with `UsageError`
+   * (location_malformed), `RefusedError`, `UnavailableError` or `TransportError`, or the reason of the signal; it may be
+   * asked again.
+   */
+  retract(location: string, signal?: AbortSignal): Promise<void>;
   /** Replaces the fleet, after its sites have changed. */
   useFleet(fleet: Fleet): void;
   readonly counts: Readonly<Record<SenderEvent, number>>;
@@ -91,20 +103,17 @@ export interface Sender {
 export function createSender(options: SenderOptions): Sender {
   const { clock, random } = options;
   const tally = createTally(SENDER_EVENTS, options.onEvent);
-  const config = {
-    hedgeAfterMs: options.hedgeAfterMs ?? 300,
-    attemptTimeoutMs: options.attemptTimeoutMs ?? 5000,
-    deadlineMs: options.deadlineMs ?? 30_000,
-    backoff: options.backoff ?? { baseMs: 100, maxMs: 5000 },
-  };
+  const config = deliveryConfigOf(options);
   let fleet = options.fleet;
   const rosterOf = (sites: Fleet['sites']): Roster => createRoster(sites, random, options.preferredProvider);
   const shared = { hedgeBudget: createHedgeBudget(), patience: createPatience() };
   let roster = rosterOf(fleet?.sites ?? []);
+  const authorize = options.vapid === undefined ? undefined : createVapidSigner(options.vapid, clock);
 
   const sendCiphertext: Sender['sendCiphertext'] = async (pushUrl, content, sendOptions) => {
     const { origin, path } = parsePushUrl(pushUrl);
-    const request = createSendRequest(path, content, sendOptions);
+    // The audience is the push URL's own origin at every site: the request is the same everywhere.
+    const request = createSendRequest(path, content, sendOptions, await authorize?.(origin));
     const end = await deliver(
       request,
       {
@@ -136,6 +145,11 @@ export function createSender(options: SenderOptions): Sender {
         throw new UnreachableError({ ...end, content });
     }
   };
+  const retract: Sender['retract'] = async (location, signal) => {
+    const limits = { timeoutMs: config.attemptTimeoutMs, ...(signal === undefined ? {} : { signal }) };
+    await retractMessage(location, fleet, roster, { transport: options.transport, clock, limits });
+    tally.note('retracted');
+  };
   return {
     send: async (recipient, plaintext, sendOptions) => {
       const content = await encrypt(plaintext, recipient.keys, {
@@ -146,11 +160,21 @@ export function createSender(options: SenderOptions): Sender {
       return sendCiphertext(recipient.endpoint, content, sendOptions);
     },
     sendCiphertext,
+    retract,
     useFleet: (next) => {
       fleet = next;
       roster = rosterOf(next.sites);
     },
     counts: tally.counts,
+  };
+}
+
+function deliveryConfigOf(options: SenderOptions): DeliveryConfig {
+  return {
+    hedgeAfterMs: options.hedgeAfterMs ?? 300,
+    attemptTimeoutMs: options.attemptTimeoutMs ?? 5000,
+    deadlineMs: options.deadlineMs ?? 30_000,
+    backoff: options.backoff ?? { baseMs: 100, maxMs: 5000 },
   };
 }
 

@@ -8,7 +8,7 @@ import { TransportError } from './errors.ts';
 export interface HttpRequest {
   /** Scheme, host and port: `https://relay.example.com`. */
   readonly origin: string;
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'DELETE';
   /** Path and query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;

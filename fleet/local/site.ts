@@ -13,6 +13,7 @@ import type { Ports, SiteLayout } from './layout.ts';
 import { untilReady } from './private-http.ts';
 import type { Processes, RunningProcess } from './processes.ts';
 import { redisConfiguration, untilRedisAnswers } from './redis.ts';
+import { relayEnvironment } from './relay-environment.ts';
 
 export type StoreKind = 'redis' | 'memory';
 
@@ -72,7 +73,7 @@ export function createSite(options: SiteOptions): LocalSite {
         name: `${layout.name}-relay`,
         command: process.execPath,
         parameters: [options.programs.relay],
-        environment: relayEnvironment(options),
+        environment: relaySettings(options),
       });
       started.push(relay);
       vantage = processes.start({
@@ -124,26 +125,11 @@ async function startRedis(options: SiteOptions, directory: string): Promise<Runn
   return redis;
 }
 
-function relayEnvironment(options: SiteOptions): Readonly<Record<string, string>> {
+function relaySettings(options: SiteOptions): Readonly<Record<string, string>> {
   const { layout, ports, identities } = options;
   return {
     ...commonEnvironment(),
-    RELAY_SITE: layout.name,
-    RELAY_MANIFEST: identities.files.manifest,
-    RELAY_MANIFEST_KEY: identities.manifestKey,
-    RELAY_MANIFEST_VERSION_MIN: '1',
-    RELAY_LISTEN: `${layout.relayAddress}:${ports.relay}`,
-    RELAY_PRIVATE_LISTEN: `${layout.relayAddress}:${ports.private}`,
-    RELAY_TLS_CERTIFICATE: identities.siteFile(layout.name, 'relay.pem'),
-    RELAY_TLS_KEY: identities.siteFile(layout.name, 'relay.key'),
-    RELAY_PEER_CERTIFICATE: identities.siteFile(layout.name, 'peer.pem'),
-    RELAY_PEER_KEY: identities.siteFile(layout.name, 'peer.key'),
-    RELAY_SECRETS: identities.files.secrets,
-    RELAY_ENVIRONMENT: 'local',
-    RELAY_MINTING: 'open',
-    RELAY_STOP_WITH_STDIN: 'yes',
-    // Nobody needs time to move elsewhere when the whole fleet stops.
-    RELAY_DRAIN_MS: '0',
+    ...relayEnvironment(layout, ports, identities),
     RELAY_LOG_LEVEL: 'info',
     RELAY_STORE: options.store,
     ...(options.store === 'redis'

@@ -14,6 +14,7 @@ import { Redis } from 'ioredis';
 import { findPorts } from '../../fleet/local/free-port.ts';
 import { type Identities, makeIdentities } from '../../fleet/local/identities.ts';
 import { chooseNetwork, layOut, type Ports, portWishes, type SiteLayout } from '../../fleet/local/layout.ts';
+import { relayEnvironment } from '../../fleet/local/relay-environment.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { type RedisServer, startRedis } from '../support/redis-server.ts';
@@ -108,23 +109,10 @@ function startRelay(
     stdio: ['pipe', 'ignore', 'inherit'],
     env: {
       PATH: process.env['PATH'],
-      RELAY_SITE: layout.name,
-      RELAY_MANIFEST: identities.files.manifest,
-      RELAY_MANIFEST_KEY: identities.manifestKey,
-      RELAY_LISTEN: `${layout.relayAddress}:${ports.relay}`,
-      RELAY_PRIVATE_LISTEN: `${layout.relayAddress}:${ports.private}`,
-      RELAY_TLS_CERTIFICATE: identities.siteFile(layout.name, 'relay.pem'),
-      RELAY_TLS_KEY: identities.siteFile(layout.name, 'relay.key'),
-      RELAY_PEER_CERTIFICATE: identities.siteFile(layout.name, 'peer.pem'),
-      RELAY_PEER_KEY: identities.siteFile(layout.name, 'peer.key'),
-      RELAY_SECRETS: identities.files.secrets,
-      RELAY_ENVIRONMENT: 'local',
+      ...relayEnvironment(layout, ports, identities),
       RELAY_STORE: 'redis',
       RELAY_REDIS: `${redis.host}:${redis.port}`,
-      RELAY_MINTING: 'open',
-      RELAY_DRAIN_MS: '0',
       RELAY_LOG_LEVEL: 'warn',
-      RELAY_STOP_WITH_STDIN: 'yes',
     },
   });
 }

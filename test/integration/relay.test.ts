@@ -15,6 +15,7 @@ import { createNodeTransport, type NodeTransport } from '../../client/node-trans
 import { createSubscription, type Subscription } from '../../client/push-url.ts';
 import { createReceiver } from '../../client/receiver.ts';
 import { createSender } from '../../client/sender.ts';
+import { relayEnvironment } from '../../fleet/local/relay-environment.ts';
 import { siteOrigin } from '../../fleet/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
@@ -306,22 +307,10 @@ async function runRelay(environment: Readonly<Record<string, string>>): Promise<
 
 function settingsOf(site: string): Readonly<Record<string, string>> {
   const layout = sites.layouts.find(({ name }) => name === site);
-  const { identities, ports } = sites;
-  return {
-    RELAY_SITE: site,
-    RELAY_MANIFEST: identities.files.manifest,
-    RELAY_MANIFEST_KEY: identities.manifestKey,
-    RELAY_LISTEN: `${layout?.relayAddress}:${ports.relay}`,
-    RELAY_PRIVATE_LISTEN: `${layout?.relayAddress}:${ports.private}`,
-    RELAY_TLS_CERTIFICATE: identities.siteFile(site, 'relay.pem'),
-    RELAY_TLS_KEY: identities.siteFile(site, 'relay.key'),
-    RELAY_PEER_CERTIFICATE: identities.siteFile(site, 'peer.pem'),
-    RELAY_PEER_KEY: identities.siteFile(site, 'peer.key'),
-    RELAY_SECRETS: identities.files.secrets,
-    RELAY_ENVIRONMENT: 'local',
-    RELAY_STORE: 'memory',
-    RELAY_MINTING: 'open',
-  };
+  if (layout === undefined) throw new Error(`no site ${site}`);
+  const settings = relayEnvironment(layout, sites.ports, sites.identities);
+  // It would end at once: these tests give it no standard input.
+  return { ...settings, RELAY_STORE: 'memory', RELAY_STOP_WITH_STDIN: 'no' };
 }
 
 describe('a relay that cannot run says why', () => {

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { findPorts } from '../../fleet/local/free-port.ts';
 import { type Identities, makeIdentities } from '../../fleet/local/identities.ts';
 import { chooseNetwork, layOut, type Ports, portWishes, type SiteLayout } from '../../fleet/local/layout.ts';
+import { relayEnvironment } from '../../fleet/local/relay-environment.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 
@@ -87,21 +88,8 @@ export async function createRelaySites(): Promise<RelaySites> {
         stdio: ['pipe', 'pipe', 'pipe'],
         env: {
           PATH: process.env['PATH'],
-          RELAY_SITE: site,
-          RELAY_MANIFEST: identities.files.manifest,
-          RELAY_MANIFEST_KEY: identities.manifestKey,
-          RELAY_LISTEN: `${layout.relayAddress}:${ports.relay}`,
-          RELAY_PRIVATE_LISTEN: `${layout.relayAddress}:${ports.private}`,
-          RELAY_TLS_CERTIFICATE: identities.siteFile(site, 'relay.pem'),
-          RELAY_TLS_KEY: identities.siteFile(site, 'relay.key'),
-          RELAY_PEER_CERTIFICATE: identities.siteFile(site, 'peer.pem'),
-          RELAY_PEER_KEY: identities.siteFile(site, 'peer.key'),
-          RELAY_SECRETS: identities.files.secrets,
-          RELAY_ENVIRONMENT: 'local',
+          ...relayEnvironment(layout, ports, identities),
           RELAY_STORE: 'memory',
-          RELAY_MINTING: 'open',
-          RELAY_DRAIN_MS: '0',
-          RELAY_STOP_WITH_STDIN: 'yes',
           ...environment,
         },
       });

@@ -1,0 +1,34 @@
+/**
+ * The settings of a relay of a local fleet: who it is, where it listens, and its keys. In one place, because the
+ * fleet, the tests and the benchmark all start relays, and a setting that one of them forgot would be tested by none.
+ */
+import type { Identities } from './identities.ts';
+import type { Ports, SiteLayout } from './layout.ts';
+
+/**
+ * Settings that every relay of a local fleet has; the store is the caller's choice. It stops when its standard input
+ * ends, so that none outlives who started it, and gives nobody time to move elsewhere, because the whole fleet stops.
+ */
+export function relayEnvironment(
+  layout: SiteLayout,
+  ports: Pick<Ports, 'relay' | 'private'>,
+  identities: Identities,
+): Readonly<Record<string, string>> {
+  return {
+    RELAY_SITE: layout.name,
+    RELAY_MANIFEST: identities.files.manifest,
+    RELAY_MANIFEST_KEY: identities.manifestKey,
+    RELAY_MANIFEST_VERSION_MIN: '1',
+    RELAY_LISTEN: `${layout.relayAddress}:${ports.relay}`,
+    RELAY_PRIVATE_LISTEN: `${layout.relayAddress}:${ports.private}`,
+    RELAY_TLS_CERTIFICATE: identities.siteFile(layout.name, 'relay.pem'),
+    RELAY_TLS_KEY: identities.siteFile(layout.name, 'relay.key'),
+    RELAY_PEER_CERTIFICATE: identities.siteFile(layout.name, 'peer.pem'),
+    RELAY_PEER_KEY: identities.siteFile(layout.name, 'peer.key'),
+    RELAY_SECRETS: identities.files.secrets,
+    RELAY_ENVIRONMENT: 'local',
+    RELAY_MINTING: 'open',
+    RELAY_STOP_WITH_STDIN: 'yes',
+    RELAY_DRAIN_MS: '0',
+  };
+}

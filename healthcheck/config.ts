@@ -24,6 +24,7 @@ import {
 } from '../system/settings.ts';
 import { siteNamed } from './core/target.ts';
 import { zoneFaults } from './core/zone.ts';
+import type { CookieSecrets } from './dns/cookie.ts';
 
 export interface VantageConfig {
   readonly site: SiteName;
@@ -38,6 +39,10 @@ export interface VantageConfig {
   /** A certificate authority that probes trust beside the usual ones, PEM. */
   readonly extraCa: string | undefined;
   readonly stateDir: string;
+  /** UDP responses a second for each /24 or /56 without a cookie; 0: no limit. */
+  readonly responsesPerSecond: number;
+  /** Undefined: the nameserver makes its own. */
+  readonly cookieSecrets: CookieSecrets | undefined;
   readonly logLevel: LogLevel;
   readonly stopWithStdin: boolean;
 }
@@ -50,6 +55,18 @@ const directory: Setting<string> = {
     } catch {
       return undefined;
     }
+  },
+};
+
+const cookieSecretFile = contentOf('1 to 3 cookie secrets');
+const cookieSecrets: Setting<CookieSecrets> = {
+  expected: 'the path of a readable file with 1 to 3 cookie secrets of 32 hexadecimal digits, one a line',
+  secret: true,
+  parse: (path) => {
+    const lines = cookieSecretFile.parse(path)?.trim().split(/\s+/) ?? [];
+    return lines.length <= 3 && lines.every((line) => /^[0-9a-f]{32}$/i.test(line))
+      ? lines.map((line) => Uint8Array.from(Buffer.from(line, 'hex')))
+      : undefined;
   },
 };
 
@@ -66,6 +83,8 @@ type VantageShape = {
   readonly VANTAGE_TLS_KEY: Setting<string>;
   readonly VANTAGE_CA: Setting<string | undefined>;
   readonly VANTAGE_STATE_DIR: Setting<string>;
+  readonly VANTAGE_RESPONSES_PER_SECOND: Setting<number>;
+  readonly VANTAGE_COOKIE_SECRETS: Setting<CookieSecrets | undefined>;
   readonly VANTAGE_LOG_LEVEL: Setting<LogLevel>;
   readonly VANTAGE_STOP_WITH_STDIN: Setting<'yes' | 'no'>;
 };
@@ -84,6 +103,8 @@ export const VANTAGE_SETTINGS: VantageShape = {
   VANTAGE_TLS_KEY: contentOf('the private key of that certificate (PEM)'),
   VANTAGE_CA: optional(contentOf('a certificate authority (PEM)')),
   VANTAGE_STATE_DIR: directory,
+  VANTAGE_RESPONSES_PER_SECOND: integer(0, 1_000_000, 100),
+  VANTAGE_COOKIE_SECRETS: optional(cookieSecrets),
   VANTAGE_LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error'], 'info'),
   VANTAGE_STOP_WITH_STDIN: oneOf(['yes', 'no'], 'no'),
 };
@@ -114,6 +135,8 @@ export async function readVantageConfig(
     identity: { certificatePem: values.VANTAGE_TLS_CERTIFICATE, keyPem: values.VANTAGE_TLS_KEY },
     extraCa: values.VANTAGE_CA,
     stateDir: values.VANTAGE_STATE_DIR,
+    responsesPerSecond: values.VANTAGE_RESPONSES_PER_SECOND,
+    cookieSecrets: values.VANTAGE_COOKIE_SECRETS,
     logLevel: values.VANTAGE_LOG_LEVEL,
     stopWithStdin: values.VANTAGE_STOP_WITH_STDIN === 'yes',
   });

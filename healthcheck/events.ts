@@ -54,6 +54,8 @@ export interface Events {
   votePosted(peer: string, outcome: PostOutcome): void;
   queryAnswered(rcode: Rcode): void;
   packetDiscarded(reason: DnsDiscard): void;
+  /** A new zone is not served; the last one still is. */
+  zoneRefused(why: string): void;
   stateFault(fault: 'unreadable' | 'unwritable'): void;
 }
 
@@ -118,6 +120,10 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
     },
     queryAnswered: (rcode) => counters.queries.add(rcode),
     packetDiscarded: (reason) => counters.discards.add(reason),
+    zoneRefused: (why) => {
+      counters.zonesRefused.add('not_compiled');
+      log.error('zone refused', { why });
+    },
     stateFault: (fault) => {
       counters.stateFaults.add(fault);
       log.error('state file', { fault });
@@ -171,6 +177,7 @@ function createCounters(metrics: Metrics) {
     posts: counter('votes_posted_total', 'Votes posted to others', 'outcome', POST_OUTCOMES),
     queries: counter('queries_total', 'DNS queries answered', 'rcode', RCODES),
     discards: counter('dns_discards_total', 'DNS packets and connections dropped', 'reason', DNS_DISCARDS),
+    zonesRefused: counter('zones_refused_total', 'New zones that are not served', 'reason', ['not_compiled']),
     stateFaults: counter('state_faults_total', 'Trouble with the state file', 'fault', [
       'unreadable',
       'unwritable',

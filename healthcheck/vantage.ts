@@ -13,7 +13,6 @@ import { runUntilStopped } from '../system/lifecycle.ts';
 import { createLog, type Log, writeToStdout } from '../system/log.ts';
 import { createMetrics, type Metrics } from '../system/metrics.ts';
 import { type Random, systemRandom } from '../system/random.ts';
-import { startDnsServer } from './adapters/dns-server.ts';
 import { everyPeriod } from './adapters/schedule.ts';
 import { createStateFile, readState, writeState } from './adapters/state-file.ts';
 import { startStatusServer } from './adapters/status-server.ts';
@@ -24,10 +23,9 @@ import { readVantageConfig, type VantageConfig } from './config.ts';
 import type { Answer, Choose } from './core/failover.ts';
 import { openVote, signVote, voteKeysOf } from './core/vote.ts';
 import { zoneFrom } from './core/zone.ts';
-import { type CompiledZone, compileZone } from './dns/compile.ts';
-import { respond } from './dns/respond.ts';
 import { createEvents, type Events } from './events.ts';
 import { createJudgement, type Judgement, sitesIn } from './judgement.ts';
+import { startNameserver } from './nameserver.ts';
 import { startProbing } from './probing.ts';
 
 interface VantageDeps {
@@ -70,13 +68,13 @@ async function startVantage(
   const stateFile = createStateFile(config.stateDir, () => events.stateFault('unwritable'));
   resources.defer(async () => stateFile.settled());
 
-  let zone: CompiledZone | undefined;
+  const nameserver = await startNameserver(config, { clock, random, events, resources });
   let inForce: Answer | undefined;
   const save = (): void => {
     if (inForce !== undefined) stateFile.save(savedFrom(inForce, beginning.bootEpoch, clock));
   };
   const serve = (answer: Answer, ttlSeconds: number): void => {
-    zone = compileZone(zoneFrom({ manifest, self: config.site, answer, ttlSeconds }));
+    nameserver.publish(zoneFrom({ manifest, self: config.site, answer, ttlSeconds }));
     const isNew = answer !== inForce;
     inForce = answer;
     if (isNew) save();
@@ -93,17 +91,8 @@ async function startVantage(
     stanceChanged: () => publish?.(),
   });
 
-  const dns = await startDnsServer({
-    endpoint: config.dnsListen,
-    respond: (packet, options) => respond(packet, zone, options),
-    replied: (rcode) => events.queryAnswered(rcode),
-    discarded: (reason) => events.packetDiscarded(reason),
-    clock,
-    random,
-  });
-  resources.defer(async () => dns.close());
   const status = await startStatusServer(config.privateListen, {
-    ready: () => zone !== undefined,
+    ready: () => nameserver.isReady(),
     status: () => statusOf(config, judgement),
     metricsText: async () => deps.metrics.text(),
   });

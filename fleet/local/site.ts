@@ -157,6 +157,8 @@ function vantageEnvironment(options: SiteOptions, stateDirectory: string): Reado
     VANTAGE_TLS_KEY: identities.siteFile(layout.name, 'vantage.key'),
     VANTAGE_CA: identities.files.authority,
     VANTAGE_STATE_DIR: stateDirectory,
+    // All clients of a local fleet share one address, so one budget would be everybody's.
+    VANTAGE_RESPONSES_PER_SECOND: '0',
     VANTAGE_STOP_WITH_STDIN: 'yes',
     VANTAGE_LOG_LEVEL: 'info',
   };

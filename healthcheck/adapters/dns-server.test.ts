@@ -2,19 +2,18 @@
  * The nameserver's real sockets: our own client, `dig`, and some people who do not behave.
  */
 import { execFile, execFileSync } from 'node:child_process';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../system/clock.ts';
-import { seededRandom } from '../../system/random.ts';
 import { ask, sendTcp, sendUdp } from '../../test/support/dns-client.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { testManifest } from '../../test/support/manifests.ts';
 import { answerWithAll } from '../core/failover.ts';
 import { zoneFrom } from '../core/zone.ts';
 import { compileZone } from '../dns/compile.ts';
+import { createDoor } from '../dns/door.ts';
 import { encodeQuery, parseResponse, type Rcode, TYPE } from '../dns/message.ts';
-import { respond } from '../dns/respond.ts';
 import { type DnsDiscard, type DnsServer, startDnsServer } from './dns-server.ts';
 import { ListenError } from './listen.ts';
 
@@ -23,6 +22,7 @@ const ADDRESS = '127.42.0.1';
 const manifest = testManifest(['aws', 'gcp', 'hetzner'], { ipv6: true });
 const zone = compileZone(
   zoneFrom({ manifest, self: 'aws', answer: answerWithAll(manifest, 9), ttlSeconds: 6 }),
+  undefined,
 );
 
 let server: DnsServer;
@@ -32,11 +32,16 @@ let rcodes: Rcode[];
 async function start(port: number): Promise<DnsServer> {
   return startDnsServer({
     endpoint: { host: ADDRESS, port },
-    respond: (packet, options) => respond(packet, zone, options),
+    door: createDoor({
+      zone: () => zone,
+      secrets: () => [new Uint8Array(16)],
+      rateLimit: undefined,
+      serverId: Buffer.from('aws'),
+      firstTurn: 0.1,
+    }),
     replied: (rcode) => rcodes.push(rcode),
     discarded: (reason) => discards.push(reason),
     clock: systemClock,
-    random: seededRandom(1),
   });
 }
 
@@ -138,7 +143,9 @@ describe('TCP', () => {
   });
 
   test('when all connections are taken, the quietest makes room', async () => {
-    const sockets = Array.from({ length: 256 }, () => connect(server.port, ADDRESS));
+    const sockets = Array.from({ length: 256 }, (_, index) =>
+      connect({ host: ADDRESS, port: server.port, localAddress: `127.43.${index % 8}.1` }),
+    );
     const closed: number[] = [];
     sockets.forEach((socket, index) => {
       socket
@@ -160,6 +167,19 @@ describe('TCP', () => {
     expect(discards).toStrictEqual(['tcp_evicted']);
     for (const socket of sockets) socket.destroy();
   });
+});
+
+const from = (localAddress: string): Socket =>
+  connect({ host: ADDRESS, port: server.port, localAddress }).on('error', () => undefined);
+
+test('one network of sources has a limit of connections, and the others theirs', async () => {
+  const sockets = Array.from({ length: 64 }, (_, index) => from(`127.43.9.${index + 1}`));
+  await Promise.all(sockets.map(async (socket) => new Promise((resolve) => socket.once('connect', resolve))));
+  const refused = from('127.43.9.200').resume();
+  await new Promise((resolve) => refused.once('close', resolve));
+  expect(discards).toStrictEqual(['tcp_source_limit']);
+  expect(await sendTcp(at(), [query])).toHaveLength(1);
+  for (const socket of sockets) socket.destroy();
 });
 
 test('a port that is taken is told in one sentence', async () => {

@@ -1,38 +1,38 @@
 /**
- * The sockets of the nameserver: UDP and TCP (RFC 7766) at one endpoint around a function from packet to reply.
+ * The sockets of the nameserver: UDP and TCP (RFC 7766) at one endpoint around the door that answers packets.
  *
  * Whoever asks is unknown and may be hostile, so every buffer and every life is bounded, and what is dropped is
- * counted by name. When all TCP connections are taken, the one that has been silent longest makes room.
+ * counted by name. One buffer serves all UDP replies: the kernel takes a datagram at once or Node queues it, and only
+ * then another buffer is made.
  */
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import type { Clock } from '../../system/clock.ts';
-import type { Random } from '../../system/random.ts';
 import type { Endpoint } from '../../system/settings.ts';
-import { type Rcode, u16 } from '../dns/message.ts';
-import type { Reply, RespondOptions } from '../dns/respond.ts';
+import type { Arrival, Door } from '../dns/door.ts';
+import type { Rcode } from '../dns/message.ts';
+import { UDP_BYTES_MAX } from '../dns/respond.ts';
+import { createSourceReader } from '../dns/source.ts';
+import { createConnections, TCP_DISCARDS } from './dns-connections.ts';
 import { listenAt, listenError } from './listen.ts';
 
-export const DNS_DISCARDS = [
+const UDP_DISCARDS = [
   'too_short',
   'not_a_query',
+  'over_budget',
   'source_port_zero',
   'send_queue_full',
   'send_failed',
-  'tcp_frame_too_long',
-  'tcp_idle',
-  'tcp_evicted',
-  'tcp_query_limit',
 ] as const;
-export type DnsDiscard = (typeof DNS_DISCARDS)[number];
+export type DnsDiscard = (typeof UDP_DISCARDS)[number] | (typeof TCP_DISCARDS)[number];
+export const DNS_DISCARDS: readonly DnsDiscard[] = [...UDP_DISCARDS, ...TCP_DISCARDS];
 
 export interface DnsServerOptions {
   readonly endpoint: Endpoint;
-  readonly respond: (packet: Uint8Array, options: RespondOptions) => Reply;
+  readonly door: Door;
   readonly replied: (rcode: Rcode) => void;
   readonly discarded: (reason: DnsDiscard) => void;
   readonly clock: Clock;
-  readonly random: Random;
 }
 
 export interface DnsServer {
@@ -41,52 +41,39 @@ export interface DnsServer {
   close(): Promise<void>;
 }
 
-/** A query has at most a name, a type and a few options. */
-const TCP_QUERY_BYTES_MAX = 4096;
-const TCP_CONNECTIONS_MAX = 256;
-const TCP_QUERIES_MAX = 1000;
-const TCP_IDLE_MS = 10_000;
 const UDP_SEND_QUEUE_BYTES_MAX = 4 * 1024 * 1024;
 const UDP_BUFFER_BYTES = 4 * 1024 * 1024;
-/** Steps of the golden ratio visit every part of [0, 1) evenly, also when A and AAAA queries alternate. */
-const TURN_STEP = (Math.sqrt(5) - 1) / 2;
+/** How late the time that budgets and cookies see may be; reading a clock for each packet would cost more than both. */
+const CLOCK_STEP_MS = 50;
 
 /** Binds both protocols or neither; rejects with a ListenError. */
 export async function startDnsServer(options: DnsServerOptions): Promise<DnsServer> {
-  let turn = options.random.fraction();
-  const reply = (packet: Uint8Array, transport: 'udp' | 'tcp'): Uint8Array | undefined => {
-    turn = (turn + TURN_STEP) % 1;
-    const result = options.respond(packet, { transport, turn });
-    if (result.kind === 'discarded') {
-      options.discarded(result.reason);
-      return undefined;
-    }
-    options.replied(result.rcode);
-    return result.bytes;
-  };
-
-  const connections = new Set<Socket>();
-  const tcp = createServer({ noDelay: true }, (socket) => {
-    makeRoom(connections, options);
-    connections.add(socket);
-    socket.once('close', () => connections.delete(socket));
-    serveConnection(socket, connections, options, (packet) => reply(packet, 'tcp'));
+  const time = coarseTime(options.clock);
+  const connections = createConnections(options, time);
+  const tcp = createServer({ noDelay: true }, connections.serve);
+  // Addresses are numbers already: without this Node would ask its resolver for each one.
+  const udp = createSocket({
+    type: options.endpoint.host.includes(':') ? 'udp6' : 'udp4',
+    lookup: (host, _, callback) => callback(null, host, host.includes(':') ? 6 : 4),
   });
-  const udp = createSocket({ type: options.endpoint.host.includes(':') ? 'udp6' : 'udp4' });
-  udp.on('message', (packet, from) => {
-    if (from.port === 0) options.discarded('source_port_zero');
-    else sendUdp(udp, reply(packet, 'udp'), from, options);
-  });
-  const port = await bindBoth(tcp, udp, options.endpoint);
+  udp.on('message', createUdpAnswerer(udp, options, time));
+  let port: number;
+  try {
+    port = await bindBoth(tcp, udp, options.endpoint);
+  } catch (error) {
+    time.stop();
+    throw error;
+  }
   // After the start no error of a listening socket may end a nameserver; single failures are counted where they occur.
   tcp.on('error', () => options.discarded('send_failed'));
   udp.on('error', () => options.discarded('send_failed'));
   return {
     port,
     close: async () => {
+      time.stop();
       const closed = Promise.withResolvers<void>();
       tcp.close(() => closed.resolve());
-      for (const socket of connections) socket.destroy();
+      connections.destroyAll();
       await closed.promise;
       const udpClosed = Promise.withResolvers<void>();
       udp.close(() => udpClosed.resolve());
@@ -95,20 +82,58 @@ export async function startDnsServer(options: DnsServerOptions): Promise<DnsServ
   };
 }
 
-function sendUdp(
+interface CoarseTime {
+  nowMs: number;
+  wallSeconds: number;
+  stop(): void;
+}
+
+function coarseTime(clock: Clock): CoarseTime {
+  let cancel: (() => void) | undefined;
+  const time: CoarseTime = { nowMs: 0, wallSeconds: 0, stop: () => cancel?.() };
+  const step = (): void => {
+    time.nowMs = clock.monotonicMs();
+    time.wallSeconds = Math.floor(clock.wallMs() / 1000);
+    cancel = clock.after(CLOCK_STEP_MS, step);
+  };
+  step();
+  return time;
+}
+
+function createUdpAnswerer(
   udp: UdpSocket,
-  bytes: Uint8Array | undefined,
-  to: RemoteInfo,
-  { discarded }: DnsServerOptions,
-): void {
-  if (bytes === undefined) return;
-  if (udp.getSendQueueSize() > UDP_SEND_QUEUE_BYTES_MAX) {
-    discarded('send_queue_full');
-    return;
-  }
-  udp.send(bytes, to.port, to.address, (error) => {
+  { door, replied, discarded }: DnsServerOptions,
+  time: CoarseTime,
+): (packet: Uint8Array, from: RemoteInfo) => void {
+  const readSource = createSourceReader();
+  let out = Buffer.allocUnsafeSlow(UDP_BYTES_MAX);
+  const failed = (error: Error | null): void => {
     if (error !== null) discarded('send_failed');
-  });
+  };
+  return (packet, from) => {
+    if (from.port === 0) {
+      discarded('source_port_zero');
+      return;
+    }
+    if (udp.getSendQueueSize() > UDP_SEND_QUEUE_BYTES_MAX) {
+      discarded('send_queue_full');
+      return;
+    }
+    const arrival: Arrival = {
+      transport: 'udp',
+      source: readSource(from.address),
+      nowMs: time.nowMs,
+      wallSeconds: time.wallSeconds,
+    };
+    const reply = door(packet, arrival, out);
+    if (reply.kind === 'discarded') {
+      discarded(reply.reason);
+      return;
+    }
+    replied(reply.rcode);
+    udp.send(out, 0, reply.length, from.port, from.address, failed);
+    if (udp.getSendQueueCount() > 0) out = Buffer.allocUnsafeSlow(UDP_BYTES_MAX);
+  };
 }
 
 /** TCP takes the port first; a UDP port of the same number that is taken is then told by name. */
@@ -127,65 +152,4 @@ async function bindBoth(tcp: Server, udp: UdpSocket, endpoint: Endpoint): Promis
   udp.off('error', reject);
   udp.setRecvBufferSize(UDP_BUFFER_BYTES);
   return port;
-}
-
-function makeRoom(connections: Set<Socket>, { discarded }: DnsServerOptions): void {
-  if (connections.size < TCP_CONNECTIONS_MAX) return;
-  const [quietest] = connections;
-  if (quietest === undefined) return;
-  discarded('tcp_evicted');
-  connections.delete(quietest);
-  quietest.destroy();
-}
-
-/** Frames of two length bytes and a message; replies leave in the order of their queries. */
-function serveConnection(
-  socket: Socket,
-  connections: Set<Socket>,
-  { clock, discarded }: DnsServerOptions,
-  reply: (packet: Uint8Array) => Uint8Array | undefined,
-): void {
-  let pending: Uint8Array = new Uint8Array(0);
-  let queries = 0;
-  const end = (reason: DnsDiscard): void => {
-    discarded(reason);
-    socket.destroy();
-  };
-  let cancelIdle = clock.after(TCP_IDLE_MS, () => end('tcp_idle'));
-  const touch = (): void => {
-    cancelIdle();
-    cancelIdle = clock.after(TCP_IDLE_MS, () => end('tcp_idle'));
-    // The set is in order of last activity, so the quietest connection is its first.
-    if (connections.delete(socket)) connections.add(socket);
-  };
-  const serve = (): void => {
-    while (!socket.destroyed && pending.length >= 2) {
-      const length = u16(pending, 0);
-      if (length > TCP_QUERY_BYTES_MAX) return end('tcp_frame_too_long');
-      if (pending.length < 2 + length) return;
-      // A client that does not read its replies gets no further ones: its queries stay where they are.
-      if (socket.writableNeedDrain) return;
-      queries += 1;
-      if (queries > TCP_QUERIES_MAX) return end('tcp_query_limit');
-      const bytes = reply(pending.subarray(2, 2 + length));
-      pending = pending.subarray(2 + length);
-      touch();
-      if (bytes === undefined) {
-        socket.destroy();
-        return;
-      }
-      socket.write(Buffer.concat([Buffer.of(bytes.length >> 8, bytes.length & 0xff), bytes]));
-    }
-  };
-  socket.on('data', (chunk: Buffer) => {
-    pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk]);
-    serve();
-    if (socket.writableNeedDrain) socket.pause();
-  });
-  socket.on('drain', () => {
-    serve();
-    if (!socket.writableNeedDrain) socket.resume();
-  });
-  socket.on('error', () => socket.destroy());
-  socket.once('close', () => cancelIdle());
 }

@@ -5,11 +5,12 @@
  *                     NS, SOA   every site's nameserver; this nameserver first of all
  *   <site>.<zone>     A, AAAA   that site's relays, always: for clients that choose a site themselves
  *   ns-<site>.<zone>  A, AAAA   that site's nameserver
+ *   …                           what the operators added in the manifest, such as CAA and HTTPS
  *
- * A and AAAA of the apex come from one answer, so they never disagree. There are no wildcards and no names below
- * these.
+ * A and AAAA of the apex come from one answer, so they never disagree. There are no wildcards.
  */
 import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import { parseRecordData } from '../dns/record-data.ts';
 import type { Answer } from './failover.ts';
 import type { Family } from './target.ts';
 
@@ -17,11 +18,21 @@ export type RecordSet =
   | {
       readonly type: 'A' | 'AAAA';
       readonly ttlSeconds: number;
+      /** What signatures state: the longest that the TTL can be, so one signature serves for every TTL. */
+      readonly signedTtlSeconds: number;
       /** The same service in several orders; each response takes one of them. Never empty. */
       readonly variants: readonly (readonly string[])[];
     }
   | { readonly type: 'NS'; readonly ttlSeconds: number; readonly names: readonly string[] }
-  | { readonly type: 'SOA'; readonly ttlSeconds: number; readonly soa: Soa };
+  | { readonly type: 'SOA'; readonly ttlSeconds: number; readonly soa: Soa }
+  | {
+      readonly type: 'other';
+      readonly number: number;
+      readonly ttlSeconds: number;
+      readonly data: readonly Uint8Array[];
+      /** RRSIG data made elsewhere; absent: this nameserver signs the set. */
+      readonly signatures?: readonly Uint8Array[];
+    };
 
 /** RFC 1035 §3.3.13; times in seconds. */
 export interface Soa {
@@ -63,12 +74,26 @@ export function nameserverName(manifest: Pick<Manifest, 'zone'>, site: SiteName)
 
 /** Why this manifest makes no zone: sentences, none when it does. */
 export function zoneFaults(manifest: Manifest): readonly string[] {
-  return manifest.sites
+  const collisions = manifest.sites
     .filter((site) => site.name.startsWith(NAMESERVER_PREFIX))
     .map(
       (site) =>
         `manifest.sites: the name ${JSON.stringify(site.name)} begins with "${NAMESERVER_PREFIX}", which nameservers use`,
     );
+  const { records = [] } = manifest;
+  const malformed = records.flatMap(({ name, type, data }, index) =>
+    data.flatMap((text) => {
+      const parsed = parseRecordData(type, text);
+      return parsed.ok ? [] : [`manifest.records[${index}] (${name} ${type}): ${parsed.fault}`];
+    }),
+  );
+  const keys = records.map(({ name, type }) => `${name} ${type}`);
+  const repeated = keys
+    .filter((key, index) => keys.indexOf(key) !== index)
+    .map(
+      (key) => `manifest.records: the set ${JSON.stringify(key)} is listed twice; list its data in one set`,
+    );
+  return [...collisions, ...malformed, ...repeated];
 }
 
 /** All records that this nameserver serves while `answer` holds. */
@@ -102,6 +127,10 @@ export function zoneFrom({ manifest, self, answer, ttlSeconds }: ZoneInput): Zon
       ...addressSet('AAAA', NAMESERVER_TTL_SECONDS, listOf(site.vantage.ipv6)),
     ]);
   }
+  for (const { name, set } of extraSets(manifest)) {
+    const owner = name === '' ? manifest.zone : `${name}.${manifest.zone}`;
+    names.set(owner, [...(names.get(owner) ?? []), set]);
+  }
   return { apex: manifest.zone, soa, names };
 }
 
@@ -113,12 +142,36 @@ export function zoneSerial(manifestVersion: number, generation: number): number 
   return (((manifestVersion % 2 ** 16) * 2 ** 16 + (generation % 2 ** 32)) % 2 ** 32) >>> 0;
 }
 
+/** The operators' own records; what `zoneFaults` complains of is left out. */
+function extraSets(manifest: Manifest): readonly { readonly name: string; readonly set: RecordSet }[] {
+  return (manifest.records ?? []).flatMap(({ name, type, ttlSeconds, data }) => {
+    const parsed = data.flatMap((text) => {
+      const one = parseRecordData(type, text);
+      return one.ok ? [one.value] : [];
+    });
+    const [first] = parsed;
+    if (first === undefined) return [];
+    return [
+      {
+        name,
+        set: {
+          type: 'other',
+          number: first.type,
+          ttlSeconds,
+          data: parsed.map(({ bytes }) => bytes),
+        } as const,
+      },
+    ];
+  });
+}
+
 function answerSets(manifest: Manifest, answer: Answer, ttlSeconds: number): readonly RecordSet[] {
   const chosen = (family: Family): readonly SiteEntry[] =>
     manifest.sites.filter((site) => answer.targets.includes(`${site.name}/${family}`));
   const setOf = (type: 'A' | 'AAAA', family: Family): readonly RecordSet[] => {
     const variants = variantsOf(chosen(family), family);
-    return variants.length === 0 ? [] : [{ type, ttlSeconds, variants }];
+    const signedTtlSeconds = manifest.health.ttlMaxSeconds;
+    return variants.length === 0 ? [] : [{ type, ttlSeconds, signedTtlSeconds, variants }];
   };
   return [...setOf('A', 'ipv4'), ...setOf('AAAA', 'ipv6')];
 }
@@ -158,7 +211,7 @@ function addressSet(
 ): readonly RecordSet[] {
   if (addresses.length === 0) return [];
   const variants = addresses.map((_, start) => [...addresses.slice(start), ...addresses.slice(0, start)]);
-  return [{ type, ttlSeconds, variants }];
+  return [{ type, ttlSeconds, signedTtlSeconds: ttlSeconds, variants }];
 }
 
 function listOf<Item>(item: Item | null | undefined): readonly Item[] {

@@ -10,12 +10,48 @@ import { encodeName, readName } from './name.ts';
 
 export const HEADER_BYTES = 12;
 
-export const TYPE = { A: 1, NS: 2, SOA: 6, AAAA: 28, OPT: 41, IXFR: 251, AXFR: 252, ANY: 255 } as const;
+export const TYPE = {
+  A: 1,
+  NS: 2,
+  CNAME: 5,
+  SOA: 6,
+  TXT: 16,
+  AAAA: 28,
+  DNAME: 39,
+  OPT: 41,
+  DS: 43,
+  RRSIG: 46,
+  NSEC: 47,
+  DNSKEY: 48,
+  NSEC3: 50,
+  NSEC3PARAM: 51,
+  HTTPS: 65,
+  TKEY: 249,
+  TSIG: 250,
+  IXFR: 251,
+  AXFR: 252,
+  MAILB: 253,
+  MAILA: 254,
+  ANY: 255,
+  CAA: 257,
+} as const;
 export const CLASS_IN = 1;
+/** EDNS options: RFC 5001, RFC 7873. */
+export const OPTION = { NSID: 3, COOKIE: 10 } as const;
 
-export const RCODES = ['NOERROR', 'FORMERR', 'SERVFAIL', 'NXDOMAIN', 'NOTIMP', 'REFUSED', 'BADVERS'] as const;
+export const RCODES = [
+  'NOERROR',
+  'FORMERR',
+  'SERVFAIL',
+  'NXDOMAIN',
+  'NOTIMP',
+  'REFUSED',
+  'NOTAUTH',
+  'BADVERS',
+  'BADCOOKIE',
+] as const;
 export type Rcode = (typeof RCODES)[number];
-/** RFC 1035 §4.1.1 and RFC 6891 §9. */
+/** RFC 1035 §4.1.1, RFC 6891 §9, RFC 7873 §8, RFC 8945 §3. */
 export const RCODE_NUMBERS: Readonly<Record<Rcode, number>> = {
   NOERROR: 0,
   FORMERR: 1,
@@ -23,41 +59,44 @@ export const RCODE_NUMBERS: Readonly<Record<Rcode, number>> = {
   NXDOMAIN: 3,
   NOTIMP: 4,
   REFUSED: 5,
+  NOTAUTH: 9,
   BADVERS: 16,
+  BADCOOKIE: 23,
 };
 
 export interface QueryOptions {
   /** Add EDNS(0) with this payload size; none by default. */
   readonly payloadBytesMax?: number;
+  /** Ask for signatures (DO); with EDNS only. */
+  readonly dnssecOk?: boolean;
+  /** EDNS options in wire form; with EDNS only. */
+  readonly options?: Uint8Array;
 }
 
 /** A query for `name` as a stub resolver sends it to an authoritative server; `type` is a number such as `TYPE.A`. */
 export function encodeQuery(id: number, name: string, type: number, options: QueryOptions = {}): Uint8Array {
-  const { payloadBytesMax } = options;
+  const { payloadBytesMax, dnssecOk = false, options: data = new Uint8Array(0) } = options;
   const opt =
     payloadBytesMax === undefined
       ? []
-      : [0, 0, TYPE.OPT, payloadBytesMax >> 8, payloadBytesMax & 0xff, 0, 0, 0, 0, 0, 0];
-  return Uint8Array.from([
-    id >> 8,
-    id & 0xff,
-    0,
-    0,
-    0,
-    1,
-    0,
-    0,
-    0,
-    0,
-    0,
-    opt.length === 0 ? 0 : 1,
-    ...encodeName(name),
-    type >> 8,
-    type & 0xff,
-    0,
-    CLASS_IN,
-    ...opt,
-  ]);
+      : [
+          0,
+          0,
+          TYPE.OPT,
+          ...pair(payloadBytesMax),
+          0,
+          0,
+          dnssecOk ? 0x80 : 0,
+          0,
+          ...pair(data.length),
+          ...data,
+        ];
+  const header = [...pair(id), 0, 0, 0, 1, 0, 0, 0, 0, 0, opt.length === 0 ? 0 : 1];
+  return Uint8Array.from([...header, ...encodeName(name), ...pair(type), 0, CLASS_IN, ...opt]);
+}
+
+function pair(value: number): readonly [number, number] {
+  return [value >> 8, value & 0xff];
 }
 
 interface RecordHead {

@@ -40,27 +40,6 @@ export function endOfPlainName(bytes: Uint8Array, offset: number): number | unde
 }
 
 /**
- * A key that is equal for names that differ only in case: the wire form, as text, in lower case. Length bytes are
- * below 64 and never letters. Bytes above 127 are folded too, which no name of ours has.
- */
-export function nameKey(bytes: Uint8Array, offset: number, end: number): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset + offset, end - offset)
-    .toString('latin1')
-    .toLowerCase();
-}
-
-/** Whether the name with this key is `apexKey`'s name or below it, compared label by label. */
-export function isWithin(key: string, apexKey: string): boolean {
-  let at = 0;
-  while (key.length - at > apexKey.length) {
-    const length = key.charCodeAt(at);
-    if (length === 0) return false;
-    at += length + 1;
-  }
-  return key.length - at === apexKey.length && key.endsWith(apexKey);
-}
-
-/**
  * Reads a name that may be compressed. Each pointer must lead before everything read so far, so reading ends. Gives
  * the text (other bytes than letters, digits, `-` and `_` as `\ddd`) and where the name's first part ends.
  */

@@ -1,0 +1,81 @@
+/**
+ * Response rate limiting for UDP: a budget of responses for each network of sources, so that forged queries cannot
+ * turn this server into somebody's flood. The network is a /24 or a /56, what one customer usually has.
+ *
+ * Of the responses over the budget every second is sent truncated, without records, so that a real resolver behind
+ * the same network finds its way over TCP; it is no larger than the query. The table has a fixed size; a network that
+ * is not in it takes the place of the one that used least.
+ */
+
+/** `slip`: send it truncated. `drop`: send nothing. */
+export type Verdict = 'send' | 'slip' | 'drop';
+
+export interface RateLimitOptions {
+  /** Whole responses a second for each network; also how many may come at once. */
+  readonly responsesPerSecond: number;
+  /** Unpredictable, so that nobody can choose networks that share a place. */
+  readonly seed: number;
+}
+
+export interface RateLimit {
+  /** Accounts for one response to an address of 4 or 16 bytes. `nowMs` is monotonic. */
+  take(source: Uint8Array, nowMs: number): Verdict;
+}
+
+/** 1 MiB in all. */
+const PLACES = 65_536;
+
+export function createRateLimit({ responsesPerSecond, seed }: RateLimitOptions): RateLimit {
+  const high = new Uint32Array(PLACES);
+  const low = new Uint32Array(PLACES);
+  /** When the budget was whole, or will be whole again, in milliseconds: one number holds tokens and their time. */
+  const wholeAtMs = new Float64Array(PLACES);
+  const overBudget = new Uint8Array(PLACES);
+  const costMs = 1000 / responsesPerSecond;
+  return {
+    take: (source, nowMs) => {
+      const isIpv4 = source.length === 4;
+      const networkHigh = isIpv4
+        ? ((source[0] ?? 0) << 16) | ((source[1] ?? 0) << 8) | (source[2] ?? 0)
+        : (((source[0] ?? 0) << 24) |
+            ((source[1] ?? 0) << 16) |
+            ((source[2] ?? 0) << 8) |
+            (source[3] ?? 0)) >>>
+          0;
+      // The lowest bit tells the families apart, and both from a place that was never taken.
+      const networkLow = isIpv4
+        ? 2
+        : (((source[4] ?? 0) << 24) | ((source[5] ?? 0) << 16) | ((source[6] ?? 0) << 8) | 1) >>> 0;
+      const mixed = mix(networkHigh, networkLow, seed);
+      const first = mixed & (PLACES - 1);
+      const second = mixed >>> 16;
+      let place = first;
+      if (high[first] !== networkHigh || low[first] !== networkLow) {
+        place = second;
+        if (high[second] !== networkHigh || low[second] !== networkLow) {
+          place = (wholeAtMs[first] ?? 0) <= (wholeAtMs[second] ?? 0) ? first : second;
+          high[place] = networkHigh;
+          low[place] = networkLow;
+          wholeAtMs[place] = nowMs;
+          overBudget[place] = 0;
+        }
+      }
+      const wholeAt = Math.max(wholeAtMs[place] ?? 0, nowMs) + costMs;
+      if (wholeAt <= nowMs + 1000) {
+        wholeAtMs[place] = wholeAt;
+        return 'send';
+      }
+      const over = ((overBudget[place] ?? 0) + 1) & 1;
+      overBudget[place] = over;
+      return over === 1 ? 'slip' : 'drop';
+    },
+  };
+}
+
+/** The finalizer of MurmurHash3 over both words and the seed. */
+function mix(a: number, b: number, seed: number): number {
+  let value = Math.imul(a ^ seed, 0x85eb_ca6b) ^ Math.imul(b, 0xc2b2_ae35);
+  value = Math.imul(value ^ (value >>> 16), 0x85eb_ca6b);
+  value = Math.imul(value ^ (value >>> 13), 0xc2b2_ae35);
+  return (value ^ (value >>> 16)) >>> 0;
+}

@@ -43,6 +43,7 @@ const TCP_QUERIES_MAX = 1000;
 const TCP_IDLE_MS = 10_000;
 const TCP_REPLY_BYTES_MAX = 65_535;
 
+/** Connections around a door; `time` is read for every query. Destroy them all to stop. */
 export function createConnections(
   options: ConnectionsOptions,
   time: Pick<Arrival, 'nowMs' | 'wallSeconds'>,

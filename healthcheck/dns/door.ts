@@ -45,6 +45,7 @@ export type Door = (packet: Uint8Array, arrival: Arrival, out: Uint8Array) => Re
 const TURN_STEP = (Math.sqrt(5) - 1) / 2;
 const OVER_BUDGET: Reply = { kind: 'discarded', reason: 'over_budget' };
 
+/** A door of its own turns, cookies and budgets; see the top of this file. */
 export function createDoor(options: DoorOptions): Door {
   const { rateLimit, serverId } = options;
   const cookie = new Uint8Array(COOKIE_BYTES);

@@ -25,6 +25,7 @@ export interface RateLimit {
 /** 1 MiB in all. */
 const PLACES = 65_536;
 
+/** Budgets for 65,536 networks at a time, all whole at first. */
 export function createRateLimit({ responsesPerSecond, seed }: RateLimitOptions): RateLimit {
   const high = new Uint32Array(PLACES);
   const low = new Uint32Array(PLACES);

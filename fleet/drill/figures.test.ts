@@ -176,14 +176,14 @@ describe('every figure that judges has a bound', () => {
       'two copies of everything again, after the fault',
       { recovery: { ...GOOD.recovery, twoCopiesMs: PROVED_MS + 5001 } },
     ],
-    ['site ready, after its return', { recovery: { ...GOOD.recovery, siteReadyMs: END_MS + 15_001 } }],
+    ['site ready, after its return', { recovery: { ...GOOD.recovery, siteReadyMs: END_MS + 20_001 } }],
     [
       'three copies of everything, after its return',
-      { recovery: { ...GOOD.recovery, threeCopiesMs: END_MS + 20_001 } },
+      { recovery: { ...GOOD.recovery, threeCopiesMs: END_MS + 30_001 } },
     ],
     [
       'in every answer again, after its return',
-      { recovery: { ...GOOD.recovery, inEveryAnswerMs: END_MS + 40_001 } },
+      { recovery: { ...GOOD.recovery, inEveryAnswerMs: END_MS + 45_001 } },
     ],
     ['DNS-only, send: p50', { ledgers: { ...GOOD.ledgers, dns: traffic('d1', 13_200) } }],
     [

@@ -95,9 +95,9 @@ const BOUNDS = {
   failoverReceive: { p50: 1, p99: 1, last: 1 },
   failedShare: 0.01,
   twoCopiesS: 5,
-  siteReadyS: 15,
-  threeCopiesS: 20,
-  inEveryAnswerS: 40,
+  siteReadyS: 20,
+  threeCopiesS: 30,
+  inEveryAnswerS: 45,
 } as const;
 
 /** Seconds. */

@@ -251,6 +251,12 @@ test('a relay that is told to stop sends its recipients elsewhere and ends well'
   await eventually('the connection', async () =>
     (await metric('aws', 'relay_sessions')) === 1 ? true : undefined,
   );
+  // Only sites that it reaches are worth going to.
+  for (const peer of ['gcp', 'hetzner']) {
+    await eventually(`the link to ${peer}`, async () =>
+      (await metric('aws', `relay_peer_up{site="${peer}"}`)) === 1 ? true : undefined,
+    );
+  }
   expect(await sites.stop('aws')).toBe(0);
   expect(await socketClosed.promise).toBe(1012);
   expect(JSON.parse(heard.at(-1) ?? '')).toEqual({

@@ -29,6 +29,7 @@ interface Known {
   readonly notedAt: number;
 }
 
+/** Of a store that was never looked at. */
 export function createDueTimes(): DueTimes {
   const known = new Map<Partition, Known>(
     PARTITIONS.map((partition) => [partition, { atMs: Number.NEGATIVE_INFINITY, notedAt: 0 }]),

@@ -70,7 +70,7 @@ export function connectCommands(
   return connect(options, prepare, onLost, (redis, close) => ({
     run: async (commands) => {
       if (!usable) throw new StoreUnavailable(`${where} is not usable now`);
-      const replies = await send(redis, commands);
+      const replies = await send(redis, commands, options);
       const unknown = replies.flatMap((reply, index) => (isNoScript(reply) ? [index] : []));
       if (unknown.length === 0) return replies;
       // Somebody flushed its scripts: they did nothing, so they are run now.
@@ -78,6 +78,7 @@ export function connectCommands(
       const repeated = await send(
         redis,
         commands.filter((_, index) => unknown.includes(index)),
+        options,
       );
       unknown.forEach((index, place) => {
         replies[index] = repeated[place];
@@ -199,7 +200,6 @@ function dial(options: RedisConnectionOptions, retryStrategy: () => number): Red
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    commandTimeout: options.commandTimeoutMs,
     // Hangs up on a Redis that has stopped, so that nothing piles up that it would execute late.
     socketTimeout: options.commandTimeoutMs,
     maxLoadingRetryTime: LOADING_RETRY_MAX_MS,
@@ -216,14 +216,28 @@ async function hangUp(redis: Redis): Promise<void> {
   redis.disconnect();
 }
 
-async function send(redis: Redis, commands: readonly RedisCommand[]): Promise<unknown[]> {
+async function send(
+  redis: Redis,
+  commands: readonly RedisCommand[],
+  { clock, commandTimeoutMs }: RedisConnectionOptions,
+): Promise<unknown[]> {
   const pipeline = redis.pipeline();
   for (const [name, ...args] of commands) pipeline.callBuffer(name, args);
-  const replies = await pipeline.exec();
-  return commands.map((_, index) => {
-    const [error, reply] = replies?.[index] ?? [new Error('no reply'), undefined];
-    return error ?? reply;
+  const { promise, resolve } = Promise.withResolvers<unknown[]>();
+  // One timer for all of them: ioredis would set one for each.
+  const cancel = clock.after(commandTimeoutMs, () =>
+    resolve(commands.map(() => new Error('command timed out'))),
+  );
+  void pipeline.exec((_, replies) => {
+    cancel();
+    resolve(
+      commands.map((__, index) => {
+        const [error, reply] = replies?.[index] ?? [new Error('no reply'), undefined];
+        return error ?? reply;
+      }),
+    );
   });
+  return promise;
 }
 
 async function loadScripts(redis: Redis): Promise<void> {

@@ -33,6 +33,7 @@ const OWED_SHARE = 8;
 /** How many things one script discards: an ack among them may name 512 messages. */
 const EXPIRE_MAX = 64;
 
+/** Looks through `run`, by what it is told of writes. */
 export function createRounds(run: Run): Rounds {
   const expiries = createDueTimes();
   const owedTo = new Map<SiteName, DueTimes>();

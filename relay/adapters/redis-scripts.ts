@@ -72,7 +72,7 @@ local x = 'x:{' .. p .. '}'
 while at <= #ARGV do
   local tag, id, expires, sites = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 3]), tonumber(ARGV[at + 5])
   local mailbox = ':{' .. p .. '}:' .. tag
-  local outcome = 0
+  local outcome, is_written = 0, false
   if expires <= now then
     outcome = 3
   else
@@ -81,13 +81,15 @@ while at <= #ARGV do
     if ack then
       redis.call('ZADD', x, 'XX', 'GT', expires + ${TOMBSTONE_SLACK_MS}, 'a' .. tag .. ack)
       outcome = 2
-    elseif redis.call('HSETNX', 'm' .. mailbox, id, ARGV[at + 4]) == 0 then
+    elseif redis.call('HSETNX', 'm' .. mailbox, id, ARGV[at + 4]) == 1 then
+      is_written = true
+    else
       local old = redis.call('HGET', 'm' .. mailbox, id)
       outcome = outcome_beside(x, 'm' .. tag .. id, old, ARGV[at + 4], expires, now)
     end
     if outcome == 0 then
       local member = 'm' .. tag .. id
-      redis.call('HSET', 'm' .. mailbox, id, ARGV[at + 4])
+      if not is_written then redis.call('HSET', 'm' .. mailbox, id, ARGV[at + 4]) end
       redis.call('ZADD', 'i' .. mailbox, ARGV[at + 2], id)
       redis.call('ZADD', x, ARGV[at + 3], member)
       for n = 1, sites do

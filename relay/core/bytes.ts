@@ -84,50 +84,68 @@ export class ByteReader {
   }
 }
 
-/** Collects parts and joins them once. */
+/** Fields up to this many bytes are copied at once; longer ones are joined at the end, once. */
+const COPIED_BYTES_MAX = 256;
+const CHUNK_BYTES = 512;
+
+/** Writes fields one after the other and joins them once. */
 export class ByteWriter {
   readonly #parts: Uint8Array[] = [];
-  #length = 0;
-
-  get length(): number {
-    return this.#length;
-  }
+  /** Bytes in `parts`. */
+  #joined = 0;
+  #chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+  #used = 0;
 
   bytes(part: Uint8Array): this {
-    this.#parts.push(part);
-    this.#length += part.length;
+    if (part.length > COPIED_BYTES_MAX) {
+      this.#endChunk();
+      this.#parts.push(part);
+      this.#joined += part.length;
+    } else {
+      const at = this.#take(part.length);
+      this.#chunk.set(part, at);
+    }
     return this;
   }
 
   u8(value: number): this {
-    return this.bytes(Uint8Array.of(value));
+    const at = this.#take(1);
+    this.#chunk[at] = value;
+    return this;
   }
 
   u16(value: number): this {
-    const part = Buffer.allocUnsafe(2);
-    part.writeUInt16BE(value);
-    return this.bytes(part);
+    const at = this.#take(2);
+    this.#chunk.writeUInt16BE(value, at);
+    return this;
   }
 
   u32(value: number): this {
-    const part = Buffer.allocUnsafe(4);
-    part.writeUInt32BE(value);
-    return this.bytes(part);
+    const at = this.#take(4);
+    this.#chunk.writeUInt32BE(value, at);
+    return this;
   }
 
   u53(value: number): this {
-    const part = Buffer.allocUnsafe(8);
-    part.writeBigUInt64BE(BigInt(value));
-    return this.bytes(part);
+    const at = this.#take(8);
+    this.#chunk.writeUInt32BE(Math.floor(value / 2 ** 32), at);
+    this.#chunk.writeUInt32BE(value % 2 ** 32, at + 4);
+    return this;
   }
 
   base64url(text: string): this {
     return this.bytes(Buffer.from(text, 'base64url'));
   }
 
+  /** ASCII without a length; at most 255 characters. */
+  ascii(text: string): this {
+    const at = this.#take(text.length);
+    this.#chunk.write(text, at, 'latin1');
+    return this;
+  }
+
   shortText(text: string): this {
-    const part = Buffer.from(text, 'latin1');
-    return this.u8(part.length).bytes(part);
+    return this.u8(text.length).ascii(text);
   }
 
   block(part: Uint8Array): this {
@@ -135,6 +153,24 @@ export class ByteWriter {
   }
 
   finish(): Buffer {
-    return Buffer.concat(this.#parts, this.#length);
+    if (this.#parts.length === 0) return this.#chunk.subarray(0, this.#used);
+    this.#endChunk();
+    return Buffer.concat(this.#parts, this.#joined);
+  }
+
+  /** Room for a field of at most `COPIED_BYTES_MAX`: where it begins. */
+  #take(length: number): number {
+    if (this.#used + length > this.#chunk.length) this.#endChunk();
+    const at = this.#used;
+    this.#used += length;
+    return at;
+  }
+
+  #endChunk(): void {
+    if (this.#used === 0) return;
+    this.#parts.push(this.#chunk.subarray(0, this.#used));
+    this.#joined += this.#used;
+    this.#chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    this.#used = 0;
   }
 }

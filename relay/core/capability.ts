@@ -81,7 +81,7 @@ export function openPush(
 /** Seals a message's address. The same message always has the same address, at every relay. */
 export function sealMessage(capability: MessageCapability, ring: KeyRing): string {
   const content = new ByteWriter()
-    .bytes(Buffer.from(capability.mailbox, 'latin1'))
+    .ascii(capability.mailbox)
     .base64url(capability.id)
     .base64url(capability.opening)
     .finish();

@@ -5,7 +5,7 @@
  * nothing has to be written to create one. A relay never stores the id: it stores the tag, a keyed hash under the
  * fleet's pepper, so a copy of a Redis tells nobody whose messages it holds.
  */
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 
 /** SHA-256 of the public key: 32 bytes as base64url, 43 characters. Never logged, never stored. */
 export type MailboxId = string & { readonly brand: 'MailboxId' };
@@ -26,15 +26,15 @@ export const PARTITIONS: readonly Partition[] = Array.from(
 
 /** The mailbox of a raw Ed25519 public key of 32 bytes. */
 export function mailboxIdOf(publicKey: Uint8Array): MailboxId {
-  return createHash('sha256').update(publicKey).digest('base64url') as MailboxId;
+  return hash('sha256', publicKey, 'base64url') as MailboxId;
 }
 
 /** The partition, and 16 bytes of an HMAC-SHA-256 under the fleet's pepper (RFC 2104): what is stored instead of the id. */
 export function mailboxTagOf(id: MailboxId, pepper: Uint8Array): MailboxTag {
   const raw = Buffer.from(id, 'base64url');
   const partition = PARTITIONS[raw[31] ?? 0] ?? '00';
-  const hash = createHmac('sha256', pepper).update('mailbox').update(raw).digest();
-  return `${partition}${hash.toString('base64url', 0, 16)}` as MailboxTag;
+  const keyed = createHmac('sha256', pepper).update('mailbox').update(raw).digest();
+  return `${partition}${keyed.toString('base64url', 0, 16)}` as MailboxTag;
 }
 
 /** The partition of a mailbox, which is in its tag so that it need not be known otherwise. */

@@ -6,7 +6,7 @@
  * merging two sites is set union. The record ends in a checksum, because Redis loads a flipped byte without a
  * word; a damaged record counts as missing.
  */
-import { createHash, createHmac } from 'node:crypto';
+import { createHash, createHmac, hash } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type MailboxTag, parseMailboxTag } from './mailbox.ts';
@@ -43,6 +43,7 @@ export interface Message extends MessageFields {
 export const CODING_BYTES_MAX = 64;
 const RECORD_VERSION = 1;
 const CHECKSUM_BYTES = 16;
+const NO_CHECKSUM = Buffer.alloc(CHECKSUM_BYTES);
 export const COMMITMENT_BYTES = 16;
 /** Where a record's content begins, with the commitment: behind version, id, mailbox and the two times. */
 export const CONTENT_AT: number = 1 + 16 + 24 + 8 + 8;
@@ -57,10 +58,10 @@ export function createMessage(fields: MessageFields): Message {
  * topic u8-length text | coding u8-length text | body u32-length | first 16 bytes of SHA-256 over everything before
  */
 function encode(fields: MessageFields): Uint8Array {
-  const content = new ByteWriter()
+  const record = new ByteWriter()
     .u8(RECORD_VERSION)
     .base64url(fields.id)
-    .bytes(Buffer.from(fields.mailbox, 'latin1'))
+    .ascii(fields.mailbox)
     .u53(fields.acceptedMs)
     .u53(fields.expiresMs)
     .base64url(fields.commitment)
@@ -68,8 +69,11 @@ function encode(fields: MessageFields): Uint8Array {
     .shortText(fields.topic)
     .shortText(fields.coding)
     .block(fields.body)
+    .bytes(NO_CHECKSUM)
     .finish();
-  return Buffer.concat([content, checksum(content)]);
+  const end = record.length - CHECKSUM_BYTES;
+  checksum(record.subarray(0, end)).copy(record, end);
+  return record;
 }
 
 /** Whether two messages of one id carry the same, whenever they were sent and however long they live. */
@@ -103,7 +107,7 @@ export function openMessage(record: Uint8Array): Result<Message, RecordFault> {
 }
 
 function checksum(content: Uint8Array): Buffer {
-  return createHash('sha256').update(content).digest().subarray(0, CHECKSUM_BYTES);
+  return hash('sha256', content, 'buffer').subarray(0, CHECKSUM_BYTES);
 }
 
 /**
@@ -116,10 +120,10 @@ export function messageIdOf(content: {
   readonly coding: string;
   readonly body: Uint8Array;
 }): MessageId {
-  const hash = createHash('sha256').update(content.capabilityId);
-  if (content.idempotencyKey !== undefined) hash.update('key\0').update(content.idempotencyKey);
-  else hash.update('body\0').update(content.coding).update('\0').update(content.body);
-  return hash.digest().toString('base64url', 0, 16) as MessageId;
+  const sha = createHash('sha256').update(content.capabilityId);
+  if (content.idempotencyKey !== undefined) sha.update('key\0').update(content.idempotencyKey);
+  else sha.update('body\0').update(content.coding).update('\0').update(content.body);
+  return sha.digest().toString('base64url', 0, 16) as MessageId;
 }
 
 /** What is stored of a Topic, which is one push URL's own: enough to replace by, too little to read. */

@@ -74,17 +74,14 @@ const TYPES = {
 
 /** The whole frame, header included. */
 export function encodePeerFrame(call: number, body: PeerRequest | PeerReply): Buffer {
-  const payload = encodePayload(body);
-  return new ByteWriter()
-    .u32(payload.length + 5)
-    .u8(TYPES[body.type])
-    .u32(call)
-    .bytes(payload)
-    .finish();
+  const out = new ByteWriter().u32(0).u8(TYPES[body.type]).u32(call);
+  writePayload(out, body);
+  const frame = out.finish();
+  frame.writeUInt32BE(frame.length - 4, 0);
+  return frame;
 }
 
-function encodePayload(body: PeerRequest | PeerReply): Buffer {
-  const out = new ByteWriter();
+function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {
   switch (body.type) {
     case 'put':
     case 'bury':
@@ -130,7 +127,6 @@ function encodePayload(body: PeerRequest | PeerReply): Buffer {
     case 'done':
       break;
   }
-  return out.finish();
 }
 
 function writeReferences(out: ByteWriter, references: readonly Reference[]): void {
@@ -138,7 +134,7 @@ function writeReferences(out: ByteWriter, references: readonly Reference[]): voi
   for (const { kind, mailbox, id } of references) {
     out
       .u8(kind === 'message' ? 0 : 1)
-      .bytes(Buffer.from(mailbox, 'latin1'))
+      .ascii(mailbox)
       .base64url(id);
   }
 }

@@ -3,7 +3,6 @@
  * of it within 15 s, 8 KiB of headers.
  */
 import { createServer, type Server } from 'node:https';
-import { getRequestListener } from '@hono/node-server';
 import type { Recipients } from '../recipients.ts';
 import type { PublicApp } from './public-app.ts';
 
@@ -30,7 +29,6 @@ export function createClientServer(
   limits: Partial<ClientLimits> = {},
 ): Server {
   const { handshakeTimeoutMs, headersTimeoutMs, requestTimeoutMs, checkEveryMs } = { ...LIMITS, ...limits };
-  const listener = getRequestListener(app.fetch);
   const server = createServer(
     {
       cert: tls.certificatePem,
@@ -44,9 +42,7 @@ export function createClientServer(
       keepAliveTimeout: 20_000,
       maxHeaderSize: 8192,
     },
-    (request, response) => {
-      void listener(request, response);
-    },
+    app,
   );
   server.on('upgrade', recipients.upgrade);
   server.on('tlsClientError', () => undefined);

@@ -56,6 +56,24 @@ describe('a message', () => {
     expect(await stored(at)).toEqual([BODY]);
   });
 
+  test('may be addressed by a whole URL, with a query, or with escaped letters', async () => {
+    const at = await serve();
+    const escaped = at.recipient.path.replace(
+      /[A-Za-z]$/,
+      (letter) => `%${letter.charCodeAt(0).toString(16)}`,
+    );
+    const paths = [`https://relay.test${at.recipient.path}`, `${at.recipient.path}?x=/y`, escaped];
+    for (const path of paths) {
+      expect((await at.ask('POST', path, { headers: HEADERS, body: BODY })).status).toBe(201);
+    }
+    expect(await stored(at)).toEqual([BODY]);
+    for (const path of ['/p/', '/p', `${at.recipient.path}/x`]) {
+      expectRefusal(await at.ask('POST', path, { headers: HEADERS, body: BODY }), 404, 'not_found');
+    }
+    const wrong = await at.ask('POST', `${at.recipient.path}%`, { headers: HEADERS, body: BODY });
+    expectRefusal(wrong, 404, 'capability_unknown');
+  });
+
   test('may come in chunks, without a length', async () => {
     const at = await serve();
     const reply = await at.ask('POST', at.recipient.path, {

@@ -1,17 +1,20 @@
 /**
  * What the world may ask of a relay. The routes are one screen; docs/protocol.md is their contract.
  */
-import type { HttpBindings } from '@hono/node-server';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { getRequestListener, type HttpBindings } from '@hono/node-server';
 import { Hono } from 'hono';
 import { cors } from 'hono/cors';
 import { describeError } from '../../system/log.ts';
 import { SUBPROTOCOL } from '../core/frame.ts';
-import { REFUSALS, type Refusal } from '../core/refusal.ts';
+import type { Refusal } from '../core/refusal.ts';
 import type { RelayEvents } from '../events.ts';
 import type { LongPoll } from './long-poll.ts';
 import { type MintDeps, mintPushUrl } from './mint.ts';
 import type { PublicContext } from './public-context.ts';
-import { createPush, type PushDeps } from './push.ts';
+import type { PushDeps } from './push.ts';
+import { capabilityIn, createPushListener, EXPOSED_HEADERS } from './push-listener.ts';
+import { refusalAnswer } from './refusal-answer.ts';
 import { retractMessage } from './retract.ts';
 import { revokePushUrl } from './revocations.ts';
 
@@ -30,42 +33,38 @@ export interface PublicAppDeps {
   readonly events: RelayEvents;
 }
 
-export type PublicApp = Hono<{ Bindings: HttpBindings }>;
+/** Answers every request that is no upgrade. */
+export type PublicApp = (request: IncomingMessage, response: ServerResponse) => void;
 
-const BODY_UNREAD: readonly Refusal[] = ['body_too_large', 'body_incomplete', 'not_encrypted'];
+type App = Hono<{ Bindings: HttpBindings }>;
 
 /** The routes of the public port; each refusal is `application/problem+json` (RFC 9457). */
 export function createPublicApp(deps: PublicAppDeps): PublicApp {
-  const app: PublicApp = new Hono();
-  const push = createPush(deps.push);
+  const pushes = createPushListener(deps.push);
+  const others = getRequestListener(createOthers(deps).fetch);
+  return (request, response) => {
+    const capability = capabilityIn(request);
+    void (capability === undefined ? others(request, response) : pushes(request, response, capability));
+  };
+}
+
+/** Everything but push requests. */
+function createOthers(deps: PublicAppDeps): App {
+  const app: App = new Hono();
   const refuse = (context: PublicContext, refusal: Refusal): Response => {
     deps.events.refused(refusal);
-    const { status, title, retryAfterSeconds } = REFUSALS[refusal];
-    if (retryAfterSeconds !== undefined) context.header('Retry-After', String(retryAfterSeconds));
-    if (refusal === 'vapid_missing') context.header('WWW-Authenticate', 'vapid');
-    // The rest of a body that nobody reads must not be taken for the next request.
-    if (BODY_UNREAD.includes(refusal)) context.header('Connection', 'close');
-    context.header('Content-Type', 'application/problem+json');
-    return context.body(JSON.stringify({ type: 'about:blank', title, status, code: refusal }), status);
+    const { status, headers, body } = refusalAnswer(refusal);
+    return context.body(body, status, headers);
   };
 
   // Browsers may send and mint from any page: a push URL or a mailbox token is the credential, never a cookie.
   app.use(
     cors({
       origin: '*',
-      exposeHeaders: ['Location', 'TTL', 'Retry-After', 'Idempotency-Conflict'],
+      exposeHeaders: [...EXPOSED_HEADERS],
       maxAge: 86_400,
     }),
   );
-  app.post('/p/:capability', async (context) => {
-    const accepted = await push(context, context.req.param('capability'));
-    if (!accepted.ok) return refuse(context, accepted.fault);
-    if (accepted.value.isOther) context.header('Idempotency-Conflict', 'first-kept');
-    return context.body(null, 201, {
-      Location: accepted.value.location,
-      TTL: String(accepted.value.ttlSeconds),
-    });
-  });
   app.post('/v1/revocations', async (context) => {
     const revoked = await revokePushUrl(context, deps.push);
     return revoked.ok ? context.body(null, 204) : refuse(context, revoked.fault);
@@ -103,7 +102,7 @@ export function createPublicApp(deps: PublicAppDeps): PublicApp {
 }
 
 function addLongPoll(
-  app: PublicApp,
+  app: App,
   longPoll: LongPoll,
   refuse: (context: PublicContext, refusal: Refusal) => Response,
 ): void {

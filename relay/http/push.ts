@@ -3,14 +3,14 @@
  *
  * Cheap checks come first, and nothing is looked up: the capability itself says which mailbox it opens.
  */
+import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 import type { Admission } from '../admission.ts';
-import { type CapabilityFault, openPush, sealMessage } from '../core/capability.ts';
+import { type CapabilityFault, sealMessage } from '../core/capability.ts';
 import { isPlausible, NOTHING } from '../core/ciphertext.ts';
 import type { KeyRing } from '../core/key-ring.ts';
-import { mailboxTagOf } from '../core/mailbox.ts';
 import { createMessage, messageIdOf, topicTagOf } from '../core/message.ts';
 import { type PushLimits, parsePushRequest } from '../core/push-request.ts';
 import type { Refusal } from '../core/refusal.ts';
@@ -20,7 +20,7 @@ import type { Quotas } from '../quotas.ts';
 import type { Recipients } from '../recipients.ts';
 import type { Acceptor } from '../replication/acceptor.ts';
 import type { Topics } from '../replication/topics.ts';
-import type { PublicContext } from './public-context.ts';
+import { createTargets, type OpenTarget } from './push-targets.ts';
 import { readBody } from './request-body.ts';
 import type { Revocations } from './revocations.ts';
 import type { VapidVerifier } from './vapid-verifier.ts';
@@ -59,17 +59,18 @@ export const CAPABILITY_REFUSALS: Readonly<Record<CapabilityFault, Refusal>> = {
 };
 
 /** Accepts one push request through the capability of its address. */
-export type Push = (context: PublicContext, capabilityText: string) => Promise<Result<Accepted, Refusal>>;
+export type Push = (request: IncomingMessage, capabilityText: string) => Promise<Result<Accepted, Refusal>>;
 
 /** The handler of a push (RFC 8030 §5): 201 with `Location`, or the name of a refusal. */
 export function createPush(deps: PushDeps): Push {
-  return async (context, capabilityText) => {
+  const open = createTargets(deps.ring);
+  return async (request, capabilityText) => {
     if (deps.isDraining()) return fail('draining');
-    const { headersDistinct, socket } = context.env.incoming;
+    const { headersDistinct, socket } = request;
     const leave = deps.admission.enter(headersDistinct['urgency']?.[0], socket.remoteAddress);
     if (leave === undefined) return fail('overloaded');
     try {
-      return await accept(context, capabilityText, deps);
+      return await accept(request, capabilityText, open, deps);
     } finally {
       leave();
     }
@@ -77,25 +78,24 @@ export function createPush(deps: PushDeps): Push {
 }
 
 async function accept(
-  context: PublicContext,
+  incoming: IncomingMessage,
   capabilityText: string,
+  open: OpenTarget,
   deps: PushDeps,
 ): Promise<Result<Accepted, Refusal>> {
-  const { incoming } = context.env;
   const acceptedMs = deps.clock.wallMs();
-  const capability = openPush(capabilityText, deps.ring, Math.floor(acceptedMs / 1000));
-  if (!capability.ok) return fail(CAPABILITY_REFUSALS[capability.fault]);
+  const target = open(capabilityText, Math.floor(acceptedMs / 1000));
+  if (!target.ok) return fail(CAPABILITY_REFUSALS[target.fault]);
+  const { id: capabilityId, tag: mailbox, vapidKeyHash } = target.value;
   const request = parsePushRequest(incoming.headersDistinct, deps.limits);
   if (!request.ok) return request;
   const { ttlSeconds, urgency, coding } = request.value;
-  const { vapidKeyHash } = capability.value;
   if (vapidKeyHash !== undefined) {
     const fault = deps.verifyVapid(request.value.authorization, vapidKeyHash);
     if (fault !== undefined) return fail(fault);
   }
-  const mailbox = mailboxTagOf(capability.value.mailbox, deps.ring.pepper);
-  if (await deps.revocations.isRevoked(mailbox, capabilityText)) return fail('capability_revoked');
-  const isTooFast = deps.admission.spend(capability.value.id, mailbox);
+  if (await deps.revocations.isRevoked(mailbox, target.value.revocationId)) return fail('capability_revoked');
+  const isTooFast = deps.admission.spend(capabilityId, mailbox);
   if (isTooFast !== undefined) return fail(isTooFast);
   const isNothing = coding === NOTHING;
   const body = await readBody(incoming, isNothing ? 0 : deps.bodyBytesMax);
@@ -106,7 +106,6 @@ async function accept(
   const idempotencyKey =
     request.value.idempotencyKey ??
     (isNothing ? Buffer.from(deps.random.bytes(16)).toString('base64url') : undefined);
-  const capabilityId = capability.value.id;
   const id = messageIdOf({ capabilityId, idempotencyKey, coding, body: body.value });
   const opening = openingOf(capabilityId, id);
   const message = createMessage({

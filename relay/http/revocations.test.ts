@@ -111,7 +111,7 @@ test('what the store said is believed for a moment, and for ever once it is revo
     },
     clock,
   );
-  const ask = (): Promise<boolean> => revocations.isRevoked(relay.recipient.tag, 'x');
+  const ask = (): Promise<boolean> => revocations.isRevoked(relay.recipient.tag, revocationIdOf('x'));
   expect([await ask(), await ask(), asked]).toEqual([false, false, 1]);
   isGone = true;
   clock.advance(BELIEVED_MS - 1);
@@ -133,6 +133,7 @@ test('a store that is away revokes nothing, and is asked again', async () => {
     },
     createManualClock(),
   );
-  for (const _ of [1, 2]) expect(await revocations.isRevoked(relay.recipient.tag, 'x')).toBe(false);
+  for (const _ of [1, 2])
+    expect(await revocations.isRevoked(relay.recipient.tag, revocationIdOf('x'))).toBe(false);
   expect(asked).toBe(2);
 });

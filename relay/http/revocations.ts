@@ -10,8 +10,9 @@ import { fail, type Result } from '../../system/result.ts';
 import { openPush } from '../core/capability.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import type { MailboxTag } from '../core/mailbox.ts';
+import type { MessageId } from '../core/message.ts';
 import type { Refusal } from '../core/refusal.ts';
-import { openRevocation, parseRevocation, revocationIdOf } from '../core/revocation.ts';
+import { openRevocation, parseRevocation } from '../core/revocation.ts';
 import { type MessageStore, StoreUnavailable } from '../ports.ts';
 import type { Acceptor } from '../replication/acceptor.ts';
 import { buryFor } from './bury.ts';
@@ -20,8 +21,8 @@ import { CAPABILITY_REFUSALS } from './push.ts';
 import { readBody } from './request-body.ts';
 
 export interface Revocations {
-  /** Rejects never. */
-  isRevoked(mailbox: MailboxTag, capabilityText: string): Promise<boolean>;
+  /** `id`: see `revocationIdOf`. Rejects never. */
+  isRevoked(mailbox: MailboxTag, id: MessageId): Promise<boolean>;
 }
 
 /** How long "not revoked" is believed, milliseconds. Revoked is for ever. */
@@ -39,8 +40,7 @@ export function createRevocations(store: Pick<MessageStore, 'missing'>, clock: C
     if (answers.size > REMEMBERED_MAX && oldest !== undefined) answers.delete(oldest);
   };
   return {
-    isRevoked: async (mailbox, capabilityText) => {
-      const id = revocationIdOf(capabilityText);
+    isRevoked: async (mailbox, id) => {
       const untilMs = answers.get(id) ?? 0;
       if (untilMs > clock.monotonicMs()) return untilMs === Number.POSITIVE_INFINITY;
       try {

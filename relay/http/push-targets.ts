@@ -1,0 +1,65 @@
+/**
+ * Push URLs opened, and those opened lately remembered: opening one takes a key derivation, a decryption and two
+ * more keyed hashes, and a sender uses the same one again and again.
+ *
+ * What is remembered holds for the ring that opened it; after the ring has changed everything is opened anew. Only
+ * good push URLs are remembered, so every failure costs the same work.
+ */
+import { ok, type Result } from '../../system/result.ts';
+import { type CapabilityFault, openPush, type PushCapability } from '../core/capability.ts';
+import type { KeyRing } from '../core/key-ring.ts';
+import { type MailboxTag, mailboxTagOf } from '../core/mailbox.ts';
+import type { MessageId } from '../core/message.ts';
+import { revocationIdOf } from '../core/revocation.ts';
+
+interface PushTarget extends PushCapability {
+  readonly tag: MailboxTag;
+  /** What is acked to revoke this push URL. */
+  readonly revocationId: MessageId;
+}
+
+/** Opens the text behind `/p/`; `nowSeconds` by the wall clock. */
+export type OpenTarget = (text: string, nowSeconds: number) => Result<PushTarget, CapabilityFault>;
+
+/** Remembered twice at most: those of this generation, and those of the one before. */
+const GENERATION_MAX = 4096;
+
+/** Opens push URLs under `ring`, which may get other keys while it is used. */
+export function createTargets(ring: KeyRing): OpenTarget {
+  let keys = ring.keys;
+  let young = new Map<string, PushTarget>();
+  let old = new Map<string, PushTarget>();
+  const remember = (text: string, target: PushTarget): void => {
+    if (young.size >= GENERATION_MAX) {
+      old = young;
+      young = new Map();
+    }
+    young.set(text, target);
+  };
+  return (text, nowSeconds) => {
+    if (keys !== ring.keys) {
+      keys = ring.keys;
+      young = new Map();
+      old = new Map();
+    }
+    const found = young.get(text);
+    const known = found ?? old.get(text);
+    if (known !== undefined && (known.expiresSeconds === 0 || known.expiresSeconds > nowSeconds)) {
+      if (found === undefined) remember(text, known);
+      return ok(known);
+    }
+    const opened = openPush(text, ring, nowSeconds);
+    if (!opened.ok) return opened;
+    const { id, vapidKeyHash } = opened.value;
+    const target: PushTarget = {
+      ...opened.value,
+      // Copies: a view would keep the whole buffer that it looks at.
+      id: new Uint8Array(id),
+      vapidKeyHash: vapidKeyHash && new Uint8Array(vapidKeyHash),
+      tag: mailboxTagOf(opened.value.mailbox, ring.pepper),
+      revocationId: revocationIdOf(text),
+    };
+    remember(text, target);
+    return ok(target);
+  };
+}

@@ -1,0 +1,28 @@
+/**
+ * How a refusal is put to a client: a status, and a problem document (RFC 9457) with its name.
+ */
+import { REFUSALS, type Refusal } from '../core/refusal.ts';
+
+export interface RefusalAnswer {
+  readonly status: (typeof REFUSALS)[Refusal]['status'];
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+const BODY_UNREAD: readonly Refusal[] = ['body_too_large', 'body_incomplete', 'not_encrypted'];
+
+/** The whole answer to a request that is refused. */
+export function refusalAnswer(refusal: Refusal): RefusalAnswer {
+  const { status, title, retryAfterSeconds } = REFUSALS[refusal];
+  return {
+    status,
+    headers: {
+      'Content-Type': 'application/problem+json',
+      ...(retryAfterSeconds === undefined ? {} : { 'Retry-After': String(retryAfterSeconds) }),
+      ...(refusal === 'vapid_missing' ? { 'WWW-Authenticate': 'vapid' } : {}),
+      // The rest of a body that nobody reads must not be taken for the next request.
+      ...(BODY_UNREAD.includes(refusal) ? { Connection: 'close' } : {}),
+    },
+    body: JSON.stringify({ type: 'about:blank', title, status, code: refusal }),
+  };
+}

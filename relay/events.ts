@@ -8,6 +8,7 @@ import type { Metrics } from '../system/metrics.ts';
 import type { PeerRefusal } from './core/peer-frame.ts';
 import { REFUSAL_NAMES, type Refusal } from './core/refusal.ts';
 import { CLOSE_CODES, type CloseReason } from './core/session.ts';
+import { createReplicationEvents, type ReplicationEvents } from './replication-events.ts';
 
 /** Why something that a relay had is gone, other than by an ack. */
 type Discard =
@@ -38,7 +39,7 @@ const TURNED_AWAY: readonly TurnedAway[] = [
   'too_many_connections',
 ];
 
-export interface RelayEvents {
+export interface RelayEvents extends ReplicationEvents {
   acceptedIn(ms: number, accepted: boolean): void;
   refused(refusal: Refusal): void;
   discarded(reason: Discard, count: number): void;
@@ -56,7 +57,6 @@ export interface RelayEvents {
   /** What a newer message of its topic replaces could not be deleted. */
   topicKept(): void;
   drained(site: SiteName, count: number): void;
-  recovered(): void;
   failed(what: string, reason: string): void;
 }
 
@@ -98,6 +98,7 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
     'kept',
   ]);
   return {
+    ...createReplicationEvents(metrics, log),
     acceptedIn: (ms, isAccepted) => {
       latency.observe(ms);
       accepted.add(isAccepted ? 'accepted' : 'copies_unreachable');
@@ -123,7 +124,6 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
       messages.add('drained', count);
       log.debug('drained', { peer: site, count });
     },
-    recovered: () => log.info('whole again'),
     failed: (what, reason) => log.error('failed', { what, reason }),
   };
 }

@@ -14,6 +14,7 @@ export interface HousekeepingDeps {
   readonly links: readonly PeerLink[];
   readonly readiness: Readiness;
   readonly isRecovering: () => boolean;
+  readonly recoveringForMs: () => number;
   readonly admission: Pick<Admission, 'load'>;
   readonly quotas: Pick<Quotas, 'fullness'>;
   readonly recipients: { readonly count: () => number };
@@ -64,6 +65,11 @@ function exportGauges(deps: HousekeepingDeps, debts: ReadonlyMap<string, Debt>):
   });
   metrics.value('recovering', 'Whether the store may lack what it once held', () =>
     deps.isRecovering() ? 1 : 0,
+  );
+  metrics.value(
+    'recovering_seconds',
+    'For how long the store has not been known to be whole',
+    () => deps.recoveringForMs() / 1000,
   );
   metrics.value('ready', 'Whether this site wants clients', () => (readiness.reasons().length === 0 ? 1 : 0));
   metrics.value('clock_offset_milliseconds', 'Own clock minus the median of all', () =>

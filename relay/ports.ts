@@ -4,10 +4,11 @@
  */
 import type { SiteName } from '../fleet/manifest.ts';
 import type { SignedAck } from './core/ack.ts';
+import type { Digest } from './core/digest.ts';
 import type { MailboxTag, Partition } from './core/mailbox.ts';
 import type { Message } from './core/message.ts';
 import type { PeerReply, PeerRequest } from './core/peer-frame.ts';
-import type { InsertOutcome, Reference } from './core/reference.ts';
+import type { Asked, InsertOutcome, Listed, Reference } from './core/reference.ts';
 
 /** `owedTo`: the sites that are not known to hold it; each gets an outbox entry in the same atomic step. */
 export interface Insertion {
@@ -30,7 +31,12 @@ export interface Epoch {
   /** 16 random bytes as base64url. */
   readonly id: string;
   readonly refilledFrom: readonly SiteName[];
+  /** Wall clock, milliseconds: when the site was last known to be whole and in touch with enough others. */
+  readonly seenMs: number;
 }
+
+/** Entries that the outbox towards one site takes in one partition, so 2^20 in all. */
+export const OUTBOX_ENTRIES_MAX = 4096;
 
 /** What a mailbox holds at this site. */
 export interface MailboxUsage {
@@ -67,8 +73,11 @@ export interface MessageStore {
   pending(mailbox: MailboxTag, limit: number, nowMs: number): Promise<readonly Message[]>;
   /** In the order asked; undefined for what is not here (acked, expired, damaged, never seen). */
   load(references: readonly Reference[]): Promise<readonly (Message | SignedAck | undefined)[]>;
-  /** Those of `references` that are neither here nor buried here. */
-  missing(references: readonly Reference[]): Promise<readonly Reference[]>;
+  /**
+   * Those of `references` that are neither here nor buried here; of those that say how long they live elsewhere also
+   * what lives shorter here.
+   */
+  missing(references: readonly Asked[]): Promise<readonly Asked[]>;
   /**
    * A page of everything that a partition holds, acks included. `cursor` is '' at first; the answer's cursor is ''
    * after the last page. What is there from beginning to end is listed at least once; there may be repeats.
@@ -77,7 +86,21 @@ export interface MessageStore {
     partition: Partition,
     cursor: string,
     limit: number,
-  ): Promise<{ readonly references: readonly Reference[]; readonly cursor: string }>;
+  ): Promise<{ readonly references: readonly Listed[]; readonly cursor: string }>;
+  /**
+   * What each partition holds that expires later than `fromMs`, as a digest; undefined when too much of it is about
+   * to expire to be reckoned.
+   */
+  digest(partitions: readonly Partition[], fromMs: number): Promise<readonly (Digest | undefined)[]>;
+  /**
+   * Verifies a page of a partition, `cursor` as in `list`: what is damaged or incomplete is forgotten and reported
+   * through `onDamage`. After the last page the partition's digest is made anew.
+   */
+  verify(
+    partition: Partition,
+    cursor: string,
+    limit: number,
+  ): Promise<{ readonly checked: number; readonly cursor: string }>;
   /**
    * Outbox entries for `site` that were made before `beforeMs`, at most `limit`, oldest first per partition. What
    * another relay of this site made may be found only after 64 calls; so it is with `debts` and `expire`.
@@ -92,7 +115,8 @@ export interface MessageStore {
   /** Share of its memory that is in use, 0 to 1; 0 when it knows no limit. */
   fullness(): Promise<number>;
   readEpoch(): Promise<Epoch | undefined>;
-  writeEpoch(epoch: Epoch): Promise<void>;
+  /** Writes `next` if the epoch is still `expected`; false when it is another one by now, and nothing was done. */
+  replaceEpoch(expected: Epoch | undefined, next: Epoch): Promise<boolean>;
   /** Resolves when the store answers. */
   ping(): Promise<void>;
   /**
@@ -102,6 +126,8 @@ export interface MessageStore {
   onChange(listener: (mailbox: MailboxTag, what?: Message | SignedAck) => void): void;
   /** Calls `listener` for each damaged record found. */
   onDamage(listener: () => void): void;
+  /** Calls `listener` with how many entries found no room in an outbox: the full comparison has to find them. */
+  onOutboxFull(listener: (count: number) => void): void;
   close(): Promise<void>;
 }
 

@@ -134,7 +134,7 @@ function runRelayParts(config: RelayConfig, deps: RelayDeps, resources: AsyncDis
     replication.run,
     parts.admission.run,
     parts.quotas.run,
-    createHousekeeping({ ...deps, ...parts, isRecovering: replication.isRecovering }),
+    createHousekeeping({ ...deps, ...parts, ...replication }),
   ].map((run) => run(stopping.signal));
   resources.defer(async () => {
     await replication.flush();
@@ -151,6 +151,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
   const events = createRelayEvents(deps.metrics, deps.log);
   resources.defer(() => store.close());
   store.onDamage(() => events.damaged('store'));
+  store.onOutboxFull((count) => events.outboxFull(count));
 
   const skews = new Map<string, number>();
   const links = connectPeers(config, deps, events, skews);

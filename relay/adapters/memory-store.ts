@@ -5,9 +5,10 @@
  */
 import type { SiteName } from '../../fleet/manifest.ts';
 import { type SignedAck, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
+import { type Digest, emptyDigest, sliceOf, weightOf } from '../core/digest.ts';
 import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
 import { isSameContent, type Message } from '../core/message.ts';
-import type { InsertOutcome, Reference } from '../core/reference.ts';
+import type { Asked, InsertOutcome, Listed, Reference } from '../core/reference.ts';
 import {
   type Burial,
   type Debt,
@@ -15,6 +16,7 @@ import {
   type Insertion,
   type MailboxUsage,
   type MessageStore,
+  OUTBOX_ENTRIES_MAX,
   StoreUnavailable,
 } from '../ports.ts';
 
@@ -61,7 +63,9 @@ export function createMemoryStore(): MessageStore {
   const shelves = createShelves();
   const { assertOpen, held, rotation } = shelves;
   const listeners: ((mailbox: MailboxTag) => void)[] = [];
+  const fullListeners: ((count: number) => void)[] = [];
   let epoch: Epoch | undefined;
+  const onFull = (): void => fullListeners.forEach((listener) => listener(1));
 
   const wake = (changed: ReadonlySet<MailboxTag>): void => {
     queueMicrotask(() => {
@@ -76,7 +80,7 @@ export function createMemoryStore(): MessageStore {
       const changed = new Set<MailboxTag>();
       const outcomes = insertions.map((insertion) => {
         const { mailbox } = insertion.message;
-        const outcome = insertInto(shelves.shelfOf(partitionOf(mailbox)), insertion, nowMs);
+        const outcome = insertInto(shelves.shelfOf(partitionOf(mailbox)), insertion, nowMs, onFull);
         if (outcome === 'stored') changed.add(mailbox);
         return outcome;
       });
@@ -88,7 +92,7 @@ export function createMemoryStore(): MessageStore {
       const changed = new Set<MailboxTag>();
       const outcomes = burials.map((burial) => {
         const { mailbox } = burial.ack;
-        const isNew = buryIn(shelves.shelfOf(partitionOf(mailbox)), burial, nowMs);
+        const isNew = buryIn(shelves.shelfOf(partitionOf(mailbox)), burial, nowMs, onFull);
         if (isNew) changed.add(mailbox);
         return isNew;
       });
@@ -99,11 +103,7 @@ export function createMemoryStore(): MessageStore {
       const order = held(partitionOf(mailbox))?.mailboxes.get(mailbox)?.order ?? [];
       return order.filter(({ expiresMs }) => expiresMs > nowMs).slice(0, limit);
     },
-    load: async (references) =>
-      references.map((reference) => find(held(partitionOf(reference.mailbox)), reference)),
-    missing: async (references) =>
-      references.filter((reference) => isMissing(held(partitionOf(reference.mailbox)), reference)),
-    list: async (partition, cursor, limit) => pageOf(held(partition), cursor, limit),
+    ...readingOf(held),
     owed: async (site, beforeMs, limit) => owedBy(rotation(), site, beforeMs, limit),
     settle: async (settlements) => {
       for (const { site, reference } of settlements) {
@@ -118,14 +118,35 @@ export function createMemoryStore(): MessageStore {
       assertOpen();
       return epoch;
     },
-    writeEpoch: async (written) => {
+    replaceEpoch: async (expected, next) => {
       assertOpen();
-      epoch = written;
+      if (epoch?.id !== expected?.id) return false;
+      epoch = next;
+      return true;
     },
     ping: async () => assertOpen(),
     onChange: (listener) => void listeners.push(listener),
     onDamage: () => undefined,
+    onOutboxFull: (listener) => void fullListeners.push(listener),
     close: async () => shelves.close(),
+  };
+}
+
+function readingOf(
+  held: Shelves['held'],
+): Pick<MessageStore, 'load' | 'missing' | 'list' | 'digest' | 'verify'> {
+  return {
+    load: async (references) =>
+      references.map((reference) => find(held(partitionOf(reference.mailbox)), reference)),
+    missing: async (references) =>
+      references.filter((reference) => isMissing(held(partitionOf(reference.mailbox)), reference)),
+    list: async (partition, cursor, limit) => pageOf(held(partition), cursor, limit),
+    digest: async (partitions, fromMs) => partitions.map((partition) => digestOf(held(partition), fromMs)),
+    // Nothing is damaged here.
+    verify: async (partition, cursor, limit) => {
+      const page = pageOf(held(partition), cursor, limit);
+      return { checked: page.references.length, cursor: page.cursor };
+    },
   };
 }
 
@@ -179,8 +200,9 @@ function find(shelf: Shelf | undefined, reference: Reference): Message | SignedA
   return shelf?.mailboxes.get(reference.mailbox)?.byId.get(reference.id);
 }
 
-function isMissing(shelf: Shelf | undefined, reference: Reference): boolean {
-  if (find(shelf, reference) !== undefined) return false;
+function isMissing(shelf: Shelf | undefined, reference: Asked): boolean {
+  const untilMs = shelf?.expiries.get(keyOf(reference))?.atMs ?? 0;
+  if (find(shelf, reference) !== undefined && untilMs >= (reference.untilMs ?? 0)) return false;
   const tombstones = shelf?.mailboxes.get(reference.mailbox)?.tombstones;
   return reference.kind === 'ack' || tombstones?.has(reference.id) !== true;
 }
@@ -189,12 +211,24 @@ function pageOf(
   shelf: Shelf | undefined,
   cursor: string,
   limit: number,
-): { readonly references: readonly Reference[]; readonly cursor: string } {
+): { readonly references: readonly Listed[]; readonly cursor: string } {
   const entries = shelf?.expiries ?? new Map<string, Dated>();
   const keys = [...entries.keys()].filter((key) => key > cursor).sort();
   const page = keys.slice(0, Math.max(1, limit));
-  const references = page.map((key) => entries.get(key)?.reference).filter((entry) => entry !== undefined);
+  const references = page.flatMap((key) => {
+    const entry = entries.get(key);
+    return entry === undefined ? [] : [{ ...entry.reference, untilMs: entry.atMs }];
+  });
   return { references, cursor: page.length < keys.length ? (page.at(-1) ?? '') : '' };
+}
+
+function digestOf(shelf: Shelf | undefined, fromMs: number): Digest {
+  const digest = emptyDigest();
+  for (const { reference, atMs } of shelf?.expiries.values() ?? []) {
+    const slice = sliceOf(reference);
+    if (atMs > fromMs) digest[slice] = (digest[slice] ?? 0n) + weightOf(reference, atMs);
+  }
+  return digest;
 }
 
 function owedBy(
@@ -233,7 +267,12 @@ function precedes(a: Message, b: Message): boolean {
   return Buffer.compare(Buffer.from(a.id, 'base64url'), Buffer.from(b.id, 'base64url')) < 0;
 }
 
-function insertInto(shelf: Shelf, { message, owedTo }: Insertion, nowMs: number): InsertOutcome {
+function insertInto(
+  shelf: Shelf,
+  { message, owedTo }: Insertion,
+  nowMs: number,
+  onFull: () => void,
+): InsertOutcome {
   if (message.expiresMs <= nowMs) return 'expired';
   const mailbox = mailboxIn(shelf, message.mailbox);
   const ackId = mailbox.tombstones.get(message.id) ?? mailbox.tombstones.get(nameOf(message));
@@ -259,11 +298,11 @@ function insertInto(shelf: Shelf, { message, owedTo }: Insertion, nowMs: number)
   mailbox.order.splice(at, 0, message);
   const reference: Reference = { kind: 'message', mailbox: message.mailbox, id: message.id };
   shelf.expiries.set(keyOf(reference), { reference, atMs: message.expiresMs });
-  owe(shelf, reference, owedTo, nowMs);
+  owe(shelf, reference, owedTo, nowMs, onFull);
   return 'stored';
 }
 
-function buryIn(shelf: Shelf, { ack, owedTo }: Burial, nowMs: number): boolean {
+function buryIn(shelf: Shelf, { ack, owedTo }: Burial, nowMs: number, onFull: () => void): boolean {
   const reference: Reference = { kind: 'ack', mailbox: ack.mailbox, id: ack.id };
   const key = keyOf(reference);
   if (shelf.acks.has(key)) {
@@ -288,7 +327,7 @@ function buryIn(shelf: Shelf, { ack, owedTo }: Burial, nowMs: number): boolean {
   }
   shelf.acks.set(key, ack);
   shelf.expiries.set(key, { reference, atMs: untilMs });
-  owe(shelf, reference, owedTo, nowMs);
+  owe(shelf, reference, owedTo, nowMs, onFull);
   return true;
 }
 
@@ -311,11 +350,18 @@ function prolong(shelf: Shelf, reference: Reference, expiresMs: number): void {
   if (entry !== undefined && entry.atMs < atMs) shelf.expiries.set(key, { reference, atMs });
 }
 
-function owe(shelf: Shelf, reference: Reference, sites: readonly SiteName[], nowMs: number): void {
+function owe(
+  shelf: Shelf,
+  reference: Reference,
+  sites: readonly SiteName[],
+  nowMs: number,
+  onFull: () => void,
+): void {
   for (const site of sites) {
     const outbox = shelf.outboxes.get(site) ?? new Map<string, Dated>();
     shelf.outboxes.set(site, outbox);
-    outbox.set(keyOf(reference), { reference, atMs: nowMs });
+    if (outbox.size < OUTBOX_ENTRIES_MAX) outbox.set(keyOf(reference), { reference, atMs: nowMs });
+    else onFull();
   }
 }
 

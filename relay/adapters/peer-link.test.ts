@@ -170,7 +170,7 @@ describe('a link', () => {
     await up(made);
     const cursors = Array.from({ length: 200 }, (_, index) => String(index));
     const calls = cursors.map((cursor) =>
-      made.call({ type: 'list', partition: '00' as never, cursor }, 1000),
+      made.call({ type: 'list', partition: '00' as never, cursor, slices: 1n, fromMs: 0 }, 1000),
     );
     await eventually('all requests', () => (waiting.length === cursors.length ? true : undefined));
     for (const { request, resolve } of waiting.toReversed()) {

@@ -181,6 +181,8 @@ function isReply(body: PeerRequest | PeerReply): body is PeerReply {
     case 'done':
     case 'page':
     case 'records':
+    case 'totalled':
+    case 'digested':
     case 'pong':
     case 'refused':
       return true;
@@ -189,6 +191,9 @@ function isReply(body: PeerRequest | PeerReply): body is PeerReply {
     case 'held':
     case 'list':
     case 'pull':
+    case 'totals':
+    case 'digests':
+    case 'waiting':
     case 'ping':
       return false;
   }

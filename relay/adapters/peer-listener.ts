@@ -86,6 +86,9 @@ function servePeer(
       case 'held':
       case 'list':
       case 'pull':
+      case 'totals':
+      case 'digests':
+      case 'waiting':
       case 'ping':
         if (underWay >= REQUESTS_MAX) answer(call, { type: 'refused', reason: 'overloaded' });
         else void handle(call, body);
@@ -94,6 +97,8 @@ function servePeer(
       case 'done':
       case 'page':
       case 'records':
+      case 'totalled':
+      case 'digested':
       case 'pong':
       case 'refused':
         return false;

@@ -6,9 +6,9 @@ import { createHash } from 'node:crypto';
 import type { SignedAck } from '../core/ack.ts';
 import { type MailboxTag, partitionOf } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
-import type { Reference } from '../core/reference.ts';
+import type { Asked, Reference } from '../core/reference.ts';
 import { evalsha, type RedisCommand } from './redis-connection.ts';
-import { listOf, rawId, readAck, readMessage, unseal } from './redis-records.ts';
+import { listOf, member, namesIn, rawId, readAck, readMessage, unseal } from './redis-records.ts';
 import { DISCARD } from './redis-scripts.ts';
 
 const READ_REFERENCES_MAX = 256;
@@ -71,34 +71,71 @@ export async function load(
 
 /** See `MessageStore.missing`. An ack is checked by its seal only, which costs no signature. */
 export async function findMissing(
-  references: readonly Reference[],
+  references: readonly Asked[],
   run: Run,
   discard: (damaged: readonly Damaged[]) => Promise<void>,
-): Promise<readonly Reference[]> {
-  const absent: Reference[] = [];
+): Promise<readonly Asked[]> {
+  const absent: Asked[] = [];
   const damaged: Damaged[] = [];
   for (const some of stepsOf(references)) {
     const replies = await run(
-      some.flatMap((reference) => [recordCommand(reference), buriedCommand(reference)]),
+      some.flatMap((reference) => [
+        recordCommand(reference),
+        buriedCommand(reference),
+        ['ZSCORE', `x:{${partitionOf(reference.mailbox)}}`, member(reference)],
+      ]),
     );
     for (const [index, reference] of some.entries()) {
-      const value = replies[2 * index];
+      const [value, buried, score] = replies.slice(3 * index, 3 * index + 3);
       if (Buffer.isBuffer(value)) {
-        const isSound =
-          reference.kind === 'message'
-            ? readMessage(reference, value) !== undefined
-            : unseal(value) !== undefined;
-        if (isSound) continue;
-        damaged.push({ reference, value });
+        // Without an expiry it would be kept for ever and compared never: it has to come again.
+        const isListed = Buffer.isBuffer(score);
+        if (!isSealed(reference, value)) damaged.push({ reference, value });
+        else if (isListed && Number(score.toString()) >= (reference.untilMs ?? 0)) continue;
       }
-      if (reference.kind === 'ack' || replies[2 * index + 1] !== 1) absent.push(reference);
+      if (reference.kind === 'ack' || buried !== 1) absent.push(reference);
     }
   }
   await discard(damaged);
   return absent;
 }
 
-function* stepsOf(references: readonly Reference[]): Generator<readonly Reference[]> {
+function isSealed(reference: Reference, value: Buffer): boolean {
+  return reference.kind === 'message'
+    ? readMessage(reference, value) !== undefined
+    : unseal(value) !== undefined;
+}
+
+/** Which of the things that a partition lists are damaged or incomplete, so that they must come from elsewhere. */
+export async function findDamaged(references: readonly Reference[], run: Run): Promise<readonly Damaged[]> {
+  const damaged: Damaged[] = [];
+  for (const some of stepsOf(references)) {
+    const values = await run(some.map(recordCommand));
+    const whole: { reference: Reference; value: Buffer }[] = [];
+    for (const [index, reference] of some.entries()) {
+      const value = values[index];
+      const isWhole = Buffer.isBuffer(value) && isSealed(reference, value);
+      if (isWhole) whole.push({ reference, value });
+      else damaged.push({ reference, value: Buffer.isBuffer(value) ? value : Buffer.alloc(0) });
+    }
+    const found = await run(whole.map(({ reference, value }) => indexCommand(reference, value)));
+    for (const [index, thing] of whole.entries()) {
+      const reply = found[index];
+      const isFound = Array.isArray(reply) ? reply.every((one) => one !== null) : reply !== null;
+      if (!isFound) damaged.push(thing);
+    }
+  }
+  return damaged;
+}
+
+/** Asks for what makes a record more than bytes: a message's place in its mailbox, an ack's tombstones. */
+function indexCommand({ kind, mailbox, id }: Reference, value: Buffer): RedisCommand {
+  const key = `{${partitionOf(mailbox)}}:${mailbox}`;
+  if (kind === 'message') return ['ZSCORE', `i:${key}`, rawId(id)];
+  return ['HMGET', `t:${key}`, ...namesIn(value)];
+}
+
+function* stepsOf<Some extends Reference>(references: readonly Some[]): Generator<readonly Some[]> {
   for (let at = 0; at < references.length; at += READ_REFERENCES_MAX) {
     yield references.slice(at, at + READ_REFERENCES_MAX);
   }

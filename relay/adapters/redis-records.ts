@@ -4,16 +4,19 @@
  */
 import { createHash } from 'node:crypto';
 import type { SiteName } from '../../fleet/manifest.ts';
-import type { SignedAck } from '../core/ack.ts';
+import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES, type SignedAck } from '../core/ack.ts';
 import { type Partition, parseMailboxTag } from '../core/mailbox.ts';
-import { type Message, openMessage } from '../core/message.ts';
+import { COMMITMENT_BYTES, type Message, openMessage } from '../core/message.ts';
 import type { Reference } from '../core/reference.ts';
+import { RETRACTION_COUNT_AT, RETRACTION_ITEM_BYTES, RETRACTION_VERSION } from '../core/retraction.ts';
 import { openTombstone } from '../core/tombstone.ts';
 import type { Epoch } from '../ports.ts';
 
 /** Characters of a mailbox tag. */
 export const TAG_LENGTH = 24;
 const SEAL_BYTES = 8;
+/** Where an ack's record has its count; see `createAck`. */
+const ACK_COUNT_AT = 1 + PUBLIC_KEY_BYTES + SIGNATURE_BYTES + 8;
 
 /** The sorted set of what is owed to `site` in one partition. */
 export function outboxKey(partition: Partition, site: SiteName): string {
@@ -72,6 +75,16 @@ export function readAck(reference: Reference, sealed: Buffer, pepper: Uint8Array
   return opened.value;
 }
 
+/** The names of what a sealed tombstone is the tombstone of, raw, as `redis-scripts.ts` reads them. */
+export function namesIn(sealed: Buffer): readonly Buffer[] {
+  const isRetraction = sealed[0] === RETRACTION_VERSION;
+  const at = isRetraction ? RETRACTION_COUNT_AT : ACK_COUNT_AT;
+  const [step, size] = isRetraction ? [RETRACTION_ITEM_BYTES, 16 + COMMITMENT_BYTES] : [16, 16];
+  return Array.from({ length: sealed.readUInt16BE(at) }, (_, index) =>
+    sealed.subarray(at + 2 + index * step, at + 2 + index * step + size),
+  );
+}
+
 /** An ack's signature does not cover its expiry, so it is stored with a checksum behind it. */
 export function seal(record: Uint8Array): Buffer {
   return Buffer.concat([record, sealOf(record)]);
@@ -98,7 +111,8 @@ export function readEpoch([reply]: readonly unknown[]): Epoch | undefined {
     }
     const { id, refilledFrom } = value;
     if (typeof id !== 'string' || !Array.isArray(refilledFrom)) return undefined;
-    return { id, refilledFrom: refilledFrom.filter((site) => typeof site === 'string') };
+    const seenMs = 'seenMs' in value && typeof value.seenMs === 'number' ? value.seenMs : 0;
+    return { id, refilledFrom: refilledFrom.filter((site) => typeof site === 'string'), seenMs };
   } catch {
     // A damaged epoch is none: the site then refills itself, which is always safe.
     return undefined;

@@ -6,8 +6,8 @@
  * known is simply repeated by whoever needs it.
  */
 import { fail, ok, type Result } from '../../system/result.ts';
-import { type MailboxTag, type Partition, parseMailboxTag, partitionOf } from '../core/mailbox.ts';
-import type { Burial, Insertion, MailboxUsage, MessageStore, Settlement } from '../ports.ts';
+import { type MailboxTag, parseMailboxTag, partitionOf } from '../core/mailbox.ts';
+import type { Burial, Epoch, Insertion, MailboxUsage, MessageStore, Settlement } from '../ports.ts';
 import { groupCommit } from './group-commit.ts';
 import {
   connectCommands,
@@ -18,9 +18,10 @@ import {
   type RedisConnectionOptions,
 } from './redis-connection.ts';
 import { type Damaged, discardCommand, findMissing, load, type Run, readPending } from './redis-reads.ts';
-import { listOf, readEpoch, readMembers, TAG_LENGTH } from './redis-records.ts';
+import { listOf, readEpoch, TAG_LENGTH } from './redis-records.ts';
 import { createRounds } from './redis-rounds.ts';
-import { PENDING, USAGE } from './redis-scripts.ts';
+import { PENDING, REPLACE_EPOCH, USAGE } from './redis-scripts.ts';
+import { readDigests, readPage, verifyPage } from './redis-sets.ts';
 import { buryGroup, CHANNEL, insertGroup, settleGroup, type Timed, unavailable } from './redis-writes.ts';
 
 export interface RedisStoreOptions extends RedisConnectionOptions {
@@ -77,7 +78,8 @@ function createStore(
   origin: string,
   tell: Parameters<MessageStore['onChange']>[0],
 ): Omit<MessageStore, 'onChange' | 'close'> {
-  const damageListeners: (() => void)[] = [];
+  const damage = createEvent<undefined>();
+  const outboxFull = createEvent<number>();
 
   const run = async (commands: readonly RedisCommand[]): Promise<readonly unknown[]> => {
     const replies = commands.length === 0 ? [] : await connection.run(commands);
@@ -85,13 +87,15 @@ function createStore(
     return replies;
   };
   const discard = async (damaged: readonly Damaged[]): Promise<void> => {
-    for (const _ of damaged) for (const listener of damageListeners) listener();
-    await run(damaged.map(({ reference, value }) => discardCommand(reference, value)));
+    for (const reply of await run(damaged.map(({ reference, value }) => discardCommand(reference, value)))) {
+      if (Number(reply) === 1) damage.tell(undefined);
+    }
   };
   const rounds = createRounds(run);
+  const writing = { connection, origin, onFull: outboxFull.tell };
   const insert = groupCommit(async (items: readonly (Insertion & Timed)[]) => {
     rounds.inserting(items);
-    const outcomes = await insertGroup(connection, origin, items);
+    const outcomes = await insertGroup(writing, items);
     for (const [place, { message }] of items.entries()) {
       const outcome = outcomes[place];
       if (outcome === 'stored') tell(message.mailbox, message);
@@ -101,7 +105,7 @@ function createStore(
   });
   const bury = groupCommit(async (items: readonly (Burial & Timed)[]) => {
     rounds.burying(items);
-    const outcomes = await buryGroup(connection, origin, items);
+    const outcomes = await buryGroup(writing, items);
     for (const [place, { ack }] of items.entries()) {
       const outcome = outcomes[place];
       if (outcome === true) tell(ack.mailbox, ack);
@@ -126,31 +130,50 @@ function createStore(
     load: (references) => load(references, run, discard, pepper),
     missing: (references) => findMissing(references, run, discard),
     list: (partition, cursor, limit) => readPage(partition, cursor, Math.min(limit, LIST_MAX), run),
+    digest: (partitions, fromMs) => readDigests(partitions, fromMs, run),
+    verify: (partition, cursor, limit) =>
+      verifyPage(partition, cursor, Math.min(limit, LIST_MAX), run, discard),
     owed: rounds.owed,
     debts: rounds.debts,
     expire: rounds.expire,
     usage: (mailbox) => readUsage(mailbox, run),
     fullness: async () => fullnessOf(await run([['INFO', 'memory']])),
-    readEpoch: async () => readEpoch(await run([['GET', 'epoch']])),
-    writeEpoch: async (epoch) => void (await run([['SET', 'epoch', JSON.stringify(epoch)]])),
+    ...epochIn(run),
     ping: async () => void (await run([['PING']])),
-    onDamage: (listener) => void damageListeners.push(listener),
+    onDamage: damage.listen,
+    onOutboxFull: outboxFull.listen,
   };
 }
 
-async function readPage(
-  partition: Partition,
-  cursor: string,
-  limit: number,
-  run: Run,
-): ReturnType<MessageStore['list']> {
-  if (!/^\d{0,20}$/.test(cursor)) return { references: [], cursor: '' };
-  const from = cursor === '' ? '0' : cursor;
-  const [reply] = await run([['ZSCAN', `x:{${partition}}`, from, 'COUNT', Math.max(1, limit)]]);
-  const [next, entries] = Array.isArray(reply) ? reply : [];
-  const members = listOf(entries).filter((_, index) => index % 2 === 0);
-  const end = String(next);
-  return { references: readMembers(members), cursor: end === '0' ? '' : end };
+interface Event<Detail> {
+  readonly tell: (detail: Detail) => void;
+  readonly listen: (listener: (detail: Detail) => void) => void;
+}
+
+function createEvent<Detail>(): Event<Detail> {
+  const listeners: ((detail: Detail) => void)[] = [];
+  return {
+    tell: (detail) => {
+      for (const listener of listeners) listener(detail);
+    },
+    listen: (listener) => void listeners.push(listener),
+  };
+}
+
+function epochIn(run: Run): Pick<MessageStore, 'readEpoch' | 'replaceEpoch'> {
+  return {
+    readEpoch: async () => readEpoch(await run([['GET', 'epoch']])),
+    replaceEpoch: (expected, next) => replaceEpoch(expected, next, run),
+  };
+}
+
+/** The text that is there decides: between reading and replacing it nobody may have written another. */
+async function replaceEpoch(expected: Epoch | undefined, next: Epoch, run: Run): Promise<boolean> {
+  const [text] = await run([['GET', 'epoch']]);
+  if (readEpoch([text])?.id !== expected?.id) return false;
+  const before = Buffer.isBuffer(text) ? text : '';
+  const [replaced] = await run([evalsha(REPLACE_EPOCH, 'epoch', [before, JSON.stringify(next)])]);
+  return replaced === 1;
 }
 
 async function readUsage(mailbox: MailboxTag, run: Run): Promise<MailboxUsage> {

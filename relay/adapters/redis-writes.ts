@@ -22,15 +22,21 @@ export interface Timed {
   readonly nowMs: number;
 }
 
+export interface Writing {
+  readonly connection: RedisConnection;
+  /** Names this relay in wake-ups. */
+  readonly origin: string;
+  /** Called with how many entries found no room in an outbox. */
+  readonly onFull: (count: number) => void;
+}
+
 /** Stores messages; gives for each its outcome, or a `StoreUnavailable`. Rejects when nothing was sent. */
 export function insertGroup(
-  connection: RedisConnection,
-  origin: string,
+  writing: Writing,
   items: readonly (Insertion & Timed)[],
 ): Promise<readonly (InsertOutcome | Error)[]> {
   return writeGroup(
-    connection,
-    origin,
+    writing,
     INSERT,
     items,
     ({ message }) => message.mailbox,
@@ -49,13 +55,11 @@ export function insertGroup(
 
 /** Stores acks; gives for each whether it is new, or a `StoreUnavailable`. Rejects when nothing was sent. */
 export function buryGroup(
-  connection: RedisConnection,
-  origin: string,
+  writing: Writing,
   items: readonly (Burial & Timed)[],
 ): Promise<readonly (boolean | Error)[]> {
   return writeGroup(
-    connection,
-    origin,
+    writing,
     BURY,
     items,
     ({ ack }) => ack.mailbox,
@@ -76,8 +80,7 @@ export function buryGroup(
  * new came is woken needlessly, which costs a look.
  */
 async function writeGroup<Item extends Timed, Outcome>(
-  connection: RedisConnection,
-  origin: string,
+  { connection, origin, onFull }: Writing,
   script: Script,
   items: readonly Item[],
   mailboxOf: (item: Item) => MailboxTag,
@@ -106,6 +109,8 @@ async function writeGroup<Item extends Timed, Outcome>(
   for (const [index, { places }] of batches.entries()) {
     const reply = replies[index];
     const codes = listOf(reply);
+    const full = Number(codes[places.length] ?? 0);
+    if (full > 0) onFull(full);
     for (const [nth, place] of places.entries()) {
       const outcome = reply instanceof Error ? undefined : outcomeOf(Number(codes[nth]));
       outcomes[place] = outcome ?? unavailable(reply instanceof Error ? reply : new Error('malformed reply'));

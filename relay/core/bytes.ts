@@ -67,6 +67,11 @@ export class ByteReader {
     return 0;
   }
 
+  u64(): bigint {
+    const view = this.bytes(8);
+    return view.length === 0 ? 0n : view.readBigUInt64BE(0);
+  }
+
   base64url(length: number): string {
     return this.bytes(length).toString('base64url');
   }
@@ -124,6 +129,13 @@ export class ByteWriter {
     const at = this.#take(4);
     this.#chunk.writeUInt32BE(value, at);
     return this;
+  }
+
+  /** Modulo 2^64. */
+  u64(value: bigint): this {
+    const part = Buffer.allocUnsafe(8);
+    part.writeBigUInt64BE(BigInt.asUintN(64, value));
+    return this.bytes(part);
   }
 
   u53(value: number): this {

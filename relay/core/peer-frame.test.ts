@@ -1,6 +1,7 @@
 /** Frames between relays: what is written is what is read, and bytes from a peer can do no harm. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { SLICES } from './digest.ts';
 import { mailboxIdOf, mailboxTagOf, PARTITIONS } from './mailbox.ts';
 import {
   encodePeerFrame,
@@ -14,12 +15,14 @@ import type { Reference } from './reference.ts';
 
 const bytes = fc.uint8Array({ maxLength: 300 }).map((given) => Buffer.from(given));
 const site = fc.stringMatching(/^[a-z][a-z0-9-]{0,15}$/);
+const tag = fc
+  .uint8Array({ minLength: 32, maxLength: 32 })
+  .map((key) => mailboxTagOf(mailboxIdOf(key), new Uint8Array(32)));
+const u64 = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const references: fc.Arbitrary<Reference[]> = fc.array(
   fc.record({
     kind: fc.constantFrom('message', 'ack'),
-    mailbox: fc
-      .uint8Array({ minLength: 32, maxLength: 32 })
-      .map((key) => mailboxTagOf(mailboxIdOf(key), new Uint8Array(32))),
+    mailbox: tag,
     id: fc
       .uint8Array({ minLength: 16, maxLength: 16 })
       .map((given) => Buffer.from(given).toString('base64url')),
@@ -36,8 +39,21 @@ const requests: readonly fc.Arbitrary<PeerRequest>[] = [
   fc.record({ type: fc.constant('put'), records }),
   fc.record({ type: fc.constant('bury'), records }),
   fc.record({ type: fc.constant('held'), site, references }),
-  fc.record({ type: fc.constant('list'), partition: fc.constantFrom(...PARTITIONS), cursor }),
+  fc.record({
+    type: fc.constant('list'),
+    partition: fc.constantFrom(...PARTITIONS),
+    cursor,
+    slices: u64,
+    fromMs: fc.maxSafeNat(),
+  }),
   fc.record({ type: fc.constant('pull'), references }),
+  fc.record({ type: fc.constant('totals'), fromMs: fc.maxSafeNat() }),
+  fc.record({
+    type: fc.constant('digests'),
+    fromMs: fc.maxSafeNat(),
+    partitions: fc.array(fc.constantFrom(...PARTITIONS), { maxLength: 32 }),
+  }),
+  fc.record({ type: fc.constant('waiting'), mailbox: tag }),
   fc.constant({ type: 'ping' }),
 ];
 const replies: readonly fc.Arbitrary<PeerReply>[] = [
@@ -46,7 +62,22 @@ const replies: readonly fc.Arbitrary<PeerReply>[] = [
     outcomes: fc.array(fc.constantFrom('stored', 'duplicate', 'buried', 'expired', 'damaged')),
   }),
   fc.constant({ type: 'done' }),
-  fc.record({ type: fc.constant('page'), cursor, references }),
+  fc.record({
+    type: fc.constant('page'),
+    cursor,
+    references: references.map((some) => some.map((reference, index) => ({ ...reference, untilMs: index }))),
+  }),
+  fc.record({
+    type: fc.constant('totalled'),
+    totals: fc.array(fc.option(u64, { nil: undefined }), { maxLength: 256 }),
+  }),
+  fc.record({
+    type: fc.constant('digested'),
+    digests: fc.array(
+      fc.option(fc.array(u64, { minLength: SLICES, maxLength: SLICES }), { nil: undefined }),
+      { maxLength: 4 },
+    ),
+  }),
   fc.record({
     type: fc.constant('records'),
     served: fc.nat(65_535),
@@ -121,7 +152,8 @@ describe('malformed is', () => {
   });
 
   test('a partition that does not exist', () => {
-    const frame = sent(7, { type: 'list', partition: '0a' as (typeof PARTITIONS)[number], cursor: '' });
+    const partition = '0a' as (typeof PARTITIONS)[number];
+    const frame = sent(7, { type: 'list', partition, cursor: '', slices: 1n, fromMs: 0 });
     frame.write('0A', 6);
     expect(parsePeerFrame(frame).ok).toBe(false);
   });

@@ -8,8 +8,9 @@
 import type { SiteName } from '../../fleet/manifest.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
-import { PARTITIONS, type Partition, parseMailboxTag } from './mailbox.ts';
-import type { InsertOutcome, Reference } from './reference.ts';
+import { type Digest, SLICES } from './digest.ts';
+import { type MailboxTag, PARTITIONS, type Partition, parseMailboxTag } from './mailbox.ts';
+import type { InsertOutcome, Listed, Reference } from './reference.ts';
 
 /** A record as it is stored, and the sites that are known to hold it already. */
 export interface OfferedRecord {
@@ -24,8 +25,21 @@ export type PeerRequest =
   | { readonly type: 'bury'; readonly records: readonly OfferedRecord[] }
   /** These sites hold these things: the receiver owes them no copy. Answered by `done`. */
   | { readonly type: 'held'; readonly site: SiteName; readonly references: readonly Reference[] }
-  /** What do you hold in this partition? Answered by `page`. */
-  | { readonly type: 'list'; readonly partition: Partition; readonly cursor: string }
+  /** What do you hold in these slices of a partition that expires after `fromMs`? Answered by `page`. */
+  | {
+      readonly type: 'list';
+      readonly partition: Partition;
+      readonly cursor: string;
+      /** Bit n stands for slice n. */
+      readonly slices: bigint;
+      readonly fromMs: number;
+    }
+  /** What is the total of each partition, of what expires after `fromMs`? Answered by `totalled`. */
+  | { readonly type: 'totals'; readonly fromMs: number }
+  /** What are the digests of these partitions? Answered by `digested`. */
+  | { readonly type: 'digests'; readonly fromMs: number; readonly partitions: readonly Partition[] }
+  /** What waits in this mailbox? Answered by `page`, which is the only one. */
+  | { readonly type: 'waiting'; readonly mailbox: MailboxTag }
   /** Give me these. Answered by `records`. */
   | { readonly type: 'pull'; readonly references: readonly Reference[] }
   /** Are you there, and what time is it? Answered by `pong`. */
@@ -34,7 +48,10 @@ export type PeerRequest =
 export type PeerReply =
   | { readonly type: 'outcomes'; readonly outcomes: readonly PutOutcome[] }
   | { readonly type: 'done' }
-  | { readonly type: 'page'; readonly references: readonly Reference[]; readonly cursor: string }
+  | { readonly type: 'page'; readonly references: readonly Listed[]; readonly cursor: string }
+  /** For each partition in order; undefined where it cannot be reckoned now. */
+  | { readonly type: 'totalled'; readonly totals: readonly (bigint | undefined)[] }
+  | { readonly type: 'digested'; readonly digests: readonly (Digest | undefined)[] }
   | {
       readonly type: 'records';
       /** How many of the references, from the first, this answer deals with; ask again for the rest. */
@@ -64,12 +81,17 @@ const TYPES = {
   list: 4,
   pull: 5,
   ping: 6,
+  totals: 7,
+  digests: 8,
+  waiting: 9,
   outcomes: 65,
   done: 66,
   page: 67,
   records: 68,
   pong: 69,
   refused: 70,
+  totalled: 71,
+  digested: 72,
 } as const;
 
 /** The whole frame, header included. */
@@ -97,7 +119,17 @@ function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {
       writeReferences(out, body.references);
       break;
     case 'list':
-      out.shortText(body.partition).shortText(body.cursor);
+      out.shortText(body.partition).shortText(body.cursor).u64(body.slices).u53(body.fromMs);
+      break;
+    case 'totals':
+      out.u53(body.fromMs);
+      break;
+    case 'digests':
+      out.u53(body.fromMs).u16(body.partitions.length);
+      for (const partition of body.partitions) out.shortText(partition);
+      break;
+    case 'waiting':
+      out.bytes(Buffer.from(body.mailbox, 'latin1'));
       break;
     case 'pull':
       writeReferences(out, body.references);
@@ -109,6 +141,15 @@ function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {
     case 'page':
       out.shortText(body.cursor);
       writeReferences(out, body.references);
+      for (const { untilMs } of body.references) out.u53(untilMs);
+      break;
+    case 'totalled':
+      out.u16(body.totals.length);
+      for (const total of body.totals) writeOptional(out, total === undefined ? undefined : [total]);
+      break;
+    case 'digested':
+      out.u16(body.digests.length);
+      for (const digest of body.digests) writeOptional(out, digest);
       break;
     case 'records':
       out.u16(body.served);
@@ -127,6 +168,12 @@ function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {
     case 'done':
       break;
   }
+}
+
+/** A byte that says whether sums follow. */
+function writeOptional(out: ByteWriter, sums: readonly bigint[] | undefined): void {
+  out.u8(sums === undefined ? 0 : 1);
+  for (const sum of sums ?? []) out.u64(sum);
 }
 
 function writeReferences(out: ByteWriter, references: readonly Reference[]): void {
@@ -162,9 +209,22 @@ function parsePayload(type: number, reader: ByteReader): PeerRequest | PeerReply
     case TYPES.held:
       return { type: 'held', site: reader.shortText(), references: readReferences(reader) };
     case TYPES.list: {
-      const name = reader.shortText();
-      const partition = PARTITIONS.find((known) => known === name);
-      return partition === undefined ? undefined : { type: 'list', partition, cursor: reader.shortText() };
+      const partition = readPartition(reader);
+      if (partition === undefined) return undefined;
+      const cursor = reader.shortText();
+      return { type: 'list', partition, cursor, slices: reader.u64(), fromMs: reader.u53() };
+    }
+    case TYPES.totals:
+      return { type: 'totals', fromMs: reader.u53() };
+    case TYPES.digests:
+      return {
+        type: 'digests',
+        fromMs: reader.u53(),
+        partitions: readMany(reader, () => readPartition(reader)),
+      };
+    case TYPES.waiting: {
+      const mailbox = parseMailboxTag(reader.bytes(24).toString('latin1'));
+      return mailbox === undefined ? undefined : { type: 'waiting', mailbox };
     }
     case TYPES.pull:
       return { type: 'pull', references: readReferences(reader) };
@@ -176,8 +236,22 @@ function parsePayload(type: number, reader: ByteReader): PeerRequest | PeerReply
     }
     case TYPES.done:
       return { type: 'done' };
-    case TYPES.page:
-      return { type: 'page', cursor: reader.shortText(), references: readReferences(reader) };
+    case TYPES.page: {
+      const cursor = reader.shortText();
+      const references = readReferences(reader).map((reference) => ({ ...reference, untilMs: 0 }));
+      for (const listed of references) listed.untilMs = reader.u53();
+      return { type: 'page', cursor, references };
+    }
+    case TYPES.totalled:
+      return {
+        type: 'totalled',
+        totals: readMany(reader, () => readOptional(reader, 1)).map(({ sums }) => sums?.[0]),
+      };
+    case TYPES.digested:
+      return {
+        type: 'digested',
+        digests: readMany(reader, () => readOptional(reader, SLICES)).map(({ sums }) => sums),
+      };
     case TYPES.records:
       return {
         type: 'records',
@@ -210,6 +284,18 @@ function readReferences(reader: ByteReader): readonly Reference[] {
     const id = reader.base64url(16);
     return mailbox === undefined ? undefined : { kind, mailbox, id };
   });
+}
+
+function readPartition(reader: ByteReader): Partition | undefined {
+  const name = reader.shortText();
+  return PARTITIONS.find((known) => known === name);
+}
+
+function readOptional(reader: ByteReader, count: number): { readonly sums: Digest | undefined } {
+  const flag = reader.u8();
+  if (flag > 1) reader.refuse();
+  if (flag !== 1) return { sums: undefined };
+  return { sums: Array.from({ length: count }, () => reader.u64()) };
 }
 
 /** A list behind a count of two bytes; an item that is undefined makes the frame malformed. */

@@ -11,6 +11,14 @@ export interface Reference {
   readonly id: string;
 }
 
+/** A reference in a list, with its expiry there: wall clock, milliseconds. */
+export interface Listed extends Reference {
+  readonly untilMs: number;
+}
+
+/** A reference that may say how long the thing lives elsewhere. */
+export type Asked = Reference & Partial<Listed>;
+
 /**
  * What became of an insertion. `stored` and `duplicate`: it is here. `buried`: its recipient has acked it already.
  * `expired`: too late. `other_kept`: another message has its id, and stays.

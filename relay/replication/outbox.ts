@@ -3,31 +3,37 @@
  *
  * Entries younger than the grace are left alone, because the write path is usually still settling them. Any relay
  * of the site may drain at the same time as another: every step is idempotent.
+ *
+ * What is owed and cannot be read here is not forgotten: it may have been damaged, so it is fetched from another site
+ * first. Only when every site was asked and none has it, it is settled, and counted.
  */
 import type { SiteName } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { describeError, type Log } from '../../system/log.ts';
 import type { OfferedRecord } from '../core/peer-frame.ts';
 import type { Reference } from '../core/reference.ts';
-import type { RelayEvents } from '../events.ts';
-import { type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
+import { type PeerLink, PeerUnreachable } from '../ports.ts';
+import { type PullingDeps, pullFrom } from './pulling.ts';
 
 export interface OutboxConfig {
   readonly own: SiteName;
+  /** How many other sites the fleet has. */
+  readonly others: number;
   /** Age at which an entry is taken for forgotten by the write path, milliseconds. */
   readonly graceMs: number;
   readonly intervalMs: number;
 }
 
-export interface OutboxDeps {
-  readonly store: MessageStore;
-  readonly clock: Clock;
-  readonly events: RelayEvents;
+export interface OutboxDeps extends PullingDeps {
+  readonly links: readonly PeerLink[];
   readonly log: Log;
 }
 
 const PAGE = 128;
 const CALL_TIMEOUT_MS = 5000;
+/** After so long an entry that could not be resolved is looked at again, milliseconds. */
+const PARKED_MS = 10_000;
+const PARKED_MAX = 2048;
 /** A frame ends before the record that would pass this; one record alone may be larger. */
 const FRAME_RECORDS_BYTES: number = 1024 * 1024;
 
@@ -38,9 +44,10 @@ export async function drainOutbox(
   deps: OutboxDeps,
   stopped: AbortSignal,
 ): Promise<void> {
+  const parked = createParked(deps.clock);
   while (!stopped.aborted) {
     try {
-      const full = link.isUp() && (await drainPage(link, config, deps));
+      const full = link.isUp() && (await drainPage(link, config, parked, deps));
       if (!full) await deps.clock.sleep(config.intervalMs, stopped);
     } catch (error) {
       if (stopped.aborted) return;
@@ -51,9 +58,15 @@ export async function drainOutbox(
 }
 
 /** Offers one page; true when it got rid of something, so that there may be more. */
-async function drainPage(link: PeerLink, config: OutboxConfig, deps: OutboxDeps): Promise<boolean> {
+async function drainPage(
+  link: PeerLink,
+  config: OutboxConfig,
+  parked: Parked,
+  deps: OutboxDeps,
+): Promise<boolean> {
   const { store, clock } = deps;
-  const references = await store.owed(link.site, clock.wallMs() - config.graceMs, PAGE);
+  const owed = await store.owed(link.site, clock.wallMs() - config.graceMs, PAGE + parked.count());
+  const references = owed.filter((reference) => !parked.has(reference));
   if (references.length === 0) return false;
   const messages: Owed[] = [];
   const acks: Owed[] = [];
@@ -69,12 +82,72 @@ async function drainPage(link: PeerLink, config: OutboxConfig, deps: OutboxDeps)
     await store.settle(settled.map((reference) => ({ site: link.site, reference })));
     settledCount += settled.length;
   };
-  await settle(gone);
+  await settle(await resolveUnreadable(gone, config, parked, deps));
   // Acks first: a message that its recipient has need not travel. What is confirmed is settled at once.
   for (const some of framesOf(acks)) await settle(await bury(link, some, config.own));
   for (const some of framesOf(messages)) await settle(await put(link, some, config.own));
   deps.events.drained(link.site, settledCount);
   return settledCount > 0;
+}
+
+/** Entries that cannot be resolved now, so that they do not stand in the way of others. */
+interface Parked {
+  readonly has: (reference: Reference) => boolean;
+  readonly add: (references: readonly Reference[]) => void;
+  readonly count: () => number;
+}
+
+function keyOf({ kind, mailbox, id }: Reference): string {
+  return `${kind} ${mailbox} ${id}`;
+}
+
+function createParked(clock: Clock): Parked {
+  const untilMs = new Map<string, number>();
+  return {
+    has: (reference) => (untilMs.get(keyOf(reference)) ?? 0) > clock.monotonicMs(),
+    add: (references) => {
+      for (const reference of references) untilMs.set(keyOf(reference), clock.monotonicMs() + PARKED_MS);
+      for (const [key, until] of untilMs) {
+        if (untilMs.size > PARKED_MAX || until <= clock.monotonicMs()) untilMs.delete(key);
+      }
+    },
+    count: () => untilMs.size,
+  };
+}
+
+/**
+ * What is owed and not readable here: gives what needs no copy any more. What another site has is stored here again
+ * and stays owed; what cannot be decided, because a site cannot be asked, is parked.
+ */
+async function resolveUnreadable(
+  gone: readonly Reference[],
+  config: OutboxConfig,
+  parked: Parked,
+  deps: OutboxDeps,
+): Promise<readonly Reference[]> {
+  if (gone.length === 0) return [];
+  let lacking = await deps.store.missing(gone);
+  const decided = gone.filter((reference) => !lacking.includes(reference));
+  // Acked here, so that no copy is needed; or a sound copy has come meanwhile, which is read next time.
+  const again = await deps.store.load(decided);
+  const buried = decided.filter((_, index) => again[index] === undefined);
+  let asked = 0;
+  for (const link of deps.links) {
+    if (lacking.length === 0 || !link.isUp()) continue;
+    try {
+      await pullFrom(link, lacking, deps);
+      asked += 1;
+    } catch (error) {
+      deps.log.debug('repair paused', { site: link.site, reason: describeError(error) });
+    }
+    lacking = await deps.store.missing(lacking);
+  }
+  if (asked >= config.others) {
+    if (lacking.length > 0) deps.events.owedNowhere(lacking.length);
+    return [...buried, ...lacking];
+  }
+  parked.add(lacking);
+  return buried;
 }
 
 interface Owed {

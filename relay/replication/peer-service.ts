@@ -5,9 +5,11 @@
  */
 import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
+import { sliceOf, totalOf } from '../core/digest.ts';
+import { type MailboxTag, PARTITIONS } from '../core/mailbox.ts';
 import { type Message, openMessage } from '../core/message.ts';
 import type { OfferedRecord, PeerReply, PeerRequest, PutOutcome } from '../core/peer-frame.ts';
-import type { Reference } from '../core/reference.ts';
+import type { Listed, Reference } from '../core/reference.ts';
 import { openTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
 import { type Burial, type Insertion, type MessageStore, StoreUnavailable } from '../ports.ts';
@@ -27,6 +29,10 @@ export interface PeerServiceDeps {
 export type PeerService = (request: PeerRequest, from: SiteName) => Promise<PeerReply>;
 
 const LIST_PAGE = 512;
+/** Pages of the store that are looked at for one page of an answer. */
+const LIST_STEPS_MAX = 8;
+/** Messages at the head of a mailbox that one site tells another of. */
+const WAITING_MAX = 64;
 /** A reply of records ends after the record that passes this. */
 const RECORDS_BYTES = 1024 * 1024;
 
@@ -56,7 +62,15 @@ async function serve(request: PeerRequest, deps: PeerServiceDeps): Promise<PeerR
       await store.settle(request.references.map((reference) => ({ site: request.site, reference })));
       return { type: 'done' };
     case 'list':
-      return { type: 'page', ...(await store.list(request.partition, request.cursor, LIST_PAGE)) };
+      return list(request, store);
+    case 'totals': {
+      const digests = await store.digest(PARTITIONS, request.fromMs);
+      return { type: 'totalled', totals: digests.map((digest) => digest && totalOf(digest)) };
+    }
+    case 'digests':
+      return { type: 'digested', digests: await store.digest(request.partitions, request.fromMs) };
+    case 'waiting':
+      return waiting(request.mailbox, deps);
     case 'pull':
       return pull(request.references, store);
     case 'ping':
@@ -101,6 +115,33 @@ async function bury(records: readonly OfferedRecord[], deps: PeerServiceDeps): P
   }
   await deps.store.bury(burials, deps.clock.wallMs());
   return { type: 'done' };
+}
+
+/** A page of the slices asked for: what is left out does not count towards it, but looking at it does. */
+async function list(request: PeerRequest & { type: 'list' }, store: MessageStore): Promise<PeerReply> {
+  const references: Listed[] = [];
+  let { cursor } = request;
+  for (let step = 0; step < LIST_STEPS_MAX && references.length < LIST_PAGE; step += 1) {
+    const page = await store.list(request.partition, cursor, LIST_PAGE);
+    for (const listed of page.references) {
+      const isAskedFor = ((request.slices >> BigInt(sliceOf(listed))) & 1n) === 1n;
+      if (isAskedFor && listed.untilMs > request.fromMs) references.push(listed);
+    }
+    cursor = page.cursor;
+    if (cursor === '') break;
+  }
+  return { type: 'page', references, cursor };
+}
+
+async function waiting(mailbox: MailboxTag, { store, clock }: PeerServiceDeps): Promise<PeerReply> {
+  const messages = await store.pending(mailbox, WAITING_MAX, clock.wallMs());
+  const references = messages.map(({ id, expiresMs }) => ({
+    kind: 'message' as const,
+    mailbox,
+    id,
+    untilMs: expiresMs,
+  }));
+  return { type: 'page', references, cursor: '' };
 }
 
 async function pull(references: readonly Reference[], store: MessageStore): Promise<PeerReply> {

@@ -1,6 +1,6 @@
 /**
  * Everything that keeps a message at more than one provider, put together: the links to the other sites, the write
- * path, the outbox, the exchange after a wipe, and what this relay does for the others.
+ * path, the outbox, the comparison of sites, the refill after a wipe, and what this relay does for the others.
  */
 import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
@@ -9,6 +9,7 @@ import type { Random } from '../../system/random.ts';
 import type { RelayEvents } from '../events.ts';
 import type { MessageStore, PeerLink } from '../ports.ts';
 import type { Acceptor, CreateAcceptor } from './acceptor.ts';
+import { runAntiEntropy } from './anti-entropy.ts';
 import { createNotices } from './notices.ts';
 import { drainOutbox } from './outbox.ts';
 import { createPeerService, type PeerService } from './peer-service.ts';
@@ -42,7 +43,9 @@ export interface Replication {
   readonly topics: Topics;
   readonly service: PeerService;
   readonly isRecovering: () => boolean;
-  /** Drains and refills until `stopped`. */
+  /** For how long it has been, milliseconds; 0 when the store is whole. */
+  readonly recoveringForMs: () => number;
+  /** Drains, compares and refills until `stopped`. */
   readonly run: (stopped: AbortSignal) => Promise<void>;
   /** Sends what others still wait to hear. */
   readonly flush: () => Promise<void>;
@@ -61,8 +64,14 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
     { ...deps, notices },
   );
   const topics = createTopics({ ...deps, bury: acceptor.bury });
-  const refill = createRefill({ own, copiesNeeded, pepper, intervalMs: REFILL_INTERVAL_MS }, deps);
-  const outbox = { own: ownName, graceMs: config.outboxGraceMs, intervalMs: OUTBOX_INTERVAL_MS };
+  const withPepper = { ...deps, pepper };
+  const refill = createRefill({ own, copiesNeeded, intervalMs: REFILL_INTERVAL_MS }, withPepper);
+  const outbox = {
+    own: ownName,
+    others: manifest.sites.length - 1,
+    graceMs: config.outboxGraceMs,
+    intervalMs: OUTBOX_INTERVAL_MS,
+  };
   return {
     acceptor,
     topics,
@@ -74,9 +83,11 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
       ...deps,
     }),
     isRecovering: refill.isRecovering,
+    recoveringForMs: refill.recoveringForMs,
     run: async (stopped) => {
-      const drains = deps.links.map((link) => drainOutbox(link, outbox, deps, stopped));
-      await Promise.all([refill.run(stopped), ...drains]);
+      const drains = deps.links.map((link) => drainOutbox(link, outbox, withPepper, stopped));
+      const comparing = runAntiEntropy({ ...withPepper, isRecovering: refill.isRecovering }, stopped);
+      await Promise.all([refill.run(stopped), comparing, ...drains]);
     },
     flush: notices.flush,
   };

@@ -9,6 +9,7 @@ import type { Message } from '../../relay/core/message.ts';
 import type { Reference } from '../../relay/core/reference.ts';
 import type { MessageStore } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
+import { describeSets } from './store-sets.ts';
 import { describeUsage } from './store-usage.ts';
 
 const NOW_MS = 10_000;
@@ -30,6 +31,7 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
     store.insert([{ message, owedTo }], nowMs);
 
   describeUsage(open);
+  describeSets(open);
 
   describe('a message', () => {
     test('that was stored is pending, whole', async () => {
@@ -380,14 +382,6 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
     });
   });
 
-  test('the epoch is absent at first and is what was written last', async () => {
-    expect(await store.readEpoch()).toBeUndefined();
-    await store.writeEpoch({ id: 'AAAAAAAAAAAAAAAAAAAAAA', refilledFrom: [] });
-    const epoch = { id: 'BAAAAAAAAAAAAAAAAAAAAA', refilledFrom: ['gcp', 'hetzner'] };
-    await store.writeEpoch(epoch);
-    expect(await store.readEpoch()).toEqual(epoch);
-  });
-
   test('listeners are woken when a message is stored and when it is buried', async () => {
     const woken: string[] = [];
     const next = nextWake(store, woken);
@@ -420,7 +414,10 @@ export async function listAll(store: MessageStore, limit: number): Promise<reado
     let cursor = '';
     do {
       const page = await store.list(partition, cursor, limit);
-      for (const reference of page.references) found.set(JSON.stringify(reference), reference);
+      for (const { kind, mailbox, id } of page.references) {
+        const reference: Reference = { kind, mailbox, id };
+        found.set(JSON.stringify(reference), reference);
+      }
       cursor = page.cursor;
     } while (cursor !== '');
   }

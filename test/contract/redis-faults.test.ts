@@ -90,7 +90,7 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
       NOW_MS,
     );
     await store.bury([{ ack: mailbox.ack([two.id], 100_000), owedTo: ['gcp'] }], NOW_MS);
-    await store.writeEpoch({ id: 'AAAAAAAAAAAAAAAAAAAAAA', refilledFrom: ['gcp'] });
+    await store.replaceEpoch(undefined, { id: 'A', refilledFrom: ['gcp'], seenMs: 7 });
     const before = [await listAll(store, 100), await store.debts(['gcp']), await store.readEpoch()];
     await server.kill();
     await server.start();

@@ -119,7 +119,7 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
 
   test('has no epoch after its Redis was wiped', async () => {
     const store = await openEmpty();
-    await store.writeEpoch({ id: 'AAAAAAAAAAAAAAAAAAAAAA', refilledFrom: [] });
+    await store.replaceEpoch(undefined, { id: 'A', refilledFrom: [], seenMs: 7 });
     await plain.flushall();
     expect(await store.readEpoch()).toBeUndefined();
   });
@@ -143,7 +143,7 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
     await store.bury([{ ack: mailbox.ack([two.id], 0), owedTo: ['gcp'] }], NOW_MS);
     const keys = (await plain.keys('*')).sort();
     const p = partitionOf(mailbox.tag);
-    const names = [`a:{${p}}`, `i:{${p}}:${mailbox.tag}`, `m:{${p}}:${mailbox.tag}`];
+    const names = [`a:{${p}}`, `d:{${p}}`, `i:{${p}}:${mailbox.tag}`, `m:{${p}}:${mailbox.tag}`];
     expect(keys).toEqual([...names, `o:{${p}}:gcp`, `t:{${p}}:${mailbox.tag}`, `x:{${p}}`]);
     for (const key of keys) expect(await plain.ttl(key)).toBe(-1);
   });
@@ -245,6 +245,61 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
       expect(await store.insert([{ message: one, owedTo: [] }], NOW_MS)).toEqual(['stored']);
     });
 
+    test.each([
+      ['a record', (key: string) => `m:${key}`],
+      ['the place of a message in its mailbox', (key: string) => `i:${key}`],
+      ['the tombstones of an ack', (key: string) => `t:${key}`],
+    ])('or %s that is gone is found by verifying, and comes back with the next copy', async (_, keyOf) => {
+      const store = await openEmpty();
+      const mailbox = createTestMailbox();
+      const message = mailbox.message('one');
+      const ack = mailbox.ack([mailbox.message('two').id], 100_000);
+      const put = async (): Promise<void> => {
+        await store.insert([{ message, owedTo: [] }], NOW_MS);
+        await store.bury([{ ack, owedTo: [] }], NOW_MS);
+      };
+      await put();
+      const partition = partitionOf(mailbox.tag);
+      const [whole] = await store.digest([partition], NOW_MS);
+      await plain.del(keyOf(`{${partition}}:${mailbox.tag}`));
+      let reports = 0;
+      store.onDamage(() => {
+        reports += 1;
+      });
+      await store.verify(partition, '', 100);
+      expect(reports).toBe(1);
+      expect(await store.digest([partition], NOW_MS)).not.toEqual([whole]);
+      await put();
+      expect(await store.digest([partition], NOW_MS)).toEqual([whole]);
+      expect(await store.pending(mailbox.tag, 10, NOW_MS)).toMatchObject([{ id: message.id }]);
+      expect(await store.insert([{ message: mailbox.message('two'), owedTo: [] }], NOW_MS)).toEqual([
+        'buried',
+      ]);
+    });
+
+    test('in a digest keeps no message out, and is made good by verifying', async () => {
+      const store = await openEmpty();
+      const mailbox = createTestMailbox();
+      const [one, two] = [mailbox.message('one'), mailbox.message('two')];
+      await store.insert([{ message: one, owedTo: [] }], NOW_MS);
+      await store.insert([{ message: two, owedTo: [] }], NOW_MS);
+      const partition = partitionOf(mailbox.tag);
+      const [whole] = await store.digest([partition], NOW_MS);
+      const slices = await plain.hkeys(`d:{${partition}}`);
+      for (const slice of slices) await plain.hset(`d:{${partition}}`, slice, 'x');
+      expect(await store.insert([{ message: mailbox.message('three'), owedTo: [] }], NOW_MS)).toEqual([
+        'stored',
+      ]);
+      await store.bury([{ ack: mailbox.ack([mailbox.message('three').id], 0), owedTo: [] }], NOW_MS);
+      await store.expire(100_000_000_000, 100);
+      await store.insert(
+        [one, two].map((message) => ({ message, owedTo: [] })),
+        NOW_MS,
+      );
+      await store.verify(partition, '', 100);
+      expect(await store.digest([partition], NOW_MS)).toEqual([whole]);
+    });
+
     test('that was replaced in the meantime is not forgotten', async () => {
       const store = await openEmpty();
       const message = createTestMailbox().message('one');
@@ -269,6 +324,12 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
           const asked = ask(step, mailboxes, nowMs);
           expect(await asked(redis), step.kind).toEqual(await asked(memory));
         }
+        const digests = (store: MessageStore) =>
+          store.digest(
+            mailboxes.map(({ tag }) => partitionOf(tag)),
+            nowMs,
+          );
+        expect(await digests(redis)).toEqual(await digests(memory));
       }),
       { numRuns: 150 },
     );

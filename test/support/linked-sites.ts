@@ -34,6 +34,8 @@ interface LinkedSite {
   readonly asked: PeerRequest['type'][];
   /** The store loses everything, its epoch included, as a new disk has. */
   wipe(): void;
+  /** A record is damaged on disk: whoever reads it finds nothing, until it is stored again. */
+  damage(id: string): void;
   /** The process ends: nothing of it runs or answers any more. Its store remains. */
   die(): Promise<void>;
   /** Ids of what a recipient would get, in order. */
@@ -50,6 +52,8 @@ export interface LinkedSites {
   between(one: string, other: string, state: WireState): void;
   /** Sets all wires of a site. */
   around(name: string, state: WireState): void;
+  /** Bytes of all frames so far, and references that were listed in them. */
+  readonly traffic: { readonly bytes: number; readonly listed: number };
   /** What happens to a request on its way; for damage. */
   onTheWay(change: ((request: PeerRequest) => PeerRequest) | undefined): void;
   [Symbol.asyncDispose](): Promise<void>;
@@ -70,6 +74,7 @@ export function linkSites(names: readonly string[]): LinkedSites {
   const manifest = testManifest(names);
   const wires = new Map<string, WireState>();
   const sites = new Map<string, LinkedSite & { readonly answers: Replication['service'] }>();
+  const traffic = { bytes: 0, listed: 0 };
   let change: ((request: PeerRequest) => PeerRequest) | undefined;
   const wire = (one: string, other: string): WireState =>
     wires.get([one, other].toSorted().join(' ')) ?? 'whole';
@@ -84,11 +89,12 @@ export function linkSites(names: readonly string[]): LinkedSites {
       const cancel = clock.after(timeoutMs, () => reject(new PeerUnreachable(`no answer from ${to}`)));
       const carry = async (): Promise<void> => {
         if (wire(from, to) === 'silent') return;
-        const arrived = asRequest(throughFrame(change?.(request) ?? request));
+        const arrived = asRequest(throughFrame(change?.(request) ?? request, traffic));
         const target = sites.get(to);
         if (target === undefined) throw new Error(`no site ${to}`);
         target.asked.push(arrived.type);
-        const reply = asReply(throughFrame(await target.answers(arrived, from)));
+        const reply = asReply(throughFrame(await target.answers(arrived, from), traffic));
+        if (reply.type === 'page') traffic.listed += reply.references.length;
         if (wire(from, to) === 'whole') resolve(reply);
       };
       carry().catch(reject);
@@ -102,7 +108,7 @@ export function linkSites(names: readonly string[]): LinkedSites {
 
   for (const own of manifest.sites) {
     const stopping = new AbortController();
-    const { store, wipe } = createWipeableStore();
+    const { store, wipe, damage } = createWipeableStore();
     const events = createRecordedEvents();
     const links = names.filter((name) => name !== own.name).map((name) => linkTo(own.name, name));
     const replication = createReplication(
@@ -131,6 +137,7 @@ export function linkSites(names: readonly string[]): LinkedSites {
       events,
       asked: [],
       wipe,
+      damage,
       die: async () => {
         for (const name of names) wires.set([own.name, name].toSorted().join(' '), 'cut');
         await stop();
@@ -155,6 +162,7 @@ export function linkSites(names: readonly string[]): LinkedSites {
     around: (name, state) => {
       for (const other of names) wires.set([name, other].toSorted().join(' '), state);
     },
+    traffic,
     onTheWay: (next) => {
       change = next;
     },
@@ -164,15 +172,26 @@ export function linkSites(names: readonly string[]): LinkedSites {
   };
 }
 
-function throughFrame(body: PeerRequest | PeerReply): PeerRequest | PeerReply {
+function throughFrame(body: PeerRequest | PeerReply, traffic: { bytes: number }): PeerRequest | PeerReply {
   const frame = encodePeerFrame(1, body);
+  traffic.bytes += frame.length;
   if (frame.length - 4 > FRAME_BYTES_MAX) throw new PeerUnreachable('the frame ended the connection');
   const parsed = parsePeerFrame(frame.subarray(4));
   if (!parsed.ok) throw new PeerUnreachable('a malformed frame ended the connection');
   return parsed.value.body;
 }
 
-const REQUESTS: ReadonlySet<string> = new Set(['put', 'bury', 'held', 'list', 'pull', 'ping']);
+const REQUESTS: ReadonlySet<string> = new Set([
+  'put',
+  'bury',
+  'held',
+  'list',
+  'pull',
+  'totals',
+  'digests',
+  'waiting',
+  'ping',
+]);
 
 function asRequest(body: PeerRequest | PeerReply): PeerRequest {
   if (!REQUESTS.has(body.type)) throw new Error('a reply where a request belongs');
@@ -185,8 +204,19 @@ function asReply(body: PeerRequest | PeerReply): PeerReply {
 }
 
 /** A memory store that can be replaced by an empty one under the feet of those who use it. */
-function createWipeableStore(): { readonly store: MessageStore; readonly wipe: () => void } {
+function createWipeableStore(): {
+  readonly store: MessageStore;
+  readonly wipe: () => void;
+  readonly damage: (id: string) => void;
+} {
   let inner = createMemoryStore();
+  const damaged = new Set<string>();
+  const isWhole = ({ id }: { readonly id: string }): boolean => !damaged.has(id);
+  const damageListeners: (() => void)[] = [];
+  /** What a store does that finds damage: it forgets and reports. */
+  const find = (ids: readonly string[]): void => {
+    for (const id of ids) if (damaged.has(id)) for (const listener of damageListeners) listener();
+  };
   const listeners: ((mailbox: MailboxTag) => void)[] = [];
   const listen = (): void =>
     inner.onChange((tag) => {
@@ -198,13 +228,32 @@ function createWipeableStore(): { readonly store: MessageStore; readonly wipe: (
       inner = createMemoryStore();
       listen();
     },
+    damage: (id) => void damaged.add(id),
     store: {
       durable: false,
-      insert: (insertions, nowMs) => inner.insert(insertions, nowMs),
+      insert: async (insertions, nowMs) => {
+        const outcomes = await inner.insert(insertions, nowMs);
+        return outcomes.map((outcome, index) => {
+          const isRepaired = damaged.delete(insertions[index]?.message.id ?? '');
+          return isRepaired && outcome === 'duplicate' ? 'stored' : outcome;
+        });
+      },
       bury: (burials, nowMs) => inner.bury(burials, nowMs),
-      pending: (mailbox, limit, nowMs) => inner.pending(mailbox, limit, nowMs),
-      load: (references) => inner.load(references),
-      missing: (references) => inner.missing(references),
+      pending: async (mailbox, limit, nowMs) => {
+        const found = await inner.pending(mailbox, limit, nowMs);
+        find(found.map(({ id }) => id));
+        return found.filter(isWhole);
+      },
+      load: async (references) => {
+        find(references.map(({ id }) => id));
+        return (await inner.load(references)).map((thing) =>
+          thing !== undefined && isWhole(thing) ? thing : undefined,
+        );
+      },
+      missing: async (references) => {
+        const missing = await inner.missing(references);
+        return references.filter((reference) => missing.includes(reference) || !isWhole(reference));
+      },
       list: (partition, cursor, limit) => inner.list(partition, cursor, limit),
       owed: (site, beforeMs, limit) => inner.owed(site, beforeMs, limit),
       settle: (settlements) => inner.settle(settlements),
@@ -213,10 +262,17 @@ function createWipeableStore(): { readonly store: MessageStore; readonly wipe: (
       usage: (mailbox) => inner.usage(mailbox),
       fullness: () => inner.fullness(),
       readEpoch: () => inner.readEpoch(),
-      writeEpoch: (epoch) => inner.writeEpoch(epoch),
+      replaceEpoch: (expected, next) => inner.replaceEpoch(expected, next),
       ping: () => inner.ping(),
       onChange: (listener) => void listeners.push(listener),
-      onDamage: (listener) => inner.onDamage(listener),
+      onDamage: (listener) => void damageListeners.push(listener),
+      onOutboxFull: (listener) => inner.onOutboxFull(listener),
+      digest: async (partitions, fromMs) => {
+        const digests = await inner.digest(partitions, fromMs);
+        // What was damaged and found no longer counts, so the digest is another one.
+        return digests.map((digest) => (damaged.size === 0 ? digest : digest?.map((sum) => sum + 1n)));
+      },
+      verify: (partition, cursor, limit) => inner.verify(partition, cursor, limit),
       close: () => inner.close(),
     },
   };

@@ -34,7 +34,14 @@ export function createRecordedEvents(): RecordedEvents {
     noticeLost: note('noticeLost'),
     topicKept: note('topicKept'),
     drained: note('drained'),
-    recovered: note('recovered'),
+    owedNowhere: note('owedNowhere'),
+    outboxFull: note('outboxFull'),
+    compared: ({ slices, listed, taken }) => happened.push(`compared ${slices} ${listed} ${taken}`),
+    comparisonFailed: note('comparisonFailed'),
+    verified: () => undefined,
+    recovering: note('recovering'),
+    // How long it took differs from run to run.
+    recoveredIn: () => happened.push('recovered'),
     failed: note('failed'),
   };
 }

@@ -1,0 +1,65 @@
+/**
+ * Taking things from another site by their names: what verifies is stored here, and what does not is counted.
+ */
+import type { Clock } from '../../system/clock.ts';
+import { TOMBSTONE_SLACK_MS } from '../core/ack.ts';
+import { openMessage } from '../core/message.ts';
+import type { Asked } from '../core/reference.ts';
+import { openTombstone } from '../core/tombstone.ts';
+import type { RelayEvents } from '../events.ts';
+import { type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
+
+export interface PullingDeps {
+  readonly store: MessageStore;
+  readonly clock: Clock;
+  readonly events: RelayEvents;
+  readonly pepper: Uint8Array;
+}
+
+const CALL_TIMEOUT_MS = 5000;
+const PULL_MAX = 256;
+
+/**
+ * Pulls what `references` name and stores it; gives how much came. What the other site does not have is left out.
+ * Rejects with `PeerUnreachable` or `StoreUnavailable` when it could not be done to the end.
+ */
+export async function pullFrom(
+  link: PeerLink,
+  references: readonly Asked[],
+  deps: PullingDeps,
+  timeoutMs: number = CALL_TIMEOUT_MS,
+): Promise<number> {
+  let taken = 0;
+  for (let from = 0; from < references.length; ) {
+    const some = references.slice(from, from + PULL_MAX);
+    const reply = await link.call({ type: 'pull', references: some }, timeoutMs);
+    if (reply.type !== 'records') throw new PeerUnreachable(`pull was answered by ${reply.type}`);
+    taken += await store(reply.messages, reply.acks, some, deps);
+    from += Math.max(1, reply.served);
+  }
+  return taken;
+}
+
+async function store(
+  messages: readonly Uint8Array[],
+  acks: readonly Uint8Array[],
+  asked: readonly Asked[],
+  deps: PullingDeps,
+): Promise<number> {
+  const tombstones = acks.map((record) => openTombstone(record, deps.pepper));
+  const opened = messages.map(openMessage);
+  for (const result of [...tombstones, ...opened]) if (!result.ok) deps.events.damaged('peer');
+  // The site that has a tombstone longest decides, so that all come to remember it equally long.
+  const untilMs = new Map(asked.map(({ kind, id, untilMs: until = 0 }) => [`${kind} ${id}`, until]));
+  const burials = tombstones.flatMap((result) => {
+    if (!result.ok) return [];
+    const elsewhereMs = (untilMs.get(`ack ${result.value.id}`) ?? 0) - TOMBSTONE_SLACK_MS;
+    const expiresMs = Math.max(result.value.expiresMs, elsewhereMs);
+    return [{ ack: { ...result.value, expiresMs }, owedTo: [] }];
+  });
+  // Acks first, so that a message they name is not stored at all. Third parties compare for themselves.
+  await deps.store.bury(burials, deps.clock.wallMs());
+  const insertions = opened.flatMap((result) => (result.ok ? [{ message: result.value, owedTo: [] }] : []));
+  await deps.store.insert(insertions, deps.clock.wallMs());
+  return burials.length + insertions.length;
+}

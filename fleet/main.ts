@@ -6,6 +6,8 @@
 import { writeFileSync } from 'node:fs';
 import { systemClock } from '../system/clock.ts';
 import { systemRandom } from '../system/random.ts';
+import { WRONG_USAGE } from './commands/command.ts';
+import { commandNamed, commandsHelp } from './commands/commands.ts';
 import { EXIT_CODES, runDrill } from './drill/drill.ts';
 import { journal } from './drill/journal.ts';
 import { formatReport } from './drill/report.ts';
@@ -14,14 +16,17 @@ import type { StoreKind } from './local/site.ts';
 import { type Command, HELP, parseCommand } from './options.ts';
 import { runUntilInterrupted } from './start.ts';
 
-const WRONG_USAGE = 64;
 const FAILED = 1;
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);
 const complain = (line: string): void => void process.stderr.write(`${line}\n`);
 
-const parsed = parseCommand(process.argv.slice(2));
-if (parsed.ok) process.exitCode = await obey(parsed.value, interruption());
+const words = process.argv.slice(2);
+const operatorCommand = commandNamed(words[0]);
+const parsed = parseCommand(words);
+if (operatorCommand !== undefined && !words.includes('--help')) {
+  process.exitCode = await operatorCommand.run(words.slice(1), { print, complain, clock: systemClock });
+} else if (parsed.ok) process.exitCode = await obey(parsed.value, interruption());
 else {
   complain(`${parsed.fault}\nTry: npm start, npm run drill, or node fleet/main.mjs help`);
   process.exitCode = WRONG_USAGE;
@@ -30,7 +35,7 @@ else {
 async function obey(command: Command, signal: AbortSignal): Promise<number> {
   switch (command.kind) {
     case 'help':
-      print(HELP);
+      print(`${HELP}\n\n${commandsHelp()}`);
       return 0;
     case 'start': {
       const store = chooseStore(command.store);

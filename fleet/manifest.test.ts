@@ -6,13 +6,15 @@ import {
   canonicalOrigin,
   DEFAULT_HEALTH_POLICY,
   type Manifest,
+  NO_OVERRIDES,
   openManifest,
-  parseManifest,
   peerServerName,
   type SiteEntry,
   signManifest,
   siteOrigin,
+  WEIGHT_DEFAULT,
 } from './manifest.ts';
+import { parseManifest } from './manifest-parse.ts';
 
 const operators = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
 const publicKey = operators.x ?? '';
@@ -21,6 +23,7 @@ function site(name: string, letter: string): SiteEntry {
   return {
     name,
     provider: name,
+    weight: WEIGHT_DEFAULT,
     relay: { ipv4: ['192.0.2.1'], ipv6: ['2001:db8::1'], pins: [letter.repeat(43)] },
     vantage: {
       ipv4: '192.0.2.2',
@@ -39,8 +42,26 @@ const manifest: Manifest = {
   zone: 'relay.example.com',
   port: 443,
   sites: [site('aws', 'a'), site('gcp', 'b')],
+  witnesses: [],
   health: DEFAULT_HEALTH_POLICY,
+  steering: 'spread',
+  externalCanaries: [],
+  overrides: NO_OVERRIDES,
 };
+
+const drained = (name: string): object => ({ site: name, state: 'drained', untilWallMs: 1 });
+const witness = {
+  name: 'ovh',
+  provider: 'ovh',
+  vantage: {
+    ipv4: '192.0.2.9',
+    ipv6: null,
+    votePort: 8443,
+    pins: ['w'.repeat(43)],
+    voteKey: `${'w'.repeat(42)}2`,
+  },
+};
+const canary = { address: '192.0.2.53', port: 443, name: 'canary.example.net' };
 
 /** A copy with one change, as somebody's JSON. */
 function changed(change: (copy: Record<string, unknown>) => void): unknown {
@@ -84,8 +105,41 @@ test.each<[string, (copy: Record<string, unknown>) => void]>([
     (copy) => Object.assign(copy['health'] as object, { ttlMinSeconds: 61 }),
   ],
   [
-    'manifest.sites: "aws" is listed twice',
+    'manifest: "aws" is listed twice',
     (copy) => Object.assign((copy['sites'] as object[])[1] ?? {}, { name: 'aws' }),
+  ],
+  [
+    'manifest.overrides.sites: every site is drained',
+    (copy) => Object.assign(copy['overrides'] as object, { sites: ['aws', 'gcp'].map(drained) }),
+  ],
+  [
+    'manifest.overrides.sites: there is no site "azure"',
+    (copy) => Object.assign(copy['overrides'] as object, { sites: [drained('azure')] }),
+  ],
+  [
+    'manifest.overrides.sites: "aws" is listed twice',
+    (copy) => Object.assign(copy['overrides'] as object, { sites: [drained('aws'), drained('aws')] }),
+  ],
+  [
+    'manifest.overrides.frozenUntilWallMs: expected a whole number',
+    (copy) => Object.assign(copy['overrides'] as object, { frozenUntilWallMs: 'tomorrow' }),
+  ],
+  ['manifest.steering: expected spread or priority', (copy) => Object.assign(copy, { steering: 'fast' })],
+  [
+    'manifest.sites[1].weight: expected a whole number between 1 and 100',
+    (copy) => Object.assign((copy['sites'] as object[])[1] ?? {}, { weight: 0 }),
+  ],
+  [
+    'manifest: "aws" is listed twice',
+    (copy) => Object.assign(copy, { witnesses: [{ ...witness, name: 'aws' }] }),
+  ],
+  [
+    'manifest.witnesses[0].relay: no such field',
+    (copy) => Object.assign(copy, { witnesses: [{ ...witness, relay: {} }] }),
+  ],
+  [
+    'manifest.externalCanaries[0].address: expected an address',
+    (copy) => Object.assign(copy, { externalCanaries: [{ ...canary, address: 'one.example' }] }),
   ],
   [
     'manifest.sites[0].name: expected',
@@ -94,6 +148,21 @@ test.each<[string, (copy: Record<string, unknown>) => void]>([
 ])('%s …', (start, change) => {
   const parsed = parseManifest(changed(change));
   expect(parsed.ok ? [] : parsed.fault).toContainEqual(expect.stringContaining(start));
+});
+
+test('overrides, a freeze, witnesses, canaries and steering are read as they were signed', async () => {
+  const rich: Manifest = {
+    ...manifest,
+    witnesses: [witness],
+    steering: 'priority',
+    externalCanaries: [canary],
+    overrides: {
+      sites: [{ site: 'aws', state: 'draining', untilWallMs: 1_800_000_000_000 }],
+      frozenUntilWallMs: 1_800_000_000_000,
+    },
+  };
+  const opened = await openManifest(await signManifest(rich, operators), publicKey, 7);
+  expect(opened).toEqual({ ok: true, value: rich });
 });
 
 test('a site without any address is refused', () => {

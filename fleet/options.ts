@@ -3,6 +3,7 @@
  */
 import { fail, ok, type Result } from '../system/result.ts';
 import { integer, oneOf, type Setting, suggestion } from '../system/settings.ts';
+import { commandNames } from './commands/commands.ts';
 import { LOCAL_SITES, type LocalSiteName } from './local/fleet.ts';
 import type { StoreKind } from './local/site.ts';
 
@@ -60,7 +61,9 @@ export function parseCommand(words: readonly string[]): Result<Command, string> 
     return ok({ kind: 'help' });
   }
   if (name !== 'start' && name !== 'drill') {
-    return fail(`There is no command ${quoted(name)}${suggestion(name, ['start', 'drill', 'help'])}`);
+    return fail(
+      `There is no command ${quoted(name)}${suggestion(name, ['start', 'drill', 'help', ...commandNames()])}`,
+    );
   }
   const given = readFlags(name, rest);
   if (!given.ok) return given;

@@ -15,6 +15,7 @@ const without: Answer = {
   targets: ['gcp/ipv4', 'hetzner/ipv4'],
   failOpen: [],
   lastWithdrawal: { provider: 'aws', atMs: 0 },
+  warming: [],
 };
 
 function savedAt(clock: ReturnType<typeof createManualClock>): SavedState {

@@ -3,11 +3,11 @@
  * what the other vantages say, if they say it within seconds; with all sites, loudly. Until then it answers SERVFAIL,
  * and resolvers ask another nameserver.
  */
-import type { Manifest } from '../fleet/manifest.ts';
+import { type Manifest, vantagesOf } from '../fleet/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import type { SavedState } from './adapters/state-file.ts';
 import { type Answer, answerWithAll } from './core/failover.ts';
-import { keyOf, siteNamed, targetsOf } from './core/target.ts';
+import { keyOf, targetsOf, vantageNamed } from './core/target.ts';
 import type { ColdStart } from './events.ts';
 import type { Judgement } from './judgement.ts';
 
@@ -48,7 +48,7 @@ export function beginningFrom(saved: SavedState | undefined, manifest: Manifest,
       ? undefined
       : { provider: last.provider, atMs: clock.monotonicMs() - Math.max(0, wallMs - last.atWallMs) };
   const answer = isRecent
-    ? { generation, targets: kept.map(keyOf), failOpen: saved.failOpen, lastWithdrawal }
+    ? { generation, targets: kept.map(keyOf), failOpen: saved.failOpen, lastWithdrawal, warming: [] }
     : { ...answerWithAll(manifest, generation), lastWithdrawal };
   return { bootEpoch, answer, isRecent, toSave: { ...saved, bootEpoch } };
 }
@@ -63,8 +63,9 @@ export async function beginToAnswer(
     judgement.begin(beginning.answer, 'persisted');
     return;
   }
-  const own = siteNamed(manifest, self)?.provider;
-  const others = new Set(manifest.sites.map((site) => site.provider).filter((provider) => provider !== own));
+  const own = vantageNamed(manifest, self)?.provider;
+  const providers = vantagesOf(manifest).map(({ provider }) => provider);
+  const others = new Set(providers.filter((provider) => provider !== own));
   const untilMs = clock.monotonicMs() + Math.min(VOTES_WITHIN_MS_MAX, manifest.health.voteFreshMs);
   while (clock.monotonicMs() < untilMs && !others.isSubsetOf(judgement.providersHeard())) {
     await clock.sleep(VOTES_POLL_MS, stopped);

@@ -5,7 +5,13 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { type CryptoKey, importPKCS8 } from 'jose';
-import { type Manifest, openManifest, type SiteEntry, type SiteName } from '../fleet/manifest.ts';
+import {
+  type Manifest,
+  openManifest,
+  type SiteName,
+  vantagesOf,
+  type WitnessEntry,
+} from '../fleet/manifest.ts';
 import type { LogLevel } from '../system/log.ts';
 import { type PinnedIdentity, pinOf } from '../system/pinned-tls.ts';
 import { fail, ok, type Result } from '../system/result.ts';
@@ -22,14 +28,20 @@ import {
   suggestion,
   text,
 } from '../system/settings.ts';
-import { siteNamed } from './core/target.ts';
+import { siteNamed, vantageNamed } from './core/target.ts';
 import { zoneFaults } from './core/zone.ts';
 import type { CookieSecrets } from './dns/cookie.ts';
 
 export interface VantageConfig {
   readonly site: SiteName;
   readonly manifest: Manifest;
-  readonly dnsListen: Endpoint;
+  /** The manifest as it was signed, and where a newer one may be put. */
+  readonly signedManifest: string;
+  readonly manifestPath: string;
+  /** The operators' public key, 32 bytes as base64url. */
+  readonly manifestKey: string;
+  /** Where DNS is answered; undefined at a witness, which has no nameserver. */
+  readonly dnsListen: Endpoint | undefined;
   readonly voteListen: Endpoint;
   readonly privateListen: Endpoint;
   /** Signs this vantage's votes. */
@@ -75,7 +87,7 @@ type VantageShape = {
   readonly VANTAGE_MANIFEST: Setting<string>;
   readonly VANTAGE_MANIFEST_KEY: Setting<string>;
   readonly VANTAGE_MANIFEST_VERSION_MIN: Setting<number>;
-  readonly VANTAGE_DNS_LISTEN: Setting<Endpoint>;
+  readonly VANTAGE_DNS_LISTEN: Setting<Endpoint | undefined>;
   readonly VANTAGE_VOTE_LISTEN: Setting<Endpoint>;
   readonly VANTAGE_PRIVATE_LISTEN: Setting<Endpoint>;
   readonly VANTAGE_VOTE_KEY: Setting<string>;
@@ -95,7 +107,7 @@ export const VANTAGE_SETTINGS: VantageShape = {
   VANTAGE_MANIFEST: contentOf('the signed manifest'),
   VANTAGE_MANIFEST_KEY: text("the operators' Ed25519 public key, 43 characters of base64url", /^[\w-]{43}$/),
   VANTAGE_MANIFEST_VERSION_MIN: integer(1, Number.MAX_SAFE_INTEGER, 1),
-  VANTAGE_DNS_LISTEN: endpoint(),
+  VANTAGE_DNS_LISTEN: optional(endpoint()),
   VANTAGE_VOTE_LISTEN: endpoint(),
   VANTAGE_PRIVATE_LISTEN: endpoint(),
   VANTAGE_VOTE_KEY: contentOf('an Ed25519 private key (PKCS#8 PEM)'),
@@ -128,6 +140,9 @@ export async function readVantageConfig(
   return ok({
     site: values.VANTAGE_SITE,
     manifest,
+    signedManifest: values.VANTAGE_MANIFEST,
+    manifestPath: environment['VANTAGE_MANIFEST'] ?? '',
+    manifestKey: values.VANTAGE_MANIFEST_KEY,
     dnsListen: values.VANTAGE_DNS_LISTEN,
     voteListen: values.VANTAGE_VOTE_LISTEN,
     privateListen: values.VANTAGE_PRIVATE_LISTEN,
@@ -144,16 +159,30 @@ export async function readVantageConfig(
 
 /** What others would refuse later, told now: keys that are not the ones the manifest lists for this site. */
 function identityFaults(values: SettingsOf<VantageShape>, manifest: Manifest): readonly string[] {
-  const site = siteNamed(manifest, values.VANTAGE_SITE);
+  const site = vantageNamed(manifest, values.VANTAGE_SITE);
   if (site === undefined) {
-    const names = manifest.sites.map(({ name }) => name);
+    const names = vantagesOf(manifest).map(({ name }) => name);
     const hint = suggestion(values.VANTAGE_SITE, names);
     return [`VANTAGE_SITE: the manifest has no site ${JSON.stringify(values.VANTAGE_SITE)}${hint}`];
   }
-  return [...voteKeyFaults(values.VANTAGE_VOTE_KEY, site), ...tlsFaults(values, site), ...caFaults(values)];
+  return [
+    ...voteKeyFaults(values.VANTAGE_VOTE_KEY, site),
+    ...tlsFaults(values, site),
+    ...caFaults(values),
+    ...nameserverFaults(values, manifest),
+  ];
 }
 
-function voteKeyFaults(pem: string, site: SiteEntry): readonly string[] {
+/** A site answers DNS, a witness does not. */
+function nameserverFaults(values: SettingsOf<VantageShape>, manifest: Manifest): readonly string[] {
+  const isSite = siteNamed(manifest, values.VANTAGE_SITE) !== undefined;
+  if (isSite === (values.VANTAGE_DNS_LISTEN !== undefined)) return [];
+  return isSite
+    ? ['VANTAGE_DNS_LISTEN: expected an IP address and a port, such as 192.0.2.7:53, got nothing']
+    : [`VANTAGE_DNS_LISTEN: ${values.VANTAGE_SITE} is a witness, which has no nameserver; leave it out`];
+}
+
+function voteKeyFaults(pem: string, site: WitnessEntry): readonly string[] {
   const key = privateKeyOf(pem);
   if (key?.asymmetricKeyType !== 'ed25519') {
     return ['VANTAGE_VOTE_KEY: expected an Ed25519 private key (PKCS#8 PEM), got something else'];
@@ -162,7 +191,7 @@ function voteKeyFaults(pem: string, site: SiteEntry): readonly string[] {
   return [`VANTAGE_VOTE_KEY: the manifest lists another public key for ${site.name} (vantage.voteKey)`];
 }
 
-function tlsFaults(values: SettingsOf<VantageShape>, site: SiteEntry): readonly string[] {
+function tlsFaults(values: SettingsOf<VantageShape>, site: WitnessEntry): readonly string[] {
   const certificate = certificateOf(values.VANTAGE_TLS_CERTIFICATE);
   const key = privateKeyOf(values.VANTAGE_TLS_KEY);
   if (certificate === undefined) return ['VANTAGE_TLS_CERTIFICATE: expected a certificate (PEM)'];

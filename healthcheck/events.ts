@@ -6,9 +6,11 @@
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
+import { DECISION_LOG_FAULTS, type DecisionLogFault } from './adapters/decision-file.ts';
 import { DNS_DISCARDS, type DnsDiscard } from './adapters/dns-server.ts';
 import { VOTE_DOOR_REFUSALS, type VoteDoorRefusal } from './adapters/vote-receiver.ts';
 import { POST_OUTCOMES, type PostOutcome } from './adapters/vote-sender.ts';
+import { ANSWER_REASONS, type AnswerReason } from './core/decision.ts';
 import type { Verdict } from './core/detector.ts';
 import { APPLY_REFUSALS, type ApplyRefusal, DEFERRALS, type Deferred } from './core/failover.ts';
 import { isLocalTrouble, PROBE_OUTCOMES, type ProbeOutcome } from './core/observation.ts';
@@ -17,15 +19,13 @@ import { keyOf, type Target } from './core/target.ts';
 import { VOTE_REFUSALS, type VoteRefusal } from './core/vote.ts';
 import { RCODES, type Rcode } from './dns/message.ts';
 
-const ANSWER_REASONS = [
-  'cold_start',
-  'withdrawn',
-  'returned',
-  'withdrawn_and_returned',
-  'fail_open',
-  'fail_open_ended',
-] as const;
-export type AnswerReason = (typeof ANSWER_REASONS)[number];
+/** Why a manifest that was handed over is not applied; the running one stays. */
+const MANIFEST_REFUSALS = ['invalid', 'not_newer', 'unreadable'] as const;
+export type ManifestRefusal = (typeof MANIFEST_REFUSALS)[number];
+
+/** Trouble with what a vantage keeps on disk. */
+type StateFault = 'unreadable' | 'unwritable' | DecisionLogFault;
+const STATE_FAULTS: readonly StateFault[] = ['unreadable', 'unwritable', ...DECISION_LOG_FAULTS];
 
 const COLD_STARTS = ['persisted', 'votes', 'all_sites'] as const;
 /** What the first answer after a start rests on. */
@@ -48,6 +48,11 @@ export interface Events {
   ttlChanged(ttlSeconds: number): void;
   withdrawalDeferred(deferred: Deferred): void;
   isolatedChanged(isolated: boolean): void;
+  frozenChanged(frozen: boolean): void;
+  /** From the first failure that this vantage saw to the answer without the target. */
+  failedOver(seconds: number): void;
+  manifestAdopted(version: number): void;
+  manifestRefused(reason: ManifestRefusal, detail: string): void;
   coldStarted(source: ColdStart): void;
   voteTaken(): void;
   voteRefused(reason: VoteRefusal | VoteDoorRefusal, sender: string | undefined): void;
@@ -56,13 +61,42 @@ export interface Events {
   packetDiscarded(reason: DnsDiscard): void;
   /** A new zone is not served; the last one still is. */
   zoneRefused(why: string): void;
-  stateFault(fault: 'unreadable' | 'unwritable'): void;
+  stateFault(fault: StateFault): void;
+}
+
+/** What comes from other machines: votes and manifests. */
+function exchangeEvents(
+  log: Log,
+  counters: ReturnType<typeof createCounters>,
+  present: Present,
+): Pick<Events, 'voteTaken' | 'voteRefused' | 'votePosted' | 'manifestAdopted' | 'manifestRefused'> {
+  return {
+    voteTaken: () => counters.votes.add('taken'),
+    voteRefused: (reason, sender) => {
+      counters.votesRefused.add(reason);
+      log.warn('vote refused', { reason, sender });
+    },
+    votePosted: (peer, outcome) => {
+      counters.posts.add(outcome);
+      log.debug('vote posted', { peer, outcome });
+    },
+    manifestAdopted: (version) => {
+      present.manifestVersion = version;
+      log.info('manifest', { version });
+    },
+    manifestRefused: (reason, detail) => {
+      counters.manifestsRefused.add(reason);
+      log.error('manifest refused', { reason, detail });
+    },
+  };
 }
 
 /** What the gauges show when they are scraped. */
 interface Present {
-  isolated: boolean;
-  failOpen: boolean;
+  readonly isolated: Stopwatch;
+  readonly failOpen: Stopwatch;
+  readonly frozen: Stopwatch;
+  manifestVersion: number;
   generation: number;
   ttlSeconds: number;
   sites: number;
@@ -75,6 +109,7 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
   const counters = createCounters(metrics);
   const present = createGauges(metrics, clock);
   return {
+    ...exchangeEvents(log, counters, present),
     observed: (target, outcome) => {
       counters.observations.add(outcome);
       if (!isLocalTrouble(outcome)) present.observedMs.set(keyOf(target), clock.monotonicMs());
@@ -84,7 +119,8 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
       log.info('verdict', { target: target.site, family: target.family, verdict }),
     healthChanged: (target, health) => log.info('health', { target, health }),
     answerChanged: ({ generation, sites, ttlSeconds, failOpen, reason }) => {
-      Object.assign(present, { generation, ttlSeconds, failOpen, sites: sites.length });
+      Object.assign(present, { generation, ttlSeconds, sites: sites.length });
+      present.failOpen.set(failOpen);
       counters.answers.add(reason);
       const level = failOpen ? 'error' : 'info';
       log[level]('answer', { generation, sites: sites.join(','), ttlSeconds, failOpen, reason });
@@ -102,21 +138,20 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
       log.warn('withdrawal deferred', { target, reason });
     },
     isolatedChanged: (isolated) => {
-      present.isolated = isolated;
+      present.isolated.set(isolated);
       log[isolated ? 'warn' : 'info']('isolated', { isolated });
+    },
+    frozenChanged: (frozen) => {
+      present.frozen.set(frozen);
+      log[frozen ? 'warn' : 'info']('frozen', { frozen });
+    },
+    failedOver: (seconds) => {
+      counters.failovers.observe(seconds);
+      log.info('failed over', { seconds: Math.round(seconds * 1000) / 1000 });
     },
     coldStarted: (source) => {
       counters.coldStarts.add(source);
       log[source === 'all_sites' ? 'warn' : 'info']('cold start', { source });
-    },
-    voteTaken: () => counters.votes.add('taken'),
-    voteRefused: (reason, sender) => {
-      counters.votesRefused.add(reason);
-      log.warn('vote refused', { reason, sender });
-    },
-    votePosted: (peer, outcome) => {
-      counters.posts.add(outcome);
-      log.debug('vote posted', { peer, outcome });
     },
     queryAnswered: (rcode) => counters.queries.add(rcode),
     packetDiscarded: (reason) => counters.discards.add(reason),
@@ -134,17 +169,25 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
 /** All gauges. A vantage that has just started has heard nobody, so it counts as isolated. */
 function createGauges(metrics: Metrics, clock: Clock): Present {
   const present: Present = {
-    isolated: true,
-    failOpen: false,
+    isolated: createStopwatch(clock, true),
+    failOpen: createStopwatch(clock, false),
+    frozen: createStopwatch(clock, false),
+    manifestVersion: 0,
     generation: 0,
     ttlSeconds: 0,
     sites: 0,
     observedMs: new Map(),
   };
-  const flag = (name: string, help: string, read: () => boolean): void =>
-    metrics.value(name, help, () => (read() ? 1 : 0));
-  flag('isolated', '1 while no other provider is heard: the answer is frozen', () => present.isolated);
-  flag('fail_open', '1 while every target of a family is down and all are served', () => present.failOpen);
+  const flag = (name: string, help: string, watch: Stopwatch): void => {
+    metrics.value(name, help, () => (watch.isOn() ? 1 : 0));
+    metrics.value(`${name}_seconds`, `Seconds since the start for which ${name} was 1`, () =>
+      watch.seconds(),
+    );
+  };
+  flag('isolated', '1 while no other provider is heard: the answer stands still', present.isolated);
+  flag('fail_open', '1 while every target of a family is down and all are served', present.failOpen);
+  flag('frozen', '1 while operators have frozen all automation', present.frozen);
+  metrics.value('manifest_version', 'Version of the manifest in force', () => present.manifestVersion);
   metrics.value('answer_generation', 'Generation of the answer in force', () => present.generation);
   metrics.value('answer_ttl_seconds', 'TTL of the answer in force', () => present.ttlSeconds);
   metrics.value('answer_sites', 'Sites in the answer in force', () => present.sites);
@@ -153,6 +196,28 @@ function createGauges(metrics: Metrics, clock: Clock): Present {
     return new Map([...present.observedMs].map(([key, atMs]) => [key, (nowMs - atMs) / 1000]));
   });
   return present;
+}
+
+interface Stopwatch {
+  set(on: boolean): void;
+  isOn(): boolean;
+  /** All the time that it was on, together. */
+  seconds(): number;
+}
+
+function createStopwatch(clock: Clock, on: boolean): Stopwatch {
+  let sinceMs = on ? clock.monotonicMs() : undefined;
+  let totalMs = 0;
+  const currentMs = (): number => (sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs);
+  return {
+    set: (now) => {
+      if (now === (sinceMs !== undefined)) return;
+      totalMs += currentMs();
+      sinceMs = now ? clock.monotonicMs() : undefined;
+    },
+    isOn: () => sinceMs !== undefined,
+    seconds: () => (totalMs + currentMs()) / 1000,
+  };
 }
 
 /** All counters, with every reason at zero. */
@@ -167,6 +232,17 @@ function createCounters(metrics: Metrics) {
       'reason',
       APPLY_REFUSALS.filter((reason) => reason !== 'unchanged'),
     ),
+    failovers: metrics.histogram(
+      'failover_seconds',
+      'From the first failure seen to the answer without the target',
+      [2, 4, 5, 6, 7, 8, 10, 15, 30, 60, 120],
+    ),
+    manifestsRefused: counter(
+      'manifests_refused_total',
+      'Manifests that were handed over and not applied',
+      'reason',
+      MANIFEST_REFUSALS,
+    ),
     deferred: counter('withdrawals_deferred_total', 'Withdrawals that had to wait', 'reason', DEFERRALS),
     coldStarts: counter('cold_starts_total', 'What the first answer rested on', 'source', COLD_STARTS),
     votes: counter('votes_total', 'Votes of other vantages', 'outcome', ['taken']),
@@ -178,9 +254,6 @@ function createCounters(metrics: Metrics) {
     queries: counter('queries_total', 'DNS queries answered', 'rcode', RCODES),
     discards: counter('dns_discards_total', 'DNS packets and connections dropped', 'reason', DNS_DISCARDS),
     zonesRefused: counter('zones_refused_total', 'New zones that are not served', 'reason', ['not_compiled']),
-    stateFaults: counter('state_faults_total', 'Trouble with the state file', 'fault', [
-      'unreadable',
-      'unwritable',
-    ]),
+    stateFaults: counter('state_faults_total', 'Trouble with the state file', 'fault', STATE_FAULTS),
   };
 }

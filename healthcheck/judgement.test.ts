@@ -13,7 +13,8 @@ import type { Verdict } from './core/detector.ts';
 import { type Answer, answerWithAll, choose } from './core/failover.ts';
 import { targetsOf } from './core/target.ts';
 import { createEvents } from './events.ts';
-import { createJudgement, type Judgement, sitesIn } from './judgement.ts';
+import { createJudgement, type Judgement, type Served, sitesIn } from './judgement.ts';
+import { statusOf } from './status.ts';
 
 interface Vantage {
   readonly judgement: Judgement;
@@ -62,7 +63,7 @@ function createWorld(manifest: Manifest = testManifest(names)): World {
             verdicts: stance.verdicts.map((one) => ({ ...one, verdict: lie() })),
           };
     for (const [to, other] of vantages) {
-      if (to !== from && !cut.has(to)) other.judgement.receive({ ...told, bootEpoch: 1, sequence });
+      if (to !== from && !cut.has(to)) other.judgement.receive({ ...told, bootEpoch: 1, sequence }, 'signed');
     }
   };
   const stepMs = manifest.health.probeIntervalMs / 2;
@@ -102,17 +103,18 @@ function createVantage(self: string, manifest: Manifest, clock: ManualClock): Va
     lines.push(JSON.parse(line) as Record<string, unknown>);
   };
   const log = createLog({ clock, base: {}, level: 'info', write });
-  let served: { readonly answer: Answer; readonly ttlSeconds: number } | undefined;
+  let served: Served | undefined;
   const judgement = createJudgement({
     manifest,
     self,
     choose,
     clock,
     events: createEvents(log, createMetrics('vantage_'), clock),
-    serve: (answer, ttlSeconds) => {
-      served = { answer, ttlSeconds };
+    serve: (now) => {
+      served = now;
     },
     stanceChanged: () => undefined,
+    decided: () => undefined,
   });
   return {
     judgement,
@@ -267,14 +269,24 @@ test('status shows who says what', () => {
   const world = settledWorld();
   world.dead.add('gcp');
   world.run(10_000);
-  const view = world.vantages.get('aws')?.judgement.view();
-  expect(view?.sites.find((site) => site.name === 'gcp')).toStrictEqual({
+  const judgement = world.vantages.get('aws')?.judgement ?? expect.unreachable();
+  const status = statusOf(judgement.state(), judgement.stance(), {
+    nowMs: world.clock.monotonicMs(),
+    wallMs: world.clock.wallMs(),
+  });
+  const votes = [
+    { vantage: 'gcp', verdict: 'down', ageMs: 0 },
+    { vantage: 'hetzner', verdict: 'down', ageMs: 0 },
+    { vantage: 'aws', verdict: 'down', ageMs: 0 },
+  ];
+  expect(status).toMatchObject({ site: 'aws', generation: 2, frozenUntilWallMs: null, isolated: false });
+  expect(status.sites.find((site) => site.name === 'gcp')).toStrictEqual({
     name: 'gcp',
+    provider: 'gcp',
     health: 'down',
-    votes: [
-      { vantage: 'gcp', verdict: 'down', ageMs: 0 },
-      { vantage: 'hetzner', verdict: 'down', ageMs: 0 },
-      { vantage: 'aws', verdict: 'down', ageMs: 0 },
-    ],
+    override: null,
+    observedAgeMs: 0,
+    votes,
+    targets: [{ family: 'ipv4', health: 'down', votes }],
   });
 });

@@ -9,29 +9,31 @@ import type { Manifest, SiteName } from '../fleet/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import { ok, type Result } from '../system/result.ts';
 import {
-  type Detector,
-  NEW_DETECTOR,
-  observationsToChange,
-  observe,
-  type Verdict,
-  verdictAt,
-} from './core/detector.ts';
-import { type Answer, applyChoice, type Choose } from './core/failover.ts';
-import {
-  ballotsOn,
-  type Health,
-  healthFrom,
-  isIsolated,
-  providersNeeded,
-  siteHealth,
-} from './core/quorum.ts';
-import { keyOf, type Target, type TargetKey, targetsOf } from './core/target.ts';
+  type AnswerReason,
+  allVotes,
+  type Circumstances,
+  type Decision,
+  decide,
+  reasonFor,
+} from './core/decision.ts';
+import { type Detector, NEW_DETECTOR, observationsToChange, observe, verdictAt } from './core/detector.ts';
+import { type Answer, answerUnder, type Choose } from './core/failover.ts';
+import { isFrozen } from './core/override.ts';
+import { type Health, isIsolated } from './core/quorum.ts';
+import { type WarmShares, warmShares } from './core/rotation.ts';
+import { keyOf, siteNamed, type Target, type TargetKey, targetsOf, vantageNamed } from './core/target.ts';
 import { ttlSeconds as ttlSecondsOf } from './core/ttl.ts';
-import { admitVote, freshVotes, type Vote, type VoteBook, type VoteRefusal } from './core/vote.ts';
-import type { AnswerReason, ColdStart, Events } from './events.ts';
-
-/** A vote before it is dated and signed. */
-type Stance = Omit<Vote, 'bootEpoch' | 'sequence'>;
+import {
+  admitVote,
+  freshVotes,
+  type ReceivedVote,
+  type Stance,
+  type Vote,
+  type VoteBook,
+  type VoteRefusal,
+} from './core/vote.ts';
+import type { ColdStart, Events } from './events.ts';
+import { createTelling, type Telling } from './telling.ts';
 
 export interface JudgementOptions {
   readonly manifest: Manifest;
@@ -39,243 +41,277 @@ export interface JudgementOptions {
   readonly choose: Choose;
   readonly clock: Clock;
   readonly events: Events;
-  /** The answer or its TTL changed: serve this from now on. */
-  readonly serve: (answer: Answer, ttlSeconds: number) => void;
+  /** The answer, its TTL or the shares of warming sites changed: serve this from now on. */
+  readonly serve: (served: Served) => void;
   /** The own vote says something new. */
   readonly stanceChanged: () => void;
+  /** An answer was decided, or begun with. */
+  readonly decided: (change: AnswerChange) => void;
 }
 
-interface SiteView {
-  readonly name: SiteName;
-  readonly health: Health;
-  readonly votes: readonly { readonly vantage: SiteName; readonly verdict: Health; readonly ageMs: number }[];
-}
-
-interface JudgementView {
-  /** Undefined until the vantage has begun to answer. */
-  readonly answer: Answer | undefined;
+export interface Served {
+  readonly manifest: Manifest;
+  readonly answer: Answer;
   readonly ttlSeconds: number;
-  readonly isolated: boolean;
-  readonly sites: readonly SiteView[];
+  readonly shares: WarmShares;
+}
+
+/** A change of the answer, and everything that it rests on. */
+interface AnswerChange {
+  readonly reason: AnswerReason;
+  readonly answer: Answer;
+  readonly ttlSeconds: number;
+  readonly circumstances: Circumstances;
+  /** The votes of the circumstances as they arrived. */
+  readonly signedVotes: readonly string[];
 }
 
 export interface Judgement {
   /** One probe's evidence about a target; local trouble is none and must not come here. */
   observe(target: Target, ready: boolean): void;
-  /** A verified vote of another vantage. */
-  receive(vote: Vote): Result<void, VoteRefusal>;
+  /** A verified vote of another vantage, and its text as it arrived. */
+  receive(vote: Vote, signed: string): Result<void, VoteRefusal>;
+  /** Whether a canary outside the fleet is reached. */
+  reachesOutside(reached: boolean): void;
   /** Begins to answer; until then only the own vote is formed. */
   begin(answer: Answer, source: ColdStart): void;
+  /** Goes on with a newer manifest. */
+  adopt(manifest: Manifest): void;
   /** Time has passed: votes and observations may have grown old. */
   evaluate(): void;
   stance(): Stance;
   /** Providers other than the own one whose fresh votes are here. */
   providersHeard(): ReadonlySet<string>;
-  view(): JudgementView;
+  state(): JudgementState;
 }
 
-interface State {
+/** Everything a judgement knows, for those who show it. */
+export interface JudgementState {
+  readonly manifest: Manifest;
+  readonly detectors: ReadonlyMap<TargetKey, Detector>;
+  readonly book: VoteBook;
+  /** Undefined until the vantage has begun to answer. */
+  readonly answer: Answer | undefined;
+  readonly ttlSeconds: number;
+  readonly isolated: boolean;
+  readonly outside: boolean;
+  readonly healths: ReadonlyMap<TargetKey, Health>;
+}
+
+/** The same, as it changes. */
+interface State extends JudgementState {
+  manifest: Manifest;
   readonly detectors: Map<TargetKey, Detector>;
   book: VoteBook;
   answer: Answer | undefined;
   ttlSeconds: number;
   isolated: boolean;
+  outside: boolean;
   healths: ReadonlyMap<TargetKey, Health>;
-  /** What was told last, so that each change is told once. */
-  readonly toldVerdicts: Map<TargetKey, Verdict>;
-  readonly toldHealths: Map<SiteName, Health>;
-  toldDeferred: ReadonlySet<TargetKey>;
+  /** What is served and voted, as text, so that each change is told once. */
+  toldServed: string;
   toldStance: string;
 }
 
-/** No canary outside the fleet is probed yet; hearing another provider is the only sign of not being cut off. */
-const CANARY_REACHED = false;
-
 /** A judgement that has seen nothing: every verdict is unknown until probes and votes come in. */
 export function createJudgement(options: JudgementOptions): Judgement {
-  const { manifest, clock, events } = options;
+  const { clock } = options;
+  const telling = createTelling(options.events);
   const state: State = {
+    manifest: options.manifest,
     detectors: new Map(),
     book: new Map(),
     answer: undefined,
-    ttlSeconds: manifest.health.ttlMinSeconds,
+    ttlSeconds: options.manifest.health.ttlMinSeconds,
     isolated: true,
+    outside: false,
     healths: new Map(),
-    toldVerdicts: new Map(),
-    toldHealths: new Map(),
-    toldDeferred: new Set(),
+    toldServed: '',
     toldStance: '',
   };
+  const again = (): void => evaluate(state, telling, options);
   return {
     observe: (target, ready) => {
       const observation = { ready, atMs: clock.monotonicMs() };
       const detector = state.detectors.get(keyOf(target)) ?? NEW_DETECTOR;
-      state.detectors.set(keyOf(target), observe(detector, observation, manifest.health));
-      evaluate(state, options);
+      state.detectors.set(keyOf(target), observe(detector, observation, state.manifest.health));
+      again();
     },
-    receive: (vote) => {
-      const admitted = admitVote(state.book, { vote, arrivedMs: clock.monotonicMs() }, manifest);
+    receive: (vote, signed) => {
+      const received = { vote, signed, arrivedMs: clock.monotonicMs() };
+      const admitted = admitVote(state.book, received, state.manifest);
       if (!admitted.ok) return admitted;
       state.book = admitted.value;
-      evaluate(state, options);
+      again();
       return ok(undefined);
     },
+    reachesOutside: (reached) => {
+      if (state.outside === reached) return;
+      state.outside = reached;
+      again();
+    },
     begin: (answer, source) => {
-      state.answer = answer;
-      events.coldStarted(source);
-      options.serve(answer, state.ttlSeconds);
-      tellAnswer(answer, state.ttlSeconds, 'cold_start', events);
-      evaluate(state, options);
+      options.events.coldStarted(source);
+      takeEffect(state, answer, 'cold_start', circumstancesOf(state, answer, options), telling, options);
+      again();
     },
-    evaluate: () => evaluate(state, options),
-    stance: () => stanceOf(state, clock.monotonicMs(), options),
+    adopt: (manifest) => {
+      adopt(state, manifest, telling, options);
+      again();
+    },
+    evaluate: again,
+    stance: () => stanceOf(state, options),
     providersHeard: () =>
-      providersOf(freshVotes(state.book, clock.monotonicMs(), manifest.health.voteFreshMs), manifest),
-    view: () => {
-      const nowMs = clock.monotonicMs();
-      return viewOf(state, stanceOf(state, nowMs, options), nowMs, manifest);
-    },
+      new Set(
+        freshVotes(state.book, clock.monotonicMs(), state.manifest).flatMap(({ vote }) => {
+          const provider = vantageNamed(state.manifest, vote.vantage)?.provider;
+          return provider === undefined ? [] : [provider];
+        }),
+      ),
+    state: () => state,
   };
 }
 
 /** Everything that follows from the observations and votes that are here at this moment. */
-function evaluate(state: State, options: JudgementOptions): void {
-  const { manifest, events } = options;
-  const nowMs = options.clock.monotonicMs();
-  const heard = freshVotes(state.book, nowMs, manifest.health.voteFreshMs);
-  const isolated = isIsolated(options.self, heard, manifest, CANARY_REACHED);
+function evaluate(state: State, telling: Telling, options: JudgementOptions): void {
+  const { clock, self, events } = options;
+  const heard = freshVotes(state.book, clock.monotonicMs(), state.manifest).map(({ vote }) => vote);
+  const isolated = isIsolated(self, heard, state.manifest, state.outside);
   if (isolated !== state.isolated) {
     state.isolated = isolated;
     events.isolatedChanged(isolated);
   }
-  const own = stanceOf(state, nowMs, options);
-  const votes: readonly Vote[] = [...heard, { ...own, bootEpoch: 0, sequence: 0 }];
-  const targets = targetsOf(manifest);
-  state.healths = new Map(
-    targets.map((target) => [
-      keyOf(target),
-      healthFrom(ballotsOn(target, votes, manifest), providersNeeded(target, manifest)),
-    ]),
-  );
-  tellVerdicts(state, nowMs, options);
-  tellHealths(state, manifest, events);
-  decide(state, votes, nowMs, options);
-  const text = JSON.stringify(own);
+  const previous = state.answer;
+  const circumstances = circumstancesOf(state, previous, options);
+  const decision = decide(circumstances, options.choose, () => state.answer ?? circumstances.previous);
+  state.healths = decision.healths;
+  telling.verdicts(state.manifest, state.detectors, circumstances.nowMs);
+  telling.healths(decision.healths, state.manifest);
+  telling.frozen(isFrozen(state.manifest, circumstances.wallMs));
+  if (previous !== undefined) obey(state, previous, circumstances, decision, telling, options);
+  const text = JSON.stringify(circumstances.own);
   if (text !== state.toldStance) {
     state.toldStance = text;
     options.stanceChanged();
   }
 }
 
+/** From a decision to the answer in force. */
+function obey(
+  state: State,
+  previous: Answer,
+  circumstances: Circumstances,
+  { choice, next }: Decision,
+  telling: Telling,
+  options: JudgementOptions,
+): void {
+  const { manifest, isolated, nowMs, wallMs } = circumstances;
+  const answer = next.ok ? next.value : previous;
+  const votes = allVotes(circumstances);
+  const { deferred } = choice;
+  state.ttlSeconds = ttlSecondsOf({ answer, votes, deferred, isolated, nowMs, wallMs, manifest });
+  if (next.ok) {
+    const reason = reasonFor(previous, answer);
+    telling.failedOver(previous, answer, state.detectors, nowMs);
+    takeEffect(state, answer, reason, circumstances, telling, options);
+  } else {
+    if (next.fault !== 'unchanged') options.events.answerRefused(next.fault);
+    serve(state, answer, telling, options);
+  }
+  telling.deferrals(deferred);
+}
+
+/** Puts an answer in force: in memory, on the wire, in the log. */
+function takeEffect(
+  state: State,
+  answer: Answer,
+  reason: AnswerReason,
+  circumstances: Circumstances,
+  telling: Telling,
+  options: JudgementOptions,
+): void {
+  state.answer = answer;
+  serve(state, answer, telling, options);
+  const { ttlSeconds } = state;
+  telling.answer(answer, ttlSeconds, reason);
+  const signedVotes = heardBy(state, circumstances).map(({ signed }) => signed);
+  options.decided({ reason, answer, ttlSeconds, circumstances, signedVotes });
+}
+
+function serve(state: State, answer: Answer, telling: Telling, options: JudgementOptions): void {
+  const { manifest, ttlSeconds } = state;
+  const shares = warmShares(answer, manifest, options.clock.monotonicMs());
+  const told = JSON.stringify([manifest.version, answer.generation, ttlSeconds, [...shares]]);
+  if (told === state.toldServed) return;
+  state.toldServed = told;
+  telling.ttl(ttlSeconds);
+  options.serve({ manifest, answer, ttlSeconds, shares });
+}
+
+/** Forgets what another manifest makes meaningless, and keeps everything else: verdicts, sequence numbers, answer. */
+function adopt(state: State, manifest: Manifest, telling: Telling, options: JudgementOptions): void {
+  const before = state.manifest;
+  state.manifest = manifest;
+  for (const { site, family } of targetsOf(before)) {
+    const former = siteNamed(before, site)?.relay[family].join();
+    if (former !== siteNamed(manifest, site)?.relay[family].join()) {
+      state.detectors.delete(keyOf({ site, family }));
+    }
+  }
+  options.events.manifestAdopted(manifest.version);
+  const { answer } = state;
+  if (answer === undefined) return;
+  const circumstances = circumstancesOf(state, answer, options);
+  takeEffect(state, answerUnder(manifest, answer), 'manifest', circumstances, telling, options);
+}
+
 /** What this vantage votes now: while it is isolated, that it does not know. */
-function stanceOf(state: State, nowMs: number, { manifest, self }: JudgementOptions): Stance {
+function stanceOf(state: State, { self, clock }: JudgementOptions): Stance {
+  const { manifest, isolated, outside } = state;
+  const nowMs = clock.monotonicMs();
   const verdicts = targetsOf(manifest).map((target) => {
     const detector = state.detectors.get(keyOf(target)) ?? NEW_DETECTOR;
     return {
       ...target,
-      verdict: state.isolated ? ('unknown' as const) : verdictAt(detector, nowMs, manifest.health),
+      verdict: isolated ? ('unknown' as const) : verdictAt(detector, nowMs, manifest.health),
       observationsToChange: observationsToChange(detector, nowMs, manifest.health),
     };
   });
-  return { vantage: self, manifestVersion: manifest.version, isolated: state.isolated, verdicts };
+  return { vantage: self, manifestVersion: manifest.version, isolated, outside, verdicts };
 }
 
-/** From healths to the answer in force. */
-function decide(state: State, votes: readonly Vote[], nowMs: number, options: JudgementOptions): void {
-  const { manifest, events } = options;
-  const previous = state.answer;
-  if (previous === undefined) return;
-  const { isolated, healths } = state;
-  const choice = options.choose({ healths, previous, nowMs, isolated, manifest });
-  const applied = applyChoice(state.answer ?? previous, choice, manifest);
-  if (applied.ok) state.answer = applied.value;
-  else if (applied.fault !== 'unchanged') events.answerRefused(applied.fault);
+const NO_ANSWER: Answer = {
+  generation: 0,
+  targets: [],
+  failOpen: [],
+  lastWithdrawal: undefined,
+  warming: [],
+};
 
-  const answer = state.answer ?? previous;
-  const ttl = ttlSecondsOf({ answer, votes, deferred: choice.deferred, isolated, nowMs, manifest });
-  const ttlChanged = ttl !== state.ttlSeconds;
-  state.ttlSeconds = ttl;
-  if (applied.ok || ttlChanged) options.serve(answer, ttl);
-  if (applied.ok) tellAnswer(answer, ttl, reasonFor(previous, answer), events);
-  else if (ttlChanged) events.ttlChanged(ttl);
-
-  for (const deferred of choice.deferred) {
-    if (!state.toldDeferred.has(deferred.target)) events.withdrawalDeferred(deferred);
-  }
-  state.toldDeferred = new Set(choice.deferred.map(({ target }) => target));
+function circumstancesOf(
+  state: State,
+  previous: Answer | undefined,
+  options: JudgementOptions,
+): Circumstances {
+  const { clock } = options;
+  const nowMs = clock.monotonicMs();
+  return {
+    manifest: state.manifest,
+    previous: previous ?? NO_ANSWER,
+    own: stanceOf(state, options),
+    votes: freshVotes(state.book, nowMs, state.manifest).map(({ vote }) => vote),
+    isolated: state.isolated,
+    nowMs,
+    wallMs: clock.wallMs(),
+  };
 }
 
-function reasonFor(before: Answer, after: Answer): AnswerReason {
-  if (after.failOpen.length > before.failOpen.length) return 'fail_open';
-  if (after.failOpen.length < before.failOpen.length) return 'fail_open_ended';
-  const withdrawn = before.targets.some((target) => !after.targets.includes(target));
-  const returned = after.targets.some((target) => !before.targets.includes(target));
-  if (withdrawn && returned) return 'withdrawn_and_returned';
-  return withdrawn ? 'withdrawn' : 'returned';
+/** The votes of these circumstances, with what arrived. */
+function heardBy({ book }: State, { votes }: Circumstances): readonly ReceivedVote[] {
+  return [...book.values()].filter(({ vote }) => votes.includes(vote));
 }
 
 /** The sites that have at least one target in the answer. */
 export function sitesIn(answer: Answer): readonly SiteName[] {
   return [...new Set(answer.targets.map((target) => target.slice(0, target.lastIndexOf('/'))))];
-}
-
-function tellAnswer(answer: Answer, ttlSeconds: number, reason: AnswerReason, events: Events): void {
-  const { generation } = answer;
-  const failOpen = answer.failOpen.length > 0;
-  events.answerChanged({ generation, sites: sitesIn(answer), ttlSeconds, failOpen, reason });
-}
-
-function tellVerdicts(state: State, nowMs: number, { manifest, events }: JudgementOptions): void {
-  for (const target of targetsOf(manifest)) {
-    const verdict = verdictAt(state.detectors.get(keyOf(target)) ?? NEW_DETECTOR, nowMs, manifest.health);
-    if ((state.toldVerdicts.get(keyOf(target)) ?? 'unknown') === verdict) continue;
-    state.toldVerdicts.set(keyOf(target), verdict);
-    events.verdictChanged(target, verdict);
-  }
-}
-
-function tellHealths(state: State, manifest: Manifest, events: Events): void {
-  for (const site of manifest.sites) {
-    const health = healthOfSite(site.name, state.healths);
-    if ((state.toldHealths.get(site.name) ?? 'unknown') === health) continue;
-    state.toldHealths.set(site.name, health);
-    events.healthChanged(site.name, health);
-  }
-}
-
-function healthOfSite(site: SiteName, healths: ReadonlyMap<TargetKey, Health>): Health {
-  return siteHealth([...healths].filter(([key]) => key.startsWith(`${site}/`)).map(([, health]) => health));
-}
-
-function providersOf(votes: readonly Vote[], manifest: Manifest): ReadonlySet<string> {
-  return new Set(
-    manifest.sites
-      .filter((site) => votes.some((vote) => vote.vantage === site.name))
-      .map((site) => site.provider),
-  );
-}
-
-function viewOf(state: State, own: Stance, nowMs: number, manifest: Manifest): JudgementView {
-  const counted = [
-    ...[...state.book.values()]
-      .map(({ vote, arrivedMs }) => ({ stance: vote, ageMs: nowMs - arrivedMs }))
-      .filter(({ ageMs }) => ageMs < manifest.health.voteFreshMs),
-    { stance: own, ageMs: 0 },
-  ];
-  return {
-    answer: state.answer,
-    ttlSeconds: state.ttlSeconds,
-    isolated: state.isolated,
-    sites: manifest.sites.map((site) => ({
-      name: site.name,
-      health: healthOfSite(site.name, state.healths),
-      votes: counted.map(({ stance, ageMs }) => ({
-        vantage: stance.vantage,
-        verdict: siteHealth(
-          stance.verdicts.filter((verdict) => verdict.site === site.name).map(({ verdict }) => verdict),
-        ),
-        ageMs: Math.round(ageMs),
-      })),
-    })),
-  };
 }

@@ -5,6 +5,7 @@
 import type { Clock } from '../system/clock.ts';
 import { describeError } from '../system/log.ts';
 import type { Random } from '../system/random.ts';
+import type { Endpoint } from '../system/settings.ts';
 import { startDnsServer } from './adapters/dns-server.ts';
 import type { VantageConfig } from './config.ts';
 import type { Zone } from './core/zone.ts';
@@ -33,7 +34,8 @@ const COOKIE_SECRET_ROTATES_MS = 86_400_000;
 
 /** Binds the sockets; rejects with a ListenError. Until the first zone is published every query gets SERVFAIL. */
 export async function startNameserver(
-  config: VantageConfig,
+  config: Pick<VantageConfig, 'site' | 'cookieSecrets' | 'responsesPerSecond'>,
+  endpoint: Endpoint,
   { clock, random, events, resources }: NameserverDeps,
 ): Promise<Nameserver> {
   let zone: CompiledZone | undefined;
@@ -49,7 +51,7 @@ export async function startNameserver(
     firstTurn: random.fraction(),
   });
   const server = await startDnsServer({
-    endpoint: config.dnsListen,
+    endpoint,
     door,
     replied: (rcode) => events.queryAnswered(rcode),
     discarded: (reason) => events.packetDiscarded(reason),

@@ -2,27 +2,31 @@
  * Probing: every target at the same fixed period, each from a phase of its own, and every observation to the
  * judgement. A family in which this vantage has no address itself is not probed: it could only see its own lack.
  */
+import type { SecureContext } from 'node:tls';
+import type { Manifest, SiteName } from '../fleet/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
-import { probe, probeTrust } from './adapters/https-probe.ts';
+import { probe } from './adapters/https-probe.ts';
 import { everyPeriod } from './adapters/schedule.ts';
-import type { VantageConfig } from './config.ts';
 import { combineOutcomes, isLocalTrouble } from './core/observation.ts';
-import { siteNamed, type Target, targetsOf } from './core/target.ts';
+import { siteNamed, type Target, targetsOf, vantageNamed } from './core/target.ts';
 import type { Events } from './events.ts';
 import type { Judgement } from './judgement.ts';
 
-/** Probes until the resources are disposed of. */
+export interface ProbingOptions {
+  readonly self: SiteName;
+  readonly trust: SecureContext;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly judgement: Judgement;
+  readonly events: Events;
+}
+
+/** Probes the sites of `manifest` until the returned function is called. */
 export function startProbing(
-  config: VantageConfig,
-  deps: { readonly clock: Clock; readonly random: Random },
-  judgement: Judgement,
-  events: Events,
-  resources: AsyncDisposableStack,
-): void {
-  const { manifest } = config;
-  const { clock } = deps;
-  const trust = probeTrust(config.extraCa);
+  manifest: Manifest,
+  { self, trust, clock, random, judgement, events }: ProbingOptions,
+): () => void {
   const probeTarget = async (target: Target): Promise<void> => {
     const addresses = siteNamed(manifest, target.site)?.relay[target.family] ?? [];
     const outcome = combineOutcomes(
@@ -42,9 +46,13 @@ export function startProbing(
     events.observed(target, outcome);
     if (!isLocalTrouble(outcome)) judgement.observe(target, outcome === 'ready');
   };
-  const vantage = siteNamed(manifest, config.site)?.vantage;
-  for (const target of targetsOf(manifest)) {
-    if (vantage === undefined || vantage[target.family] === null) continue;
-    resources.defer(everyPeriod(manifest.health.probeIntervalMs, () => void probeTarget(target), deps));
-  }
+  const vantage = vantageNamed(manifest, self)?.vantage;
+  const stops = targetsOf(manifest)
+    .filter(({ family }) => vantage !== undefined && vantage[family] !== null)
+    .map((target) =>
+      everyPeriod(manifest.health.probeIntervalMs, () => void probeTarget(target), { clock, random }),
+    );
+  return () => {
+    for (const stop of stops) stop();
+  };
 }

@@ -13,20 +13,20 @@ import { runUntilStopped } from '../system/lifecycle.ts';
 import { createLog, type Log, writeToStdout } from '../system/log.ts';
 import { createMetrics, type Metrics } from '../system/metrics.ts';
 import { type Random, systemRandom } from '../system/random.ts';
+import { DECISION_FILE_BYTES_MAX, openDecisionFile } from './adapters/decision-file.ts';
 import { everyPeriod } from './adapters/schedule.ts';
 import { createStateFile, readState, writeState } from './adapters/state-file.ts';
 import { startStatusServer } from './adapters/status-server.ts';
-import { startVoteReceiver } from './adapters/vote-receiver.ts';
-import { createVoteSender } from './adapters/vote-sender.ts';
 import { beginningFrom, beginToAnswer, savedFrom } from './cold-start.ts';
 import { readVantageConfig, type VantageConfig } from './config.ts';
+import { entryFor } from './core/decision-log.ts';
 import type { Answer, Choose } from './core/failover.ts';
-import { openVote, signVote, voteKeysOf } from './core/vote.ts';
 import { zoneFrom } from './core/zone.ts';
 import { createEvents, type Events } from './events.ts';
-import { createJudgement, type Judgement, sitesIn } from './judgement.ts';
+import { createJudgement, type JudgementOptions, type Served } from './judgement.ts';
+import { joinFleet, type Membership } from './membership.ts';
 import { startNameserver } from './nameserver.ts';
-import { startProbing } from './probing.ts';
+import { statusOf } from './status.ts';
 
 interface VantageDeps {
   readonly clock: Clock;
@@ -59,28 +59,34 @@ async function startVantage(
   const { manifest } = config;
   const { clock, random } = deps;
   const events = createEvents(deps.log, deps.metrics, clock);
+  events.manifestAdopted(manifest.version);
 
   const saved = await readState(config.stateDir);
   if (!saved.ok) events.stateFault(saved.fault);
   const beginning = beginningFrom(saved.ok ? saved.value : undefined, manifest, clock);
+  const { bootEpoch } = beginning;
   // Before the first vote: a boot epoch that is not on disk could be used twice.
   await writeState(config.stateDir, beginning.toSave);
   const stateFile = createStateFile(config.stateDir, () => events.stateFault('unwritable'));
   resources.defer(async () => stateFile.settled());
 
-  const nameserver = await startNameserver(config, { clock, random, events, resources });
+  const nameserver =
+    config.dnsListen === undefined
+      ? undefined
+      : await startNameserver(config, config.dnsListen, { clock, random, events, resources });
   let inForce: Answer | undefined;
   const save = (): void => {
-    if (inForce !== undefined) stateFile.save(savedFrom(inForce, beginning.bootEpoch, clock));
+    if (inForce !== undefined) stateFile.save(savedFrom(inForce, bootEpoch, clock));
   };
-  const serve = (answer: Answer, ttlSeconds: number): void => {
-    nameserver.publish(zoneFrom({ manifest, self: config.site, answer, ttlSeconds }));
-    const isNew = answer !== inForce;
-    inForce = answer;
+  const serve = (served: Served): void => {
+    nameserver?.publish(zoneFrom({ ...served, self: config.site }));
+    const isNew = served.answer !== inForce;
+    inForce = served.answer;
     if (isNew) save();
   };
 
-  let publish: (() => void) | undefined;
+  const decisions = await openDecisions(config, deps, events, resources);
+  let membership: Membership | undefined;
   const judgement = createJudgement({
     manifest,
     self: config.site,
@@ -88,96 +94,58 @@ async function startVantage(
     clock,
     events,
     serve,
-    stanceChanged: () => publish?.(),
+    stanceChanged: () => membership?.publish(),
+    decided: decisions.decided,
   });
 
   const status = await startStatusServer(config.privateListen, {
-    ready: () => nameserver.isReady(),
-    status: () => statusOf(config, judgement),
+    ready: () => nameserver?.isReady() ?? inForce !== undefined,
+    status: () =>
+      statusOf(judgement.state(), judgement.stance(), { nowMs: clock.monotonicMs(), wallMs: clock.wallMs() }),
     metricsText: async () => deps.metrics.text(),
   });
   resources.defer(async () => status.close());
 
-  publish = await joinVantages(config, clock, judgement, events, beginning.bootEpoch, resources);
-  const schedule = { clock, random };
-  resources.defer(everyPeriod(SAVE_EVERY_MS, save, schedule));
-  resources.defer(everyPeriod(manifest.health.probeIntervalMs / 2, () => publish?.(), schedule));
-  resources.defer(everyPeriod(manifest.health.probeIntervalMs / 4, () => judgement.evaluate(), schedule));
-  startProbing(config, deps, judgement, events, resources);
+  const { adopting } = decisions;
+  membership = await joinFleet({ config, clock, random, judgement, events, bootEpoch, adopting }, resources);
+  resources.defer(onHangUp(() => void membership?.reload()));
+  resources.defer(everyPeriod(SAVE_EVERY_MS, save, { clock, random }));
   await beginToAnswer(judgement, beginning, { manifest, self: config.site, clock, stopped });
   deps.log.info('serving', { zone: manifest.zone, manifestVersion: manifest.version });
 }
 
-/** Receives the others' votes, and gives the function that dates, signs and sends the own one. */
-async function joinVantages(
-  config: VantageConfig,
-  clock: Clock,
-  judgement: Judgement,
-  events: Events,
-  bootEpoch: number,
-  resources: AsyncDisposableStack,
-): Promise<() => void> {
-  const { manifest, identity, site } = config;
-  const keys = await voteKeysOf(manifest);
-  const receiver = await startVoteReceiver({
-    manifest,
-    endpoint: config.voteListen,
-    identity,
-    receive: async (signed, sender) => {
-      const vote = await openVote(signed, sender, keys);
-      const taken = vote.ok ? judgement.receive(vote.value) : vote;
-      if (taken.ok) events.voteTaken();
-      else events.voteRefused(taken.fault, sender);
-      return taken;
-    },
-    refused: (reason) => events.voteRefused(reason, undefined),
-  });
-  resources.defer(async () => receiver.close());
-
-  const sender = createVoteSender({
-    manifest,
-    self: site,
-    identity,
-    clock,
-    posted: (peer, outcome) => events.votePosted(peer, outcome),
-  });
-  resources.defer(() => sender.close());
-
-  let sequence = 0;
-  let isSigning = false;
-  let isOutdated = false;
-  const publish = async (): Promise<void> => {
-    isOutdated = true;
-    if (isSigning) return;
-    isSigning = true;
-    while (isOutdated) {
-      isOutdated = false;
-      sequence += 1;
-      sender.send(await signVote({ ...judgement.stance(), bootEpoch, sequence }, config.voteKey));
-    }
-    isSigning = false;
-  };
-  return () => void publish();
+interface Decisions {
+  readonly adopting: (signed: string) => void;
+  readonly decided: JudgementOptions['decided'];
 }
 
-/** What `/status` shows; field names are a promise to drills. */
-function statusOf(config: VantageConfig, judgement: Judgement): object {
-  const { answer, ttlSeconds, isolated, sites } = judgement.view();
+/** The decision log, which begins with the manifest that this process starts with. */
+async function openDecisions(
+  config: VantageConfig,
+  { clock }: Pick<VantageDeps, 'clock'>,
+  events: Events,
+  resources: AsyncDisposableStack,
+): Promise<Decisions> {
+  const file = await openDecisionFile({
+    directory: config.stateDir,
+    fileBytesMax: DECISION_FILE_BYTES_MAX,
+    faulted: (fault) => events.stateFault(fault),
+  });
+  resources.defer(async () => file.settled());
+  const adopting = (signed: string): void =>
+    file.append({ kind: 'manifest', signed, key: config.manifestKey }, clock.wallMs());
+  adopting(config.signedManifest.trim());
   return {
-    site: config.site,
-    generation: answer?.generation ?? 0,
-    answer:
-      answer === undefined
-        ? null
-        : {
-            sites: sitesIn(answer),
-            targets: answer.targets,
-            ttlSeconds,
-            failOpen: answer.failOpen.length > 0,
-          },
-    isolated,
-    sites,
+    adopting,
+    decided: ({ circumstances, signedVotes, ...change }) =>
+      file.append(entryFor(change, circumstances, signedVotes), circumstances.wallMs),
   };
+}
+
+/** SIGHUP: read the manifest again. */
+function onHangUp(reload: () => void): () => void {
+  process.on('SIGHUP', reload);
+  return () => void process.off('SIGHUP', reload);
 }
 
 /** The whole life of a vantage process: settings, start, stop. Faults in the settings end it with code 64. */

@@ -15,7 +15,14 @@ import {
   makePinnedIdentity,
   makeVoteKey,
 } from '../certificates.ts';
-import { DEFAULT_HEALTH_POLICY, type Manifest, type SiteEntry, signManifest } from '../manifest.ts';
+import {
+  DEFAULT_HEALTH_POLICY,
+  type Manifest,
+  NO_OVERRIDES,
+  type SiteEntry,
+  signManifest,
+  WEIGHT_DEFAULT,
+} from '../manifest.ts';
 import type { Ports, SiteLayout } from './layout.ts';
 
 export interface Identities {
@@ -68,7 +75,11 @@ export async function makeIdentities(
     zone: ZONE,
     port: ports.relay,
     sites: entries,
+    witnesses: [],
     health: DEFAULT_HEALTH_POLICY,
+    steering: 'spread',
+    externalCanaries: [],
+    overrides: NO_OVERRIDES,
   };
   const operators = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
   const base64url = (length: number): string =>
@@ -122,6 +133,7 @@ async function makeSiteEntry(
   return {
     name: site.name,
     provider: site.name,
+    weight: WEIGHT_DEFAULT,
     relay: { ipv4: [site.relayAddress], ipv6: [], pins: [pinOf(peer.publicKeySpki)] },
     vantage: {
       ipv4: site.vantageAddress,

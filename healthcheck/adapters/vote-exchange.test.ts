@@ -57,7 +57,7 @@ afterEach(async () => resources.disposeAsync());
 
 async function receiverAt(site: Site): Promise<number> {
   const receiver = await startVoteReceiver({
-    manifest: manifestWith({}),
+    manifest: () => manifestWith({}),
     endpoint: { host: ADDRESSES[site], port: 0 },
     identity: identities[site],
     receive: async (text, sender) => {

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { Manifest, SiteName } from '../../fleet/manifest.ts';
+import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest.ts';
 import { type Pin, type PinnedIdentity, peerPin, pinnedServerOptions } from '../../system/pinned-tls.ts';
 import type { Result } from '../../system/result.ts';
 import type { Endpoint } from '../../system/settings.ts';
@@ -25,7 +25,8 @@ export const VOTE_DOOR_REFUSALS = [
 export type VoteDoorRefusal = (typeof VOTE_DOOR_REFUSALS)[number];
 
 export interface VoteReceiverOptions {
-  readonly manifest: Manifest;
+  /** The manifest in force, which says whose keys are welcome. */
+  readonly manifest: () => Manifest;
   readonly endpoint: Endpoint;
   readonly identity: PinnedIdentity;
   /** Takes a signed vote from the vantage that the connection has proved. */
@@ -37,16 +38,16 @@ const HANDSHAKE_MS = 3000;
 const REQUEST_MS = 3000;
 /** Longer than any pause between two votes, so that the sender never meets a connection that is just closing. */
 const KEEP_ALIVE_MS = 120_000;
-/** Each vantage needs one connection, and one more while it reconnects. */
-const CONNECTIONS_PER_SITE = 4;
+/** Each of up to 24 vantages needs one connection, and one more while it reconnects. */
+const CONNECTIONS_MAX = 112;
 
 /** Listens for votes; rejects with a ListenError. Dispose of the result by closing it. */
 export async function startVoteReceiver(
   options: VoteReceiverOptions,
 ): Promise<{ readonly port: number; close(): Promise<void> }> {
-  const senderOf = new Map<Pin, SiteName>(
-    options.manifest.sites.flatMap((site) => site.vantage.pins.map((pin) => [pin, site.name] as const)),
-  );
+  const senderOf = (pin: Pin | undefined): SiteName | undefined =>
+    vantagesOf(options.manifest()).find(({ vantage }) => pin !== undefined && vantage.pins.includes(pin))
+      ?.name;
   const server = createServer({
     ...pinnedServerOptions(options.identity),
     handshakeTimeout: HANDSHAKE_MS,
@@ -56,20 +57,20 @@ export async function startVoteReceiver(
     keepAliveTimeout: KEEP_ALIVE_MS,
     maxHeaderSize: 4096,
   });
-  server.maxConnections = CONNECTIONS_PER_SITE * options.manifest.sites.length + 16;
+  server.maxConnections = CONNECTIONS_MAX;
   const sockets = new Set<Socket>();
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
   server.on('secureConnection', (socket) => {
-    if (senderOf.has(peerPin(socket) ?? '')) return;
+    if (senderOf(peerPin(socket)) !== undefined) return;
     options.refused('key_not_pinned');
     socket.destroy();
   });
   server.on('request', (incoming, response) => {
     const pin = incoming.socket instanceof TLSSocket ? peerPin(incoming.socket) : undefined;
-    const sender = senderOf.get(pin ?? '');
+    const sender = senderOf(pin);
     if (sender === undefined) incoming.socket.destroy();
     else void handle(incoming, response, sender, options);
   });

@@ -7,7 +7,7 @@
  */
 import { Agent, request } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import { type Manifest, type SiteName, vantagesOf, type WitnessEntry } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { connectPinned, type PinnedIdentity } from '../../system/pinned-tls.ts';
 import { nameserverName } from '../core/zone.ts';
@@ -38,7 +38,7 @@ export interface VoteSenderOptions {
  * is newer.
  */
 export function createVoteSender(options: VoteSenderOptions): VoteSender {
-  const peers = options.manifest.sites
+  const peers = vantagesOf(options.manifest)
     .filter((site) => site.name !== options.self)
     .map((site) => createPeer(site, options));
   return {
@@ -51,7 +51,7 @@ export function createVoteSender(options: VoteSenderOptions): VoteSender {
   };
 }
 
-function createPeer(peer: SiteEntry, options: VoteSenderOptions): VoteSender {
+function createPeer(peer: WitnessEntry, options: VoteSenderOptions): VoteSender {
   const agent = pinnedAgent(peer, options);
   let waiting: string | undefined;
   let current: AbortController | undefined;
@@ -83,7 +83,7 @@ function createPeer(peer: SiteEntry, options: VoteSenderOptions): VoteSender {
 }
 
 /** An agent whose connections have proved the peer's pinned key before a request uses them. */
-function pinnedAgent(peer: SiteEntry, { manifest, identity }: VoteSenderOptions): Agent {
+function pinnedAgent(peer: WitnessEntry, { manifest, identity }: VoteSenderOptions): Agent {
   const hosts = [peer.vantage.ipv4, peer.vantage.ipv6].filter((address) => address !== null);
   const agent = new Agent({ keepAlive: true, maxSockets: 1, maxFreeSockets: 1 });
   let failures = 0;

@@ -24,6 +24,8 @@ interface Memory {
   readonly newestMs: number | undefined;
   /** Relapses soon after a recovery; each doubles the successes that the next recovery takes. */
   readonly relapses: number;
+  /** The first failure that is not forgiven, monotonic milliseconds; kept while the verdict is down. */
+  readonly failingSinceMs: number | undefined;
 }
 
 export type Detector = Memory &
@@ -52,6 +54,7 @@ export const NEW_DETECTOR: Detector = {
   successes: 0,
   newestMs: undefined,
   relapses: 0,
+  failingSinceMs: undefined,
 };
 
 type Thresholds = Pick<HealthPolicy, 'probeIntervalMs' | 'downAfter' | 'okAfter' | 'upAfter'>;
@@ -69,7 +72,7 @@ export function observe(before: Detector, observation: Observation, policy: Thre
       if (!observation.ready) return { ...detector, successes: 0 };
       const successes = detector.successes + 1;
       if (successes < successesNeeded(detector, policy)) return { ...detector, successes };
-      return { ...memoryOf(detector), verdict: 'up', failures: 0, successes: 0, steadyFor: 0 };
+      return { ...memoryOfUp(detector), verdict: 'up', failures: 0, successes: 0, steadyFor: 0 };
     }
   }
 }
@@ -99,7 +102,7 @@ function firstSuccess(detector: Unknown, policy: Thresholds): Detector {
   const successes = detector.successes + 1;
   if (successes < policy.okAfter) return { ...detector, successes };
   return {
-    ...memoryOf(detector),
+    ...memoryOfUp(detector),
     verdict: 'up',
     failures: 0,
     successes: 0,
@@ -117,22 +120,25 @@ function success(detector: Up, policy: Thresholds): Detector {
     steadyFor,
     failures: forgiven ? 0 : detector.failures,
     successes: forgiven ? 0 : successes,
+    failingSinceMs: forgiven ? undefined : detector.failingSinceMs,
   };
 }
 
 function failure(detector: Unknown | Up, steadyFor: number, policy: Thresholds): Detector {
   const failures = detector.failures + 1;
-  if (failures < policy.downAfter) return { ...detector, failures, successes: 0 };
+  const { newestMs } = detector;
+  const failingSinceMs = detector.failures === 0 ? newestMs : detector.failingSinceMs;
+  if (failures < policy.downAfter) return { ...detector, failures, successes: 0, failingSinceMs };
   const relapses = steadyFor >= FORGIVEN_AFTER ? 0 : Math.min(RELAPSES_MAX, detector.relapses + 1);
-  return { newestMs: detector.newestMs, relapses, verdict: 'down', successes: 0 };
+  return { newestMs, relapses, failingSinceMs, verdict: 'down', successes: 0 };
 }
 
 function successesNeeded(detector: Memory, policy: Thresholds): number {
   return policy.upAfter * 2 ** detector.relapses;
 }
 
-function memoryOf({ newestMs, relapses }: Memory): Memory {
-  return { newestMs, relapses };
+function memoryOfUp({ newestMs, relapses }: Memory): Memory {
+  return { newestMs, relapses, failingSinceMs: undefined };
 }
 
 function isStale({ newestMs }: Memory, nowMs: number, policy: Thresholds): boolean {
@@ -143,5 +149,5 @@ function isStale({ newestMs }: Memory, nowMs: number, policy: Thresholds): boole
 function withoutCounts(detector: Detector): Detector {
   return detector.verdict === 'down'
     ? { ...detector, successes: 0 }
-    : { ...detector, failures: 0, successes: 0 };
+    : { ...detector, failures: 0, successes: 0, failingSinceMs: undefined };
 }

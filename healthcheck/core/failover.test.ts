@@ -3,10 +3,10 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest, OverrideState } from '../../fleet/manifest.ts';
 import { seededRandom } from '../../system/random.ts';
 import { testManifest } from '../../test/support/manifests.ts';
-import { type Answer, answerWithAll, applyChoice, type Choice, choose } from './failover.ts';
+import { type Answer, answerUnder, answerWithAll, applyChoice, type Choice, choose } from './failover.ts';
 import type { Health } from './quorum.ts';
 import { keyOf, siteNamed, type TargetKey, targetsOf } from './target.ts';
 
@@ -27,9 +27,20 @@ function step(
   previous: Answer,
   named: Readonly<Record<string, Health>>,
   nowMs: number,
-  { manifest = three, isolated = false }: { manifest?: Manifest; isolated?: boolean } = {},
+  {
+    manifest = three,
+    isolated = false,
+    wallMs = 0,
+  }: { manifest?: Manifest; isolated?: boolean; wallMs?: number } = {},
 ): { readonly answer: Answer; readonly choice: Choice } {
-  const choice = choose({ healths: healthsOf(manifest, named), previous, nowMs, isolated, manifest });
+  const choice = choose({
+    healths: healthsOf(manifest, named),
+    previous,
+    nowMs,
+    wallMs,
+    isolated,
+    manifest,
+  });
   const applied = applyChoice(previous, choice, manifest);
   return { answer: applied.ok ? applied.value : previous, choice };
 }
@@ -103,6 +114,106 @@ describe('the story', () => {
   });
 });
 
+describe('an operator', () => {
+  const all = answerWithAll(three, 1);
+  const UNTIL_MS = 1000;
+  const ordered = (states: Readonly<Record<string, OverrideState>>): Manifest => ({
+    ...three,
+    overrides: {
+      frozenUntilWallMs: null,
+      sites: Object.entries(states).map(([site, state]) => ({ site, state, untilWallMs: UNTIL_MS })),
+    },
+  });
+
+  test('drains a healthy site at once, and it comes back at the end date', () => {
+    const manifest = ordered({ aws: 'draining' });
+    const without = step(all, {}, 0, { manifest }).answer;
+    expect(without.targets).toStrictEqual(['gcp/ipv4', 'hetzner/ipv4']);
+    expect(step(without, {}, 0, { manifest, wallMs: UNTIL_MS - 1 }).answer).toBe(without);
+    expect(step(without, {}, 0, { manifest, wallMs: UNTIL_MS }).answer.targets).toStrictEqual(all.targets);
+  });
+
+  test('a drain does not use up the window, and a withdrawal does not delay a drain', () => {
+    const first = step(all, { gcp: 'down' }, 0).answer;
+    const second = step(first, { gcp: 'down' }, 1, { manifest: ordered({ aws: 'drained' }) });
+    expect(second.answer.targets).toStrictEqual(['hetzner/ipv4']);
+    expect(second.answer.lastWithdrawal).toStrictEqual({ provider: 'gcp', atMs: 0 });
+  });
+
+  test('a draining site is given out again when every other one is down, a drained one is not', () => {
+    const others = { gcp: 'down', hetzner: 'down' } as const;
+    const draining = ordered({ aws: 'draining' });
+    const left = step(all, {}, 0, { manifest: draining }).answer;
+    // One provider leaves at once, the other after the window; aws stands in meanwhile.
+    const one = step(left, others, 0, { manifest: draining }).answer;
+    expect(one.targets).toStrictEqual(['aws/ipv4', 'hetzner/ipv4']);
+    const two = step(one, others, WINDOW_MS, { manifest: draining }).answer;
+    expect(two).toMatchObject({ targets: ['aws/ipv4'], failOpen: [] });
+
+    const drained = ordered({ aws: 'drained' });
+    const open = step(step(all, {}, 0, { manifest: drained }).answer, others, 0, { manifest: drained });
+    expect(open.answer).toMatchObject({ targets: ['gcp/ipv4', 'hetzner/ipv4'], failOpen: ['ipv4'] });
+  });
+
+  test('keeps a site serving whatever is measured', () => {
+    const manifest = ordered({ aws: 'serving' });
+    expect(step(all, { aws: 'down' }, 0, { manifest }).answer).toBe(all);
+    expect(step(all, { aws: 'down', gcp: 'down', hetzner: 'down' }, 0, { manifest }).answer).toMatchObject({
+      targets: ['aws/ipv4', 'hetzner/ipv4'],
+      failOpen: [],
+    });
+  });
+
+  test('who drains the only site of a family is told that it stays', () => {
+    const manifest = { ...testManifest(['aws', 'gcp']), overrides: ordered({ aws: 'drained' }).overrides };
+    const sites = manifest.sites.map((site) =>
+      site.name === 'aws' ? { ...site, relay: { ...site.relay, ipv6: ['2001:db8::1'] } } : site,
+    );
+    const mixed = { ...manifest, sites };
+    const { answer, choice } = step(answerWithAll(mixed, 1), {}, 0, { manifest: mixed });
+    expect(answer.targets).toStrictEqual(['aws/ipv6', 'gcp/ipv4']);
+    expect(choice.deferred).toStrictEqual([{ target: 'aws/ipv6', reason: 'last_of_family' }]);
+  });
+
+  test('who freezes the fleet stops the measurements, not the operators', () => {
+    const frozen = { ...three, overrides: { sites: [], frozenUntilWallMs: UNTIL_MS } };
+    expect(step(all, { aws: 'down' }, 0, { manifest: frozen }).answer).toBe(all);
+    const drained = { ...ordered({ gcp: 'drained' }).overrides, frozenUntilWallMs: UNTIL_MS };
+    const { answer } = step(all, { aws: 'down' }, 0, { manifest: { ...three, overrides: drained } });
+    expect(answer.targets).toStrictEqual(['aws/ipv4', 'hetzner/ipv4']);
+    expect(
+      step(all, { aws: 'down' }, 0, { manifest: frozen, wallMs: UNTIL_MS }).answer.targets,
+    ).toStrictEqual(['gcp/ipv4', 'hetzner/ipv4']);
+  });
+});
+
+describe('a site that returns', () => {
+  const all = answerWithAll(three, 1);
+
+  test('is warming from that moment, and what fail-open hands out is not', () => {
+    const without = step(all, { aws: 'down' }, 0).answer;
+    const again = step(without, {}, 5000).answer;
+    expect(again.warming).toStrictEqual([{ target: 'aws/ipv4', sinceMs: 5000 }]);
+    const open = step(without, { aws: 'down', gcp: 'down', hetzner: 'down' }, 5000).answer;
+    expect(open.warming).toStrictEqual([]);
+  });
+});
+
+describe('another manifest', () => {
+  test('takes its lost sites out of the answer at once, and lets new ones in when they are up', () => {
+    const all = answerWithAll(three, 4);
+    const fewer = answerUnder(testManifest(['gcp', 'hetzner']), all);
+    expect(fewer).toMatchObject({ generation: 5, targets: ['gcp/ipv4', 'hetzner/ipv4'] });
+    const more = testManifest(['aws', 'azure', 'gcp', 'hetzner']);
+    expect(answerUnder(more, all).targets).toStrictEqual(all.targets);
+  });
+
+  test('never leaves a family empty', () => {
+    const moved = testManifest(['azure', 'ovh']);
+    expect(answerUnder(moved, answerWithAll(three, 4)).targets).toStrictEqual(['azure/ipv4', 'ovh/ipv4']);
+  });
+});
+
 const anyHealth = fc.constantFrom<Health>('up', 'down', 'unknown');
 const fleets = [
   three,
@@ -148,7 +259,7 @@ function replay(
       targetsOf(manifest).map((target, index) => [keyOf(target), healths[index] ?? 'unknown']),
     );
     const before = answer;
-    const choice = choose({ healths: named, previous: before, nowMs, isolated, manifest });
+    const choice = choose({ healths: named, previous: before, nowMs, wallMs: 0, isolated, manifest });
     const applied = applyChoice(before, choice, manifest);
     if (!applied.ok && applied.fault !== 'unchanged') throw new Error(applied.fault);
     if (applied.ok) answer = applied.value;
@@ -250,6 +361,7 @@ describe('compare-and-set', () => {
       healths: healthsOf(three, { aws: 'down' }),
       previous: all,
       nowMs: 0,
+      wallMs: 0,
       isolated: false,
       manifest: three,
     });
@@ -260,7 +372,14 @@ describe('compare-and-set', () => {
 
   test('an empty answer is refused, whoever proposes it', () => {
     const all = answerWithAll(three, 5);
-    const empty: Choice = { basedOn: 5, targets: [], failOpen: [], lastWithdrawal: undefined, deferred: [] };
+    const empty: Choice = {
+      basedOn: 5,
+      targets: [],
+      failOpen: [],
+      lastWithdrawal: undefined,
+      warming: [],
+      deferred: [],
+    };
     expect(applyChoice(all, empty, three)).toStrictEqual({ ok: false, fault: 'family_empty' });
     const foreign: Choice = { ...empty, targets: ['azure/ipv4'] };
     expect(applyChoice(all, foreign, three)).toStrictEqual({ ok: false, fault: 'family_empty' });
@@ -279,7 +398,7 @@ describe('compare-and-set', () => {
           const down = ['aws', 'gcp', 'hetzner'].filter(() => random.fraction() < 0.4);
           const healths = healthsOf(three, Object.fromEntries(down.map((site) => [site, 'down'])));
           const previous = served;
-          const choice = choose({ healths, previous, nowMs, isolated: false, manifest: three });
+          const choice = choose({ healths, previous, nowMs, wallMs: 0, isolated: false, manifest: three });
           for (let enactor = 0; enactor < 3; enactor += 1) {
             const slow = random.fraction() < 0.05 ? 4000 : 120;
             pending.push({ choice, applyAtMs: nowMs + random.fraction() * slow });

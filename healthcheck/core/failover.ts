@@ -3,19 +3,22 @@
  *
  * The worst DNS outages were withdrawals that nobody meant and answers that were empty. So this file refuses more
  * than it does: it never gives an empty answer, never leaves a family without a target that somebody knows to be
- * up, withdraws at most one provider within a window, and takes silence for silence. For each family:
+ * up, withdraws at most one provider within a window, and takes silence for silence. For each family, among the
+ * targets that no operator has drained:
  *
- *   targets of the family           next                     why
  *   one or more up                  previous + up − down     failover and return; see the window below
  *   none up, one or more unknown    previous                 silence is not evidence
- *   all down                        all of them, fail open   then checking has failed, not the world
- *   this vantage is isolated        previous                 the trouble is as likely here
+ *   all down                        draining ones that are up; else all but the drained, fail open: then checking
+ *                                   has failed, not the world
  *
- * The window: a target leaves only if no target of another provider left within `withdrawalWindowMs`. A provider's
- * second target may follow its first at once.
+ * While this vantage is isolated, or the fleet is frozen, every health is unknown. Overrides count even then.
+ *
+ * The window: a target that is down leaves only if no target of another provider left within `withdrawalWindowMs`.
+ * A provider's second target may follow its first at once, and an operator's drain waits for nothing.
  */
 import type { Manifest } from '../../fleet/manifest.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
+import { isFrozen, overrideOf } from './override.ts';
 import type { Health } from './quorum.ts';
 import { FAMILIES, type Family, keyOf, siteNamed, type Target, type TargetKey, targetsOf } from './target.ts';
 
@@ -23,6 +26,13 @@ interface Withdrawal {
   readonly provider: string;
   /** Monotonic milliseconds. */
   readonly atMs: number;
+}
+
+/** A target that came back and has not yet its whole share of clients. */
+interface Warming {
+  readonly target: TargetKey;
+  /** Monotonic milliseconds. */
+  readonly sinceMs: number;
 }
 
 /** What DNS gives out. */
@@ -34,12 +44,14 @@ export interface Answer {
   /** Families in which every target is down, so all of them are given out. */
   readonly failOpen: readonly Family[];
   readonly lastWithdrawal: Withdrawal | undefined;
+  /** Some may be warm by now: `rotation.ts` knows. */
+  readonly warming: readonly Warming[];
 }
 
-export const DEFERRALS = ['withdrawal_window', 'none_known_up'] as const;
+export const DEFERRALS = ['withdrawal_window', 'none_known_up', 'last_of_family'] as const;
 type Deferral = (typeof DEFERRALS)[number];
 
-/** A target that is down and stays in the answer for now. */
+/** A target that is down or drained and stays in the answer for now. */
 export interface Deferred {
   readonly target: TargetKey;
   readonly reason: Deferral;
@@ -50,6 +62,8 @@ export interface ChoiceInput {
   readonly previous: Answer;
   /** Monotonic milliseconds. */
   readonly nowMs: number;
+  /** Milliseconds since 1970: overrides end at a date. */
+  readonly wallMs: number;
   readonly isolated: boolean;
   readonly manifest: Manifest;
 }
@@ -65,37 +79,44 @@ export type Choose = (input: ChoiceInput) => Choice;
 
 /** The answer that gives out every target: where a vantage without any knowledge begins. */
 export function answerWithAll(manifest: Manifest, generation: number): Answer {
-  return { generation, targets: targetsOf(manifest).map(keyOf), failOpen: [], lastWithdrawal: undefined };
+  const targets = targetsOf(manifest).map(keyOf);
+  return { generation, targets, failOpen: [], lastWithdrawal: undefined, warming: [] };
+}
+
+/** What `previous` becomes under another manifest: without the targets that it no longer has, and never empty. */
+export function answerUnder(manifest: Manifest, previous: Answer): Answer {
+  const targets = targetsOf(manifest)
+    .filter(
+      (target, _, all) =>
+        previous.targets.includes(keyOf(target)) ||
+        !all.some((other) => other.family === target.family && previous.targets.includes(keyOf(other))),
+    )
+    .map(keyOf);
+  return { ...previous, targets, generation: previous.generation + 1 };
 }
 
 /** The next answer by the table above. */
 export function choose(input: ChoiceInput): Choice {
-  const { previous, manifest } = input;
-  const unchanged: Choice = {
-    basedOn: previous.generation,
-    targets: previous.targets,
-    failOpen: previous.failOpen,
-    lastWithdrawal: previous.lastWithdrawal,
-    deferred: [],
-  };
-  if (input.isolated) return unchanged;
-
+  const { previous, manifest, nowMs } = input;
   const plans = FAMILIES.map((family) => planFamily(family, input));
   const leaving = plans.flatMap((plan) => plan.leaving);
   const provider = providerThatMayLeave(leaving, input);
   const gone = leaving.filter((target) => providerOf(target, manifest) === provider).map(keyOf);
-  const wanted = new Set(plans.flatMap((plan) => plan.staying.map(keyOf)));
   const held = leaving.map(keyOf).filter((key) => !gone.includes(key));
+  const wanted = new Set([...plans.flatMap((plan) => plan.staying.map(keyOf)), ...held]);
+  const targets = targetsOf(manifest)
+    .map(keyOf)
+    .filter((key) => wanted.has(key));
+  const failOpen = plans.flatMap((plan) => (plan.failOpen ? [plan.family] : []));
   return {
     basedOn: previous.generation,
-    targets: targetsOf(manifest)
-      .map(keyOf)
-      .filter((key) => wanted.has(key) || held.includes(key)),
-    failOpen: plans.flatMap((plan) => (plan.failOpen ? [plan.family] : [])),
-    lastWithdrawal: provider === undefined ? previous.lastWithdrawal : { provider, atMs: input.nowMs },
+    targets,
+    failOpen,
+    lastWithdrawal: provider === undefined ? previous.lastWithdrawal : { provider, atMs: nowMs },
+    warming: warmingIn(targets, failOpen, input),
     deferred: [
       ...held.map((target) => ({ target, reason: 'withdrawal_window' as const })),
-      ...plans.flatMap((plan) => plan.keptUnknown.map((target) => deferredUnknown(target))),
+      ...plans.flatMap((plan) => plan.kept),
     ],
   };
 }
@@ -124,6 +145,7 @@ export function applyChoice(
     targets: chosen.map(keyOf),
     failOpen: choice.failOpen,
     lastWithdrawal: choice.lastWithdrawal,
+    warming: choice.warming,
   });
 }
 
@@ -131,36 +153,56 @@ interface FamilyPlan {
   readonly family: Family;
   readonly staying: readonly Target[];
   readonly leaving: readonly Target[];
-  /** Down, and kept because nobody is known to be up. */
-  readonly keptUnknown: readonly TargetKey[];
+  /** Down or drained, and kept nevertheless. */
+  readonly kept: readonly Deferred[];
   readonly failOpen: boolean;
 }
 
-function planFamily(family: Family, { healths, previous, manifest }: ChoiceInput): FamilyPlan {
+function planFamily(family: Family, input: ChoiceInput): FamilyPlan {
+  const { previous, manifest, wallMs } = input;
   const targets = targetsOf(manifest).filter((target) => target.family === family);
-  const healthOf = (target: Target): Health => healths.get(keyOf(target)) ?? 'unknown';
+  const stateOf = (target: Target) => overrideOf(target.site, manifest, wallMs)?.state;
   const isIn = (target: Target): boolean => previous.targets.includes(keyOf(target));
-  const plan = { family, leaving: [], keptUnknown: [], failOpen: false };
+  const judged = targets.filter((target) => stateOf(target) === undefined || stateOf(target) === 'serving');
+  const are = (health: Health): readonly Target[] => judged.filter((one) => healthOf(one, input) === health);
+  const plan = { family, leaving: [], kept: [], failOpen: false };
 
-  if (targets.some((target) => healthOf(target) === 'up')) {
+  if (are('up').length > 0) {
+    const staying = judged.filter(
+      (target) => are('up').includes(target) || (are('unknown').includes(target) && isIn(target)),
+    );
+    return { ...plan, staying, leaving: are('down').filter(isIn) };
+  }
+  if (are('unknown').length > 0) {
+    const before = judged.filter(isIn);
+    const staying = before.length > 0 ? before : are('unknown');
+    const kept = staying.filter((target) => are('down').includes(target));
     return {
       ...plan,
-      staying: targets.filter(
-        (target) => healthOf(target) === 'up' || (healthOf(target) === 'unknown' && isIn(target)),
-      ),
-      leaving: targets.filter((target) => healthOf(target) === 'down' && isIn(target)),
+      staying,
+      kept: kept.map((target) => ({ target: keyOf(target), reason: 'none_known_up' })),
+      failOpen: previous.failOpen.includes(family),
     };
   }
-  if (targets.length > 0 && targets.every((target) => healthOf(target) === 'down')) {
-    return { ...plan, staying: targets, failOpen: true };
+
+  const draining = targets.filter((target) => stateOf(target) === 'draining');
+  const spare = draining.filter((target) => healthOf(target, input) === 'up');
+  if (spare.length > 0 && judged.length > 0) {
+    return { ...plan, staying: spare, leaving: judged.filter(isIn) };
   }
-  const staying = targets.filter(isIn);
-  return {
-    ...plan,
-    staying,
-    keptUnknown: staying.filter((target) => healthOf(target) === 'down').map(keyOf),
-    failOpen: previous.failOpen.includes(family),
-  };
+  if (judged.length > 0) return { ...plan, staying: [...judged, ...draining], failOpen: true };
+  // An operator has drained the family's only sites.
+  const staying = draining.length > 0 ? draining : targets;
+  const kept = staying.map((target) => ({ target: keyOf(target), reason: 'last_of_family' as const }));
+  return { ...plan, staying, kept };
+}
+
+/** What counts of a target's health: nothing while nobody here may judge, and an operator's word before all. */
+function healthOf(target: Target, input: ChoiceInput): Health {
+  const { manifest, wallMs } = input;
+  if (overrideOf(target.site, manifest, wallMs)?.state === 'serving') return 'up';
+  if (input.isolated || isFrozen(manifest, wallMs)) return 'unknown';
+  return input.healths.get(keyOf(target)) ?? 'unknown';
 }
 
 /** The one provider whose targets may leave now, if any: the last one again, or any once the window has passed. */
@@ -174,12 +216,25 @@ function providerThatMayLeave(leaving: readonly Target[], input: ChoiceInput): s
   return providers[0];
 }
 
-function providerOf(target: Target, manifest: Manifest): string | undefined {
-  return siteNamed(manifest, target.site)?.provider;
+/** Who came back now or lately. What fail-open hands out has not come back. */
+function warmingIn(
+  targets: readonly TargetKey[],
+  failOpen: readonly Family[],
+  { previous, manifest, nowMs }: ChoiceInput,
+): readonly Warming[] {
+  const isOpen = (key: TargetKey): boolean => failOpen.some((family) => key.endsWith(family));
+  return targets
+    .filter((key) => !isOpen(key))
+    .flatMap((target) => {
+      if (!previous.targets.includes(target)) return [{ target, sinceMs: nowMs }];
+      return previous.warming.filter(
+        (one) => one.target === target && nowMs - one.sinceMs < manifest.health.warmUpMs,
+      );
+    });
 }
 
-function deferredUnknown(target: TargetKey): Deferred {
-  return { target, reason: 'none_known_up' };
+function providerOf(target: Target, manifest: Manifest): string | undefined {
+  return siteNamed(manifest, target.site)?.provider;
 }
 
 function sameList(a: readonly string[], b: readonly string[]): boolean {

@@ -9,6 +9,7 @@ import {
   type Ballot,
   ballotsOn,
   healthFrom,
+  healthsFrom,
   isIsolated,
   observationsUntil,
   providersNeeded,
@@ -26,6 +27,7 @@ function vote(vantage: string, verdicts: Readonly<Record<string, Verdict>>, isol
     sequence: 1,
     manifestVersion: 7,
     isolated,
+    outside: false,
     verdicts: targetsOf(manifest).map((target) => ({
       ...target,
       verdict: verdicts[target.site] ?? 'up',
@@ -39,8 +41,8 @@ function health(site: string, votes: readonly Vote[], among = manifest): Verdict
   return healthFrom(ballotsOn(target, votes, among), providersNeeded(target, among));
 }
 
-function ballot(provider: string, verdict: Verdict, observations = 3): Ballot {
-  return { provider, verdict, observationsToChange: observations };
+function ballot(provider: string, verdict: Verdict, observations = 3, outside = false): Ballot {
+  return { provider, verdict, observationsToChange: observations, outside };
 }
 
 describe('down', () => {
@@ -76,10 +78,20 @@ describe('down', () => {
     expect(healthFrom([...split, ballot('e', 'down')], 2)).toBe('down');
   });
 
-  test('with only one other provider in the manifest, its vantage suffices', () => {
+  test('with only one other provider in the manifest, its vantage suffices while it reaches the outside', () => {
     const two = testManifest(['aws', 'gcp']);
     expect(providersNeeded({ site: 'aws', family: 'ipv4' }, two)).toBe(1);
-    expect(healthFrom([ballot('gcp', 'down')], 1)).toBe('down');
+    expect(healthFrom([ballot('gcp', 'down', 3, true)], 1)).toBe('down');
+    expect(healthFrom([ballot('gcp', 'down', 3, false)], 1)).toBe('unknown');
+  });
+
+  test('a witness at a third provider makes it two again, and nobody judges a witness', () => {
+    const watched = testManifest(['aws', 'gcp'], { witnesses: ['ovh'] });
+    expect(providersNeeded({ site: 'aws', family: 'ipv4' }, watched)).toBe(2);
+    expect(health('aws', [vote('gcp', { aws: 'down' })], watched)).toBe('unknown');
+    expect(health('aws', [vote('gcp', { aws: 'down' }), vote('ovh', { aws: 'down' })], watched)).toBe('down');
+    expect(isIsolated('aws', [vote('ovh', {})], watched, false)).toBe(false);
+    expect([...healthsFrom([], watched).keys()]).toStrictEqual(['aws/ipv4', 'gcp/ipv4']);
   });
 });
 
@@ -146,6 +158,7 @@ describe('the earliest change', () => {
         provider: fc.constantFrom('a', 'b', 'c', 'd'),
         verdict: fc.constantFrom<Verdict>('up', 'down', 'unknown'),
         observationsToChange: fc.integer({ min: 1, max: 9 }),
+        outside: fc.boolean(),
       }),
       { maxLength: 6 },
     );

@@ -3,12 +3,13 @@
  *
  * Nobody judges his own provider, so one provider can neither hide its own failure nor be withdrawn by itself. A
  * target is down only when vantages at two different other providers say so and the downs outnumber the ups: one
- * lying or cut-off provider may delay a withdrawal and never cause one. Where the manifest has only one other
- * provider its word suffices. Unknown is no vote, and a quorum that says unknown changes nothing.
+ * lying or cut-off provider may delay a withdrawal and never cause one. Where only one other provider looks, its word
+ * suffices while it reaches a canary outside the fleet. Unknown is no vote, and a quorum that says unknown changes
+ * nothing.
  */
-import type { Manifest, SiteName } from '../../fleet/manifest.ts';
+import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest.ts';
 import type { Verdict } from './detector.ts';
-import { keyOf, siteNamed, type Target } from './target.ts';
+import { keyOf, siteNamed, type Target, type TargetKey, targetsOf, vantageNamed } from './target.ts';
 import type { Vote } from './vote.ts';
 
 /** What the quorum says; the same three words as a verdict, about more eyes. */
@@ -19,34 +20,52 @@ export interface Ballot {
   readonly provider: string;
   readonly verdict: Verdict;
   readonly observationsToChange: number;
+  /** The vantage reaches a canary outside the fleet. */
+  readonly outside: boolean;
 }
 
 /** The ballots of all vantages of other providers than the target's. */
 export function ballotsOn(target: Target, votes: readonly Vote[], manifest: Manifest): readonly Ballot[] {
   const judged = siteNamed(manifest, target.site);
   return votes.flatMap((vote) => {
-    const provider = siteNamed(manifest, vote.vantage)?.provider;
+    const provider = vantageNamed(manifest, vote.vantage)?.provider;
     const entry = vote.verdicts.find((verdict) => keyOf(verdict) === keyOf(target));
     if (provider === undefined || provider === judged?.provider || entry === undefined) return [];
     const verdict = vote.isolated ? 'unknown' : entry.verdict;
-    return [{ provider, verdict, observationsToChange: entry.observationsToChange }];
+    const { observationsToChange } = entry;
+    return [{ provider, verdict, observationsToChange, outside: vote.outside }];
   });
 }
 
 /** How many different providers must say that the target is down: two, or one where there is only one other. */
 export function providersNeeded(target: Target, manifest: Manifest): number {
   const own = siteNamed(manifest, target.site)?.provider;
-  const others = new Set(manifest.sites.map((site) => site.provider).filter((name) => name !== own));
+  const others = new Set(
+    vantagesOf(manifest)
+      .map(({ provider }) => provider)
+      .filter((name) => name !== own),
+  );
   return Math.max(1, Math.min(2, others.size));
 }
 
 /** The health that these ballots give. */
 export function healthFrom(ballots: readonly Ballot[], needed: number): Health {
-  const downs = ballots.filter((ballot) => ballot.verdict === 'down');
+  // Alone, a vantage that is cut off from the world could not tell; with two that is what the second is for.
+  const downs = ballots.filter((ballot) => ballot.verdict === 'down' && (needed > 1 || ballot.outside));
   const ups = ballots.filter((ballot) => ballot.verdict === 'up');
   const providers = new Set(downs.map((ballot) => ballot.provider));
   if (providers.size >= needed && downs.length > ups.length) return 'down';
   return ups.length > downs.length ? 'up' : 'unknown';
+}
+
+/** The healths of all targets by these votes: fresh ones, the own included. */
+export function healthsFrom(votes: readonly Vote[], manifest: Manifest): ReadonlyMap<TargetKey, Health> {
+  return new Map(
+    targetsOf(manifest).map((target) => [
+      keyOf(target),
+      healthFrom(ballotsOn(target, votes, manifest), providersNeeded(target, manifest)),
+    ]),
+  );
 }
 
 /** The health of a site from the healths of the families it publishes: down only when every one of them is. */
@@ -57,12 +76,13 @@ export function siteHealth(families: readonly Health[]): Health {
 
 /**
  * The fewest further observations after which these ballots could give `health`: each vantage that does not say so
- * yet turns as soon as its own thresholds allow. 0 when they give it already, Infinity when they never could.
+ * yet turns as soon as its own thresholds allow, and whether it reaches the outside may change at any moment. 0 when
+ * they could give it already, Infinity when they never could.
  */
 export function observationsUntil(health: 'up' | 'down', ballots: readonly Ballot[], needed: number): number {
-  let turned = [...ballots];
+  let turned = ballots.map((ballot) => ({ ...ballot, outside: true }));
   if (healthFrom(turned, needed) === health) return 0;
-  const others = ballots
+  const others = turned
     .filter((ballot) => ballot.verdict !== health)
     .toSorted((a, b) => a.observationsToChange - b.observationsToChange);
   for (const ballot of others) {
@@ -82,9 +102,9 @@ export function isIsolated(
   manifest: Manifest,
   canaryReached: boolean,
 ): boolean {
-  const own = siteNamed(manifest, self)?.provider;
+  const own = vantageNamed(manifest, self)?.provider;
   const heard = votes.some((vote) => {
-    const provider = siteNamed(manifest, vote.vantage)?.provider;
+    const provider = vantageNamed(manifest, vote.vantage)?.provider;
     return provider !== undefined && provider !== own;
   });
   return !heard && !canaryReached;

@@ -2,7 +2,13 @@
  * A target is what a vantage judges: one site through one address family. IPv4 and IPv6 fail apart, so they are
  * probed, voted on and withdrawn apart.
  */
-import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import {
+  type Manifest,
+  type SiteEntry,
+  type SiteName,
+  vantagesOf,
+  type WitnessEntry,
+} from '../../fleet/manifest.ts';
 
 export type Family = 'ipv4' | 'ipv6';
 export const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];
@@ -33,4 +39,12 @@ export function targetsOf(manifest: Pick<Manifest, 'sites'>): readonly Target[] 
 /** The site of that name, undefined when the manifest has none. */
 export function siteNamed(manifest: Pick<Manifest, 'sites'>, name: SiteName): SiteEntry | undefined {
   return manifest.sites.find((site) => site.name === name);
+}
+
+/** The vantage of a site, or a witness. */
+export function vantageNamed(
+  manifest: Pick<Manifest, 'sites' | 'witnesses'>,
+  name: SiteName,
+): WitnessEntry | undefined {
+  return vantagesOf(manifest).find((vantage) => vantage.name === name);
 }

@@ -22,6 +22,7 @@ function vote(vantage: string, observationsToChange: number, verdict: Verdict = 
     sequence: 1,
     manifestVersion: 7,
     isolated: false,
+    outside: false,
     verdicts: targetsOf(manifest).map((target) => ({ ...target, verdict, observationsToChange })),
   };
 }
@@ -34,7 +35,7 @@ function ttl(
     deferred = [],
   }: { answer?: Answer; isolated?: boolean; deferred?: Deferred[] } = {},
 ): number {
-  return ttlSeconds({ answer, votes, deferred, isolated, nowMs: 10_000, manifest });
+  return ttlSeconds({ answer, votes, deferred, isolated, nowMs: 10_000, wallMs: 0, manifest });
 }
 
 test('while all is well it is the time that two vantages need to find a failure', () => {
@@ -55,6 +56,7 @@ test('it never leaves the bounds of the policy', () => {
     deferred: [],
     isolated: false,
     nowMs: 0,
+    wallMs: 0,
   };
   expect(ttlSeconds({ ...input, manifest: slow })).toBe(2);
   expect(ttl([vote('aws', 1000), vote('gcp', 1000), vote('hetzner', 1000)])).toBe(60);

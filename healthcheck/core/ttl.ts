@@ -2,12 +2,14 @@
  * How long an answer may be cached: until the earliest moment at which it could change (gdnsd's idea). A cached
  * answer then runs out at about the moment of the change, and not one whole TTL after it.
  *
- * It could change when the votes could withdraw a target that is in it, or return one that is not.
+ * It could change when the votes could withdraw a target that is in it, or return one that is not, and when an
+ * override ends. When an operator will give one, nobody can know.
  */
 import type { HealthPolicy, Manifest } from '../../fleet/manifest.ts';
 import type { Answer, Deferred } from './failover.ts';
+import { isFrozen, overrideOf, untilOverrideEndsMs } from './override.ts';
 import { ballotsOn, observationsUntil, providersNeeded } from './quorum.ts';
-import { keyOf, targetsOf } from './target.ts';
+import { keyOf, type Target, targetsOf } from './target.ts';
 import type { Vote } from './vote.ts';
 
 export interface TtlInput {
@@ -18,22 +20,33 @@ export interface TtlInput {
   readonly isolated: boolean;
   /** Monotonic milliseconds. */
   readonly nowMs: number;
+  /** Milliseconds since 1970. */
+  readonly wallMs: number;
   readonly manifest: Manifest;
 }
 
 /** Seconds, between `ttlMinSeconds` and `ttlMaxSeconds`; the minimum while this vantage is isolated. */
 export function ttlSeconds(input: TtlInput): number {
-  const { manifest, answer } = input;
+  const { manifest } = input;
   const policy = manifest.health;
   if (input.isolated) return policy.ttlMinSeconds;
-  const untilMs = targetsOf(manifest).map((target) => {
-    const deferral = input.deferred.find((deferred) => deferred.target === keyOf(target));
-    if (deferral?.reason === 'withdrawal_window') return windowLeftMs(input);
-    const next = answer.targets.includes(keyOf(target)) ? 'down' : 'up';
-    const ballots = ballotsOn(target, input.votes, manifest);
-    return observationsUntil(next, ballots, providersNeeded(target, manifest)) * policy.probeIntervalMs;
-  });
-  return clamp(Math.floor(Math.min(...untilMs) / 1000), policy);
+  const untilMs = isFrozen(manifest, input.wallMs)
+    ? []
+    : targetsOf(manifest).map((target) => untilChangeMs(target, input));
+  const earliestMs = Math.min(untilOverrideEndsMs(manifest, input.wallMs), ...untilMs);
+  return clamp(Math.floor(earliestMs / 1000), policy);
+}
+
+/** The earliest time at which votes could turn this target in or out. */
+function untilChangeMs(target: Target, input: TtlInput): number {
+  const { manifest, answer } = input;
+  if (overrideOf(target.site, manifest, input.wallMs) !== undefined) return Number.POSITIVE_INFINITY;
+  const deferral = input.deferred.find((deferred) => deferred.target === keyOf(target));
+  if (deferral?.reason === 'withdrawal_window') return windowLeftMs(input);
+  const next = answer.targets.includes(keyOf(target)) ? 'down' : 'up';
+  const ballots = ballotsOn(target, input.votes, manifest);
+  const observations = observationsUntil(next, ballots, providersNeeded(target, manifest));
+  return observations * manifest.health.probeIntervalMs;
 }
 
 function windowLeftMs({ answer, nowMs, manifest }: TtlInput): number {

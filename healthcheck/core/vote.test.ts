@@ -50,6 +50,7 @@ function voteOf(vantage: string, over: Partial<Vote> = {}): Vote {
     sequence: 1,
     manifestVersion: 7,
     isolated: false,
+    outside: false,
     verdicts: targetsOf(testManifest(names)).map((target) => ({
       ...target,
       verdict: 'up' as const,
@@ -71,6 +72,7 @@ const anyVote: fc.Arbitrary<Vote> = fc.record({
   sequence: fc.maxSafeNat(),
   manifestVersion: fc.maxSafeNat(),
   isolated: fc.boolean(),
+  outside: fc.boolean(),
   verdicts: fc.array(
     fc.record({
       site: fc.stringMatching(/^[a-z][a-z0-9-]{0,15}$/),
@@ -159,28 +161,29 @@ test('a vote counts only if it is later than the last one of its vantage', () =>
 });
 
 function admit(book: VoteBook, over: Partial<Vote>): ReturnType<typeof admitVote> {
-  return admitVote(book, { vote: voteOf('gcp', over), arrivedMs: 0 }, manifest);
+  return admitVote(book, { vote: voteOf('gcp', over), signed: '', arrivedMs: 0 }, manifest);
 }
 
 test('a vote guards against replay long after it has stopped to count', () => {
-  const first = admitVote(new Map(), { vote: voteOf('gcp'), arrivedMs: 0 }, manifest);
+  const first = admitVote(new Map(), { vote: voteOf('gcp'), signed: '', arrivedMs: 0 }, manifest);
   if (!first.ok) throw new Error(first.fault);
   const laterMs = manifest.health.voteFreshMs * 100;
-  expect(freshVotes(first.value, laterMs, manifest.health.voteFreshMs)).toStrictEqual([]);
-  const again = admitVote(first.value, { vote: voteOf('gcp'), arrivedMs: laterMs }, manifest);
+  expect(freshVotes(first.value, laterMs, manifest)).toStrictEqual([]);
+  const again = admitVote(first.value, { vote: voteOf('gcp'), signed: '', arrivedMs: laterMs }, manifest);
   expect(again).toStrictEqual({ ok: false, fault: 'replayed' });
 });
 
 test('a vote is fresh for voteFreshMs from its arrival', () => {
-  const admitted = admitVote(new Map(), { vote: voteOf('gcp'), arrivedMs: 1000 }, manifest);
+  const admitted = admitVote(new Map(), { vote: voteOf('gcp'), signed: '', arrivedMs: 1000 }, manifest);
   if (!admitted.ok) throw new Error(admitted.fault);
-  expect(freshVotes(admitted.value, 1000 + 5999, 6000)).toHaveLength(1);
-  expect(freshVotes(admitted.value, 1000 + 6000, 6000)).toHaveLength(0);
+  expect(freshVotes(admitted.value, 1000 + 5999, manifest)).toHaveLength(1);
+  expect(freshVotes(admitted.value, 1000 + 6000, manifest)).toHaveLength(0);
+  expect(freshVotes(admitted.value, 1000, { ...manifest, version: 8 })).toHaveLength(0);
 });
 
 test('a vote of another manifest, or about other targets, is refused by name', () => {
   const refusal = (over: Partial<Vote>) =>
-    admitVote(new Map(), { vote: voteOf('gcp', over), arrivedMs: 0 }, manifest);
+    admitVote(new Map(), { vote: voteOf('gcp', over), signed: '', arrivedMs: 0 }, manifest);
   expect(refusal({ manifestVersion: 6 })).toStrictEqual({ ok: false, fault: 'manifest_older' });
   expect(refusal({ manifestVersion: 8 })).toStrictEqual({ ok: false, fault: 'manifest_newer' });
   expect(refusal({ vantage: 'azure' })).toStrictEqual({ ok: false, fault: 'vantage_unknown' });

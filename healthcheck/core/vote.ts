@@ -7,7 +7,7 @@
  * the receiver's monotonic clock.
  */
 import { CompactSign, type CryptoKey, compactVerify, importJWK } from 'jose';
-import type { Manifest, SiteName } from '../../fleet/manifest.ts';
+import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 import type { Verdict } from './detector.ts';
 import { keyOf, type Target, type TargetKey, targetsOf } from './target.ts';
@@ -18,6 +18,9 @@ interface TargetVerdict extends Target {
   readonly observationsToChange: number;
 }
 
+/** A vote before it is dated and signed. */
+export type Stance = Omit<Vote, 'bootEpoch' | 'sequence'>;
+
 export interface Vote {
   readonly vantage: SiteName;
   /** Grows with every start of the vantage. */
@@ -27,6 +30,8 @@ export interface Vote {
   readonly manifestVersion: number;
   /** The vantage hears no other provider; all its verdicts are unknown. */
   readonly isolated: boolean;
+  /** It reaches a canary outside the fleet. */
+  readonly outside: boolean;
   /** One for every target of the manifest, in its order. */
   readonly verdicts: readonly TargetVerdict[];
 }
@@ -56,6 +61,7 @@ export function encodeVote(vote: Vote): string {
     sequence: vote.sequence,
     manifestVersion: vote.manifestVersion,
     isolated: vote.isolated,
+    outside: vote.outside,
     verdicts: vote.verdicts.map(({ site, family, verdict, observationsToChange }) => [
       site,
       family,
@@ -74,16 +80,15 @@ export function parseVote(text: string): Vote | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { vantage, bootEpoch, sequence, manifestVersion, isolated, verdicts } = value as Record<
+  const { vantage, bootEpoch, sequence, manifestVersion, isolated, outside, verdicts } = value as Record<
     string,
     unknown
   >;
-  if (typeof vantage !== 'string' || typeof isolated !== 'boolean' || !Array.isArray(verdicts)) {
-    return undefined;
-  }
+  if (typeof vantage !== 'string' || !Array.isArray(verdicts)) return undefined;
+  if (typeof isolated !== 'boolean' || typeof outside !== 'boolean') return undefined;
   if (!isCount(bootEpoch) || !isCount(sequence) || !isCount(manifestVersion)) return undefined;
   const parsed = verdicts.map(parseVerdict).filter((entry) => entry !== undefined);
-  const vote: Vote = { vantage, bootEpoch, sequence, manifestVersion, isolated, verdicts: parsed };
+  const vote: Vote = { vantage, bootEpoch, sequence, manifestVersion, isolated, outside, verdicts: parsed };
   // Refuses whatever was left out above: other fields, another order, white space, repeated keys.
   return encodeVote(vote) === text ? vote : undefined;
 }
@@ -100,10 +105,10 @@ export type VoteKeys = ReadonlyMap<SiteName, CryptoKey>;
 /** The vote keys of all vantages, ready for verification. */
 export async function voteKeysOf(manifest: Manifest): Promise<VoteKeys> {
   const keys = new Map<SiteName, CryptoKey>();
-  for (const site of manifest.sites) {
-    const key = await importJWK({ kty: 'OKP', crv: 'Ed25519', x: site.vantage.voteKey }, 'EdDSA');
+  for (const { name, vantage } of vantagesOf(manifest)) {
+    const key = await importJWK({ kty: 'OKP', crv: 'Ed25519', x: vantage.voteKey }, 'EdDSA');
     if (key instanceof Uint8Array) throw new TypeError('an Ed25519 key was read as a symmetric one');
-    keys.set(site.name, key);
+    keys.set(name, key);
   }
   return keys;
 }
@@ -135,6 +140,8 @@ export async function openVote(
 
 export interface ReceivedVote {
   readonly vote: Vote;
+  /** As it arrived, for whoever asks later why. */
+  readonly signed: string;
   /** By the receiver's monotonic clock, milliseconds. */
   readonly arrivedMs: number;
 }
@@ -149,7 +156,7 @@ export function admitVote(
   manifest: Manifest,
 ): Result<VoteBook, VoteRefusal> {
   const { vote } = received;
-  if (!manifest.sites.some((site) => site.name === vote.vantage)) return fail('vantage_unknown');
+  if (!vantagesOf(manifest).some(({ name }) => name === vote.vantage)) return fail('vantage_unknown');
   if (vote.manifestVersion < manifest.version) return fail('manifest_older');
   if (vote.manifestVersion > manifest.version) return fail('manifest_newer');
   const expected: readonly TargetKey[] = targetsOf(manifest).map(keyOf);
@@ -164,11 +171,12 @@ export function admitVote(
   return ok(new Map(book).set(vote.vantage, received));
 }
 
-/** The votes in the book that arrived less than `voteFreshMs` ago. */
-export function freshVotes(book: VoteBook, nowMs: number, voteFreshMs: number): readonly Vote[] {
-  return [...book.values()]
-    .filter(({ arrivedMs }) => nowMs - arrivedMs < voteFreshMs)
-    .map(({ vote }) => vote);
+/** The votes in the book that speak of this manifest and arrived less than `voteFreshMs` ago. */
+export function freshVotes(book: VoteBook, nowMs: number, manifest: Manifest): readonly ReceivedVote[] {
+  return [...book.values()].filter(
+    ({ vote, arrivedMs }) =>
+      vote.manifestVersion === manifest.version && nowMs - arrivedMs < manifest.health.voteFreshMs,
+  );
 }
 
 function isLater(vote: Vote, than: Vote): boolean {

@@ -1,7 +1,7 @@
 /**
  * The zone: answer + manifest → records, as data.
  *
- *   <zone>            A, AAAA   the answer: failed over, short computed TTL, rotated
+ *   <zone>            A, AAAA   the answer: failed over, short computed TTL, rotated (rotation.ts)
  *                     NS, SOA   every site's nameserver; this nameserver first of all
  *   <site>.<zone>     A, AAAA   that site's relays, always: for clients that choose a site themselves
  *   ns-<site>.<zone>  A, AAAA   that site's nameserver
@@ -9,9 +9,10 @@
  *
  * A and AAAA of the apex come from one answer, so they never disagree. There are no wildcards.
  */
-import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { Manifest, SiteName } from '../../fleet/manifest.ts';
 import { parseRecordData } from '../dns/record-data.ts';
 import type { Answer } from './failover.ts';
+import { ordersOf, type WarmShares } from './rotation.ts';
 import type { Family } from './target.ts';
 
 export type RecordSet =
@@ -59,12 +60,12 @@ export interface ZoneInput {
   readonly self: SiteName;
   readonly answer: Answer;
   readonly ttlSeconds: number;
+  /** Of the sites that are warming up; absent when none is. */
+  readonly shares?: WarmShares;
 }
 
 const SITE_TTL_SECONDS = 300;
 const NAMESERVER_TTL_SECONDS = 3600;
-/** Addresses in one response: 8 of IPv6 and a long name still fit into the 512 bytes of a query without EDNS. */
-const ADDRESSES_MAX = 8;
 const NAMESERVER_PREFIX = 'ns-';
 
 /** The host name of a site's nameserver. */
@@ -97,7 +98,8 @@ export function zoneFaults(manifest: Manifest): readonly string[] {
 }
 
 /** All records that this nameserver serves while `answer` holds. */
-export function zoneFrom({ manifest, self, answer, ttlSeconds }: ZoneInput): Zone {
+export function zoneFrom(input: ZoneInput): Zone {
+  const { manifest, self, answer } = input;
   const soa: Soa = {
     primary: nameserverName(manifest, self),
     contact: `hostmaster.${manifest.zone}`,
@@ -109,7 +111,7 @@ export function zoneFrom({ manifest, self, answer, ttlSeconds }: ZoneInput): Zon
   };
   const names = new Map<string, readonly RecordSet[]>();
   names.set(manifest.zone, [
-    ...answerSets(manifest, answer, ttlSeconds),
+    ...answerSets(input),
     {
       type: 'NS',
       ttlSeconds: NAMESERVER_TTL_SECONDS,
@@ -165,43 +167,13 @@ function extraSets(manifest: Manifest): readonly { readonly name: string; readon
   });
 }
 
-function answerSets(manifest: Manifest, answer: Answer, ttlSeconds: number): readonly RecordSet[] {
-  const chosen = (family: Family): readonly SiteEntry[] =>
-    manifest.sites.filter((site) => answer.targets.includes(`${site.name}/${family}`));
+function answerSets({ manifest, answer, ttlSeconds, shares = new Map() }: ZoneInput): readonly RecordSet[] {
   const setOf = (type: 'A' | 'AAAA', family: Family): readonly RecordSet[] => {
-    const variants = variantsOf(chosen(family), family);
+    const variants = ordersOf(manifest, answer, family, shares);
     const signedTtlSeconds = manifest.health.ttlMaxSeconds;
     return variants.length === 0 ? [] : [{ type, ttlSeconds, signedTtlSeconds, variants }];
   };
   return [...setOf('A', 'ipv4'), ...setOf('AAAA', 'ipv6')];
-}
-
-/**
- * One order for each site and address to come first. The second address is of another provider whenever there is
- * one, so that a client that tries two addresses tries two companies.
- */
-function variantsOf(sites: readonly SiteEntry[], family: Family): readonly (readonly string[])[] {
-  const depth = Math.max(0, ...sites.map((site) => site.relay[family].length));
-  return Array.from({ length: sites.length * depth }, (_, variant) => {
-    const order = byTurns([
-      ...sites.slice(variant % sites.length),
-      ...sites.slice(0, variant % sites.length),
-    ]);
-    const shift = Math.floor(variant / sites.length);
-    const rounds = Array.from({ length: depth }, (_round, round) =>
-      order.flatMap(({ relay: { [family]: addresses } }) =>
-        round < addresses.length ? listOf(addresses[(round + shift) % addresses.length]) : [],
-      ),
-    );
-    return rounds.flat().slice(0, ADDRESSES_MAX);
-  });
-}
-
-/** The sites with their providers taking turns, the first site staying first. */
-function byTurns(sites: readonly SiteEntry[]): readonly SiteEntry[] {
-  const groups = [...Map.groupBy(sites, (site) => site.provider).values()];
-  const longest = Math.max(0, ...groups.map((group) => group.length));
-  return Array.from({ length: longest }, (_, turn) => groups.flatMap((group) => listOf(group[turn]))).flat();
 }
 
 function addressSet(

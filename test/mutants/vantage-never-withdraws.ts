@@ -9,5 +9,6 @@ await runVantage(process.env, ({ previous }) => ({
   targets: previous.targets,
   failOpen: previous.failOpen,
   lastWithdrawal: previous.lastWithdrawal,
+  warming: previous.warming,
   deferred: [],
 }));

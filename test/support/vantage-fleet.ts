@@ -19,7 +19,13 @@ import {
   makePinnedIdentity,
   makeVoteKey,
 } from '../../fleet/certificates.ts';
-import { type HealthPolicy, type Manifest, signManifest } from '../../fleet/manifest.ts';
+import {
+  type HealthPolicy,
+  type Manifest,
+  NO_OVERRIDES,
+  signManifest,
+  WEIGHT_DEFAULT,
+} from '../../fleet/manifest.ts';
 import { type PinnedIdentity, pinOf } from '../../system/pinned-tls.ts';
 import { systemRandom } from '../../system/random.ts';
 
@@ -35,6 +41,8 @@ export const FAST_POLICY: HealthPolicy = {
   upAfter: 3,
   voteFreshMs: 1000,
   withdrawalWindowMs: 2000,
+  warmUpMs: 1000,
+  canaryIntervalMs: 0,
   ttlMinSeconds: 1,
   ttlMaxSeconds: 5,
 };
@@ -154,9 +162,14 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
     zone: ZONE,
     port: relayPort,
     health: policy,
+    witnesses: [],
+    steering: 'spread',
+    externalCanaries: [],
+    overrides: NO_OVERRIDES,
     sites: SITES.map((site) => ({
       name: site,
       provider: site,
+      weight: WEIGHT_DEFAULT,
       relay: {
         ipv4: [relayAddress[site]],
         ipv6: [],

@@ -1,0 +1,167 @@
+/**
+ * What follows from the manifest in force: whom this vantage probes, whose votes it takes and to whom it sends its
+ * own. A newer manifest replaces all of that while the process runs, and the nameserver goes on answering.
+ *
+ * A manifest that is not signed by the operators, is not newer or makes no sense changes nothing: the running one
+ * stays (R9 in the reference).
+ */
+import { readFile } from 'node:fs/promises';
+import { type Manifest, openManifest } from '../fleet/manifest.ts';
+import type { Clock } from '../system/clock.ts';
+import type { Random } from '../system/random.ts';
+import { fail, ok, type Result } from '../system/result.ts';
+import { createOutsideProbe } from './adapters/external-canary.ts';
+import { probeTrust } from './adapters/https-probe.ts';
+import { everyPeriod } from './adapters/schedule.ts';
+import { startVoteReceiver } from './adapters/vote-receiver.ts';
+import { createVoteSender, type VoteSender } from './adapters/vote-sender.ts';
+import type { VantageConfig } from './config.ts';
+import { openVote, signVote, type VoteKeys, voteKeysOf } from './core/vote.ts';
+import { zoneFaults } from './core/zone.ts';
+import type { Events, ManifestRefusal } from './events.ts';
+import type { Judgement } from './judgement.ts';
+import { startProbing } from './probing.ts';
+
+export interface MembershipOptions {
+  readonly config: VantageConfig;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly judgement: Judgement;
+  readonly events: Events;
+  readonly bootEpoch: number;
+  /** A newer manifest, signed, is about to be in force. */
+  readonly adopting: (signed: string) => void;
+}
+
+export interface Membership {
+  /** Dates, signs and sends the own vote. */
+  publish(): void;
+  /** Goes on with this signed manifest, if it is a good and newer one. */
+  adopt(signed: string): Promise<Result<void, ManifestRefusal>>;
+  /** Goes on with the manifest in the configured file, if it is a good and newer one. */
+  reload(): Promise<void>;
+}
+
+/** Everything that depends on one manifest. */
+interface Joined {
+  readonly manifest: Manifest;
+  readonly keys: VoteKeys;
+  readonly sender: VoteSender;
+  leave(): void;
+}
+
+/** Begins to probe, to receive votes and to send the own one, until the resources are disposed of. */
+export async function joinFleet(
+  options: MembershipOptions,
+  resources: AsyncDisposableStack,
+): Promise<Membership> {
+  const { config, judgement, events } = options;
+  let send: VoteSender['send'] = () => undefined;
+  const publish = publisher(options, (signed) => send(signed));
+  let joined = await join(config.manifest, options, publish);
+  send = (signed) => joined.sender.send(signed);
+  resources.defer(() => joined.leave());
+  const receiver = await startVoteReceiver({
+    manifest: () => joined.manifest,
+    endpoint: config.voteListen,
+    identity: config.identity,
+    receive: async (signed, sender) => {
+      const vote = await openVote(signed, sender, joined.keys);
+      const taken = vote.ok ? judgement.receive(vote.value, signed) : vote;
+      if (taken.ok) events.voteTaken();
+      else events.voteRefused(taken.fault, sender);
+      return taken;
+    },
+    refused: (reason) => events.voteRefused(reason, undefined),
+  });
+  resources.defer(async () => receiver.close());
+
+  const adopt = async (signed: string): Promise<Result<void, ManifestRefusal>> => {
+    const refuse = (reason: ManifestRefusal, detail: string): Result<void, ManifestRefusal> => {
+      events.manifestRefused(reason, detail);
+      return fail(reason);
+    };
+    const opened = await openManifest(signed, config.manifestKey, 1);
+    const faults = opened.ok ? zoneFaults(opened.value) : opened.fault;
+    if (!opened.ok || faults.length > 0) return refuse('invalid', faults.join(' '));
+    const next = await join(opened.value, options, publish);
+    // From here on nothing waits, so two manifests cannot overtake each other.
+    const { version } = joined.manifest;
+    if (next.manifest.version <= version) {
+      next.leave();
+      return refuse('not_newer', `version ${next.manifest.version} is not above ${version}`);
+    }
+    options.adopting(signed.trim());
+    judgement.adopt(next.manifest);
+    joined.leave();
+    joined = next;
+    publish();
+    return ok(undefined);
+  };
+  return {
+    publish,
+    adopt,
+    reload: async () => {
+      const signed = await readFile(config.manifestPath, 'utf8').catch(() => undefined);
+      if (signed === undefined) events.manifestRefused('unreadable', 'VANTAGE_MANIFEST cannot be read');
+      else await adopt(signed);
+    },
+  };
+}
+
+async function join(manifest: Manifest, options: MembershipOptions, publish: () => void): Promise<Joined> {
+  const { config, clock, events, judgement, random } = options;
+  const keys = await voteKeysOf(manifest);
+  const sender = createVoteSender({
+    manifest,
+    self: config.site,
+    identity: config.identity,
+    clock,
+    posted: (peer, outcome) => events.votePosted(peer, outcome),
+  });
+  const trust = probeTrust(config.extraCa);
+  const { probeIntervalMs } = manifest.health;
+  const lookOutside = createOutsideProbe({
+    manifest,
+    trust,
+    clock,
+    reached: (reached) => judgement.reachesOutside(reached),
+  });
+  const stops = [
+    everyPeriod(probeIntervalMs, lookOutside, { clock, random }),
+    startProbing(manifest, { self: config.site, trust, clock, random, judgement, events }),
+    everyPeriod(probeIntervalMs / 2, publish, { clock, random }),
+    everyPeriod(probeIntervalMs / 4, () => judgement.evaluate(), { clock, random }),
+  ];
+  return {
+    manifest,
+    keys,
+    sender,
+    leave: () => {
+      for (const stop of stops) stop();
+      sender.close();
+    },
+  };
+}
+
+/** Signs one vote at a time; of several that are due meanwhile, only the newest is sent. */
+function publisher(
+  { judgement, config, bootEpoch }: MembershipOptions,
+  send: (signed: string) => void,
+): () => void {
+  let sequence = 0;
+  let isSigning = false;
+  let isOutdated = false;
+  const publish = async (): Promise<void> => {
+    isOutdated = true;
+    if (isSigning) return;
+    isSigning = true;
+    while (isOutdated) {
+      isOutdated = false;
+      sequence += 1;
+      send(await signVote({ ...judgement.stance(), bootEpoch, sequence }, config.voteKey));
+    }
+    isSigning = false;
+  };
+  return () => void publish();
+}

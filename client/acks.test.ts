@@ -5,25 +5,25 @@ import { expect, test } from 'vitest';
 import { systemClock } from '../system/clock.ts';
 import { type Acks, createAcks } from './acks.ts';
 import { toBase64url } from './bytes.ts';
+import type { Link } from './link.ts';
 import { createMailbox, type Mailbox } from './mailbox.ts';
-import type { Session } from './session.ts';
 import { webRandom } from './web-clock.ts';
 
 const id = (number: number): string => toBase64url(new Uint8Array(16).fill(number));
 const mailbox = await createMailbox(webRandom);
 
 /** Stands in for a socket; `frames` lists the ids of each ack. */
-function fakeSession(): { readonly session: Session; readonly frames: string[][] } {
+function fakeLink(): { readonly link: Link; readonly frames: string[][] } {
   const frames: string[][] = [];
-  const send = (frame: Uint8Array): void => {
+  const ack: Link['ack'] = async (_place, _signature, idBytes) => {
     const ids: string[] = [];
-    for (let at = 69; at < frame.length; at += 16) ids.push(toBase64url(frame.subarray(at, at + 16)));
+    for (let at = 0; at < idBytes.length; at += 16) ids.push(toBase64url(idBytes.subarray(at, at + 16)));
     frames.push(ids);
   };
-  return { session: { isReady: true, send } as unknown as Session, frames };
+  return { link: { isReady: true, ack } as unknown as Link, frames };
 }
 
-function createCountingAcks(ready: readonly Session[]): {
+function createCountingAcks(ready: readonly Link[]): {
   readonly acks: Acks;
   readonly signatures: () => number;
 } {
@@ -40,11 +40,11 @@ function createCountingAcks(ready: readonly Session[]): {
 }
 
 test('sockets that brought the same messages share one signature', async () => {
-  const [one, other] = [fakeSession(), fakeSession()];
-  const { acks, signatures } = createCountingAcks([one.session, other.session]);
-  acks.add(0, id(1), [one.session]);
-  acks.add(0, id(1), [other.session]);
-  acks.add(0, id(2), [one.session, other.session]);
+  const [one, other] = [fakeLink(), fakeLink()];
+  const { acks, signatures } = createCountingAcks([one.link, other.link]);
+  acks.add(0, id(1), [one.link]);
+  acks.add(0, id(1), [other.link]);
+  acks.add(0, id(2), [one.link, other.link]);
   await acks.flush();
   expect(one.frames).toEqual([[id(1), id(2)]]);
   expect(other.frames).toEqual(one.frames);
@@ -52,28 +52,28 @@ test('sockets that brought the same messages share one signature', async () => {
 });
 
 test('a socket is told only of what it brought', async () => {
-  const [one, other] = [fakeSession(), fakeSession()];
-  const { acks } = createCountingAcks([one.session, other.session]);
-  acks.add(0, id(1), [one.session]);
-  acks.add(0, id(2), [one.session, other.session]);
+  const [one, other] = [fakeLink(), fakeLink()];
+  const { acks } = createCountingAcks([one.link, other.link]);
+  acks.add(0, id(1), [one.link]);
+  acks.add(0, id(2), [one.link, other.link]);
   await acks.flush();
   expect(one.frames).toEqual([[id(1), id(2)]]);
   expect(other.frames).toEqual([[id(2)]]);
 });
 
 test('what came over a socket that is gone is acked over another', async () => {
-  const [gone, left] = [fakeSession(), fakeSession()];
-  const { acks } = createCountingAcks([left.session]);
-  acks.add(0, id(1), [gone.session]);
+  const [gone, left] = [fakeLink(), fakeLink()];
+  const { acks } = createCountingAcks([left.link]);
+  acks.add(0, id(1), [gone.link]);
   await acks.flush();
   expect(gone.frames).toEqual([]);
   expect(left.frames).toEqual([[id(1)]]);
 });
 
 test('a full batch goes out without waiting', async () => {
-  const one = fakeSession();
-  const { acks } = createCountingAcks([one.session]);
-  for (const number of [1, 2, 3, 4]) acks.add(0, id(number), [one.session]);
+  const one = fakeLink();
+  const { acks } = createCountingAcks([one.link]);
+  for (const number of [1, 2, 3, 4]) acks.add(0, id(number), [one.link]);
   await acks.flush();
   // Batches are signed side by side, so which frame is ready first is not promised.
   expect(one.frames).toHaveLength(2);

@@ -8,9 +8,8 @@
  */
 import type { Clock } from '../system/clock.ts';
 import { type Bytes, concat, fromBase64url } from './bytes.ts';
-import { encodeAck } from './frames.ts';
+import type { Link } from './link.ts';
 import type { Mailbox } from './mailbox.ts';
-import type { Session } from './session.ts';
 
 export interface AckConfig {
   /** A batch goes out when it is so large; at most `ACK_IDS_MAX`. */
@@ -20,14 +19,14 @@ export interface AckConfig {
 }
 
 export interface Acks {
-  add(mailbox: number, id: string, sessions: Iterable<Session>): void;
+  add(mailbox: number, id: string, links: Iterable<Link>): void;
   /** Resolves when everything that was added is handed to the sockets. */
   flush(): Promise<void>;
 }
 
 interface Batch {
   /** Where a copy of each id came from. */
-  readonly sessionsOf: Map<string, Set<Session>>;
+  readonly linksOf: Map<string, Set<Link>>;
   readonly cancelTimer: () => void;
 }
 
@@ -39,26 +38,24 @@ export function createAcks(
   mailboxes: readonly Mailbox[],
   clock: Clock,
   config: AckConfig,
-  readySessions: () => readonly Session[],
+  readyLinks: () => readonly Link[],
 ): Acks {
   const batches = new Map<number, Batch>();
   const sending = new Set<Promise<void>>();
 
   const sendBatch = async (place: number, batch: Batch): Promise<void> => {
     const signed = new Map<string, Promise<Bytes>>();
-    const sent = [...idsBySession(batch, readySessions())].map(async ([session, ids]) => {
+    const sent = [...idsByLink(batch, readyLinks())].map(async ([link, ids]) => {
+      const idBytes = concat(...ids.map((id) => fromBase64url(id) ?? new Uint8Array()));
       const key = ids.join();
-      const frame = signed.get(key) ?? signFrame(place, ids);
-      signed.set(key, frame);
-      session.send(await frame);
+      const signature = signed.get(key) ?? sign(place, idBytes);
+      signed.set(key, signature);
+      await link.ack(place, await signature, idBytes);
     });
     await Promise.all(sent);
   };
-  const signFrame = async (place: number, ids: readonly string[]): Promise<Bytes> => {
-    const idBytes = concat(...ids.map((id) => fromBase64url(id) ?? new Uint8Array()));
-    const signature = (await mailboxes[place]?.signAck(idBytes)) ?? new Uint8Array();
-    return encodeAck(place, signature, idBytes);
-  };
+  const sign = async (place: number, idBytes: Bytes): Promise<Bytes> =>
+    (await mailboxes[place]?.signAck(idBytes)) ?? new Uint8Array();
   const dispatch = (place: number): void => {
     const batch = batches.get(place);
     if (batch === undefined) return;
@@ -68,16 +65,16 @@ export function createAcks(
     sending.add(sent);
   };
   return {
-    add: (place, id, sessions) => {
+    add: (place, id, links) => {
       let batch = batches.get(place);
       if (batch === undefined) {
         const cancelTimer = clock.after(config.batchForMs, () => dispatch(place));
-        batch = { sessionsOf: new Map(), cancelTimer };
+        batch = { linksOf: new Map(), cancelTimer };
         batches.set(place, batch);
       }
-      const known = batch.sessionsOf.get(id);
-      batch.sessionsOf.set(id, new Set([...(known ?? []), ...sessions]));
-      if (batch.sessionsOf.size >= config.batchIdsMax) dispatch(place);
+      const known = batch.linksOf.get(id);
+      batch.linksOf.set(id, new Set([...(known ?? []), ...links]));
+      if (batch.linksOf.size >= config.batchIdsMax) dispatch(place);
     },
     flush: async () => {
       for (const place of batches.keys()) dispatch(place);
@@ -86,14 +83,14 @@ export function createAcks(
   };
 }
 
-function idsBySession(batch: Batch, ready: readonly Session[]): ReadonlyMap<Session, readonly string[]> {
-  const idsOf = new Map<Session, string[]>();
-  for (const [id, sessions] of batch.sessionsOf) {
-    const origins = ready.filter((session) => sessions.has(session));
-    for (const session of origins.length > 0 ? origins : ready.slice(0, 1)) {
-      const ids = idsOf.get(session) ?? [];
+function idsByLink(batch: Batch, ready: readonly Link[]): ReadonlyMap<Link, readonly string[]> {
+  const idsOf = new Map<Link, string[]>();
+  for (const [id, links] of batch.linksOf) {
+    const origins = ready.filter((link) => links.has(link));
+    for (const link of origins.length > 0 ? origins : ready.slice(0, 1)) {
+      const ids = idsOf.get(link) ?? [];
       ids.push(id);
-      idsOf.set(session, ids);
+      idsOf.set(link, ids);
     }
   }
   return idsOf;

@@ -3,7 +3,7 @@
  * configured, or asked of a relay (`GET /v1/info`), or just the name, when DNS shall decide.
  */
 import { ProtocolError } from './errors.ts';
-import type { Transport } from './transport.ts';
+import type { RequestLimits, Transport } from './transport.ts';
 
 export interface Site {
   /** `https://aws.relay.example.com` */
@@ -22,6 +22,8 @@ export interface Fleet {
 /** What `GET /v1/info` says. */
 export interface RelayInfo {
   readonly sites: readonly Site[];
+  /** The origin of the site that answered, for which mailbox tokens are made. */
+  readonly audience: string;
   /** Bytes. */
   readonly bodyBytesMax: number;
   /** The relay's wall clock, milliseconds since 1970. */
@@ -41,14 +43,18 @@ export async function discoverFleet(
   canonicalOrigin: string,
   timeoutMs: number,
 ): Promise<Fleet> {
-  const { sites } = await fetchInfo(transport, canonicalOrigin, timeoutMs);
+  const { sites } = await fetchInfo(transport, canonicalOrigin, { timeoutMs });
   return { canonicalOrigin, sites };
 }
 
-/** `GET /v1/info`. Throws `TransportError` or `ProtocolError`. */
-export async function fetchInfo(transport: Transport, origin: string, timeoutMs: number): Promise<RelayInfo> {
+/** `GET /v1/info`. Throws `TransportError` or `ProtocolError`, or the reason of the signal. */
+export async function fetchInfo(
+  transport: Transport,
+  origin: string,
+  limits: RequestLimits,
+): Promise<RelayInfo> {
   const path = '/v1/info';
-  const response = await transport.request({ origin, method: 'GET', path, headers: {} }, { timeoutMs });
+  const response = await transport.request({ origin, method: 'GET', path, headers: {} }, limits);
   const info = response.status === 200 ? parseInfo(response.body) : undefined;
   if (info === undefined) throw new ProtocolError('no information about the fleet');
   return info;
@@ -63,12 +69,12 @@ export function parseInfo(body: Uint8Array): RelayInfo | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
-  const { sites: listed, bodyBytesMax, timeMs } = value as Readonly<Record<string, unknown>>;
+  const { sites: listed, audience, bodyBytesMax, timeMs } = value as Readonly<Record<string, unknown>>;
   if (!Array.isArray(listed) || listed.length === 0 || listed.length > SITES_MAX) return undefined;
   const sites = listed.map(parseSite).filter((site) => site !== undefined);
   const numbersFit = Number.isSafeInteger(bodyBytesMax) && Number.isSafeInteger(timeMs);
-  if (sites.length !== listed.length || !numbersFit) return undefined;
-  return { sites, bodyBytesMax: Number(bodyBytesMax), timeMs: Number(timeMs) };
+  if (sites.length !== listed.length || !numbersFit || typeof audience !== 'string') return undefined;
+  return { sites, audience, bodyBytesMax: Number(bodyBytesMax), timeMs: Number(timeMs) };
 }
 
 function parseSite(value: unknown): Site | undefined {
@@ -79,4 +85,19 @@ function parseSite(value: unknown): Site | undefined {
   }
   // A relay that does not name the provider has one site at each.
   return { origin, provider: typeof provider === 'string' ? provider : name };
+}
+
+/**
+ * Whether a relay that was dialled at `origin` may ask for tokens for `audience`: for itself, or, dialled at the
+ * canonical name, for a site one label below it. A site's own name has no sites below it, so no site gets a token
+ * that is good at another.
+ */
+export function isAudienceOf(origin: string, audience: string): boolean {
+  if (audience === origin) return true;
+  const dialled = new URL(origin);
+  const named = URL.parse(audience);
+  if (named === null || named.origin !== audience) return false;
+  if (named.protocol !== dialled.protocol || named.port !== dialled.port) return false;
+  const [label, ...parents] = named.hostname.split('.');
+  return label !== undefined && label !== '' && parents.join('.') === dialled.hostname;
 }

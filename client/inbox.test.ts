@@ -6,8 +6,8 @@ import { expect, test } from 'vitest';
 import { toBase64url } from './bytes.ts';
 import type { MessageFrame } from './frames.ts';
 import { Inbox, type InboxEvent } from './inbox.ts';
+import type { Link } from './link.ts';
 import { createMailbox } from './mailbox.ts';
-import type { Session } from './session.ts';
 import { webClock, webRandom } from './web-clock.ts';
 
 const mailbox = await createMailbox(webRandom);
@@ -15,10 +15,10 @@ const never = new AbortController().signal;
 /** A signal that lets `take` only have what is there already. */
 const now = (): AbortSignal => AbortSignal.timeout(20);
 
-const sessions = ['aws', 'gcp', 'hetzner'].map(
-  (provider) => ({ site: { origin: `https://${provider}`, provider } }) as unknown as Session,
+const links = ['aws', 'gcp', 'hetzner'].map(
+  (provider) => ({ site: { origin: `https://${provider}`, provider } }) as unknown as Link,
 );
-const [aws, gcp] = sessions as [Session, Session];
+const [aws, gcp] = links as [Link, Link];
 
 function frame(number: number, overrides: Partial<MessageFrame> = {}): MessageFrame {
   const id = toBase64url(new Uint8Array(16).fill(number));
@@ -128,7 +128,7 @@ test('in any order of copies, takes and acks, each message is delivered and acke
         if (each.type === 'take') await deliverOne();
         else if (each.type === 'ack') inHand.pop()?.();
         else {
-          inbox.arrived(sessions[each.from] ?? aws, frame(each.number));
+          inbox.arrived(links[each.from] ?? aws, frame(each.number));
           arrived.add(frame(each.number).id);
         }
       }

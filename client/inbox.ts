@@ -10,9 +10,9 @@ import type { Clock } from '../system/clock.ts';
 import type { Acks } from './acks.ts';
 import { DecryptionError } from './errors.ts';
 import type { MessageFrame } from './frames.ts';
+import type { Link } from './link.ts';
 import type { Mailbox } from './mailbox.ts';
 import { createSeen, type Seen } from './seen.ts';
-import type { Session } from './session.ts';
 
 export interface ReceivedMessage {
   readonly mailbox: Mailbox;
@@ -52,7 +52,7 @@ interface Pending {
   /** Whether a memory that is short of room may drop it: the relay sends it again. */
   isForgettable: boolean;
   /** Where copies came from. */
-  readonly sessions: Set<Session>;
+  readonly links: Set<Link>;
   /** Copies that have not been tried yet. */
   readonly copies: { readonly frame: MessageFrame; readonly provider: string }[];
   /** Providers whose copy could not be decrypted. */
@@ -82,20 +82,20 @@ export class Inbox {
     this.#seen = createSeen(options.idsMax);
   }
 
-  /** False when there is no room: the session must end, so that the relay sends the message again. */
-  arrived(session: Session, frame: MessageFrame): boolean {
+  /** False when there is no room: the link must end, so that the relay sends the message again. */
+  arrived(link: Link, frame: MessageFrame): boolean {
     const { acks, clock, note, queueMax } = this.#options;
-    const { provider } = session.site;
+    const { provider } = link.site;
     const known = this.#seen.get(keyOf(frame));
     if (known !== undefined) note('duplicate', provider);
     if (known?.state === 'done') {
-      acks.add(frame.mailbox, frame.id, [session]);
+      acks.add(frame.mailbox, frame.id, [link]);
       return true;
     }
     const isNew = known === undefined || known.state === 'spoilt';
     if (isNew && this.#queue.length >= queueMax) return false;
     const message = known ?? createPending(frame, clock.wallMs());
-    message.sessions.add(session);
+    message.links.add(link);
     if (message.state !== 'open' && message.copies.length < COPIES_MAX) {
       message.copies.push({ frame, provider });
     }
@@ -154,7 +154,7 @@ export class Inbox {
   #ack(message: Pending): void {
     if (message.state === 'acked') return;
     message.state = 'acked';
-    this.#options.acks.add(message.mailbox, message.id, message.sessions);
+    this.#options.acks.add(message.mailbox, message.id, message.links);
     const acked: Acked = { state: 'done', isForgettable: true, expiresMs: message.expiresMs };
     this.#seen.set(keyOf(message), acked, this.#options.clock.wallMs());
   }
@@ -171,7 +171,7 @@ function createPending(frame: MessageFrame, nowMs: number): Pending {
     expiresMs: nowMs + frame.secondsLeft * 1000 + EXPIRY_SLACK_MS,
     state: 'opening',
     isForgettable: false,
-    sessions: new Set(),
+    links: new Set(),
     copies: [],
     spoiltBy: new Set(),
   };

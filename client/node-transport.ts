@@ -146,7 +146,7 @@ async function exchange(
     reject(stopped ?? new TransportError(faultOf(error, isConnected), isConnected, { cause: error }));
   });
   request.on('response', (response) => {
-    readBody(response).then(
+    readBody(response, limits.responseBytesMax ?? RESPONSE_BYTES_MAX).then(
       (content) =>
         resolve({
           status: response.statusCode ?? 0,
@@ -168,12 +168,12 @@ async function exchange(
   }
 }
 
-async function readBody(response: IncomingMessage): Promise<Uint8Array> {
+async function readBody(response: IncomingMessage, bytesMax: number): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > RESPONSE_BYTES_MAX) throw new TransportError('response_too_large', true);
+    if (bytes > bytesMax) throw new TransportError('response_too_large', true);
     chunks.push(chunk);
   }
   return new Uint8Array(Buffer.concat(chunks));

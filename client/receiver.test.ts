@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from 'vitest';
 import { createFakeClock, type FakeClock } from '../test/support/fake-clock.ts';
+import { TransportError } from './errors.ts';
 import type { Mailbox } from './mailbox.ts';
 import { createReceiver, type Receiver } from './receiver.ts';
 import type { SocketHandlers, Transport } from './transport.ts';
@@ -29,7 +30,12 @@ const mailbox: Mailbox = {
 interface Dial {
   readonly atMs: number;
   readonly provider: string;
-  readonly handlers: SocketHandlers;
+  /** Of a socket. */
+  readonly handlers: SocketHandlers | undefined;
+}
+
+function providerOf(origin: string): string {
+  return sites.find((site) => site.origin === origin)?.provider ?? '';
 }
 
 interface Scene {
@@ -50,9 +56,14 @@ async function begin(options: { readonly warm: number; readonly fraction: number
   const readyMs: number[] = [];
   const refusing = new Set<string>();
   const transport: Transport = {
-    request: () => Promise.reject(new Error('no requests here')),
+    // The first question of a long-poll, which does no better than a socket.
+    request: async ({ origin }) => {
+      dials.push({ atMs: clock.monotonicMs(), provider: providerOf(origin), handlers: undefined });
+      await clock.sleep(1);
+      throw new TransportError('unreachable', false);
+    },
     connect: (origin, _path, _protocol, handlers) => {
-      const provider = sites.find((site) => site.origin === origin)?.provider ?? '';
+      const provider = providerOf(origin);
       dials.push({ atMs: clock.monotonicMs(), provider, handlers });
       const welcome = { t: 'welcome', site: provider, audience: origin, heartbeatMs: HEARTBEAT_MS };
       if (refusing.has(provider)) clock.after(1, () => handlers.onClose(1006));
@@ -95,7 +106,7 @@ async function begin(options: { readonly warm: number; readonly fraction: number
 describe('with one socket and the longest back-off that can be drawn', () => {
   test('silence is over within a second after the heartbeat that did not come', async () => {
     const { clock, dials, readyMs, receiver, stop } = await begin({ warm: 1, fraction: 0.999 });
-    dials[0]?.handlers.onText('{"t":"beat"}');
+    dials[0]?.handlers?.onText('{"t":"beat"}');
     const heardMs = clock.monotonicMs();
     await clock.advance(HEARTBEAT_MS + 1000);
     expect(receiver.counts.ended_silent).toBe(1);
@@ -108,7 +119,7 @@ describe('with one socket and the longest back-off that can be drawn', () => {
     const { clock, dials, receiver, stop } = await begin({ warm: 1, fraction: 0.999 });
     for (let beats = 0; beats < 10; beats += 1) {
       await clock.advance(HEARTBEAT_MS + 500);
-      dials[0]?.handlers.onText('{"t":"beat"}');
+      dials[0]?.handlers?.onText('{"t":"beat"}');
     }
     expect(receiver.counts.ended_silent).toBe(0);
     expect(dials).toHaveLength(1);
@@ -118,7 +129,7 @@ describe('with one socket and the longest back-off that can be drawn', () => {
   test('a reset is over within a second', async () => {
     const { clock, dials, readyMs, receiver, stop } = await begin({ warm: 1, fraction: 0.999 });
     const cutMs = clock.monotonicMs();
-    dials[0]?.handlers.onClose(1006);
+    dials[0]?.handlers?.onClose(1006);
     await clock.advance(1000);
     expect(receiver.counts.ended_closed).toBe(1);
     expect((readyMs[1] ?? Number.NaN) - cutMs).toBeLessThanOrEqual(1000);
@@ -130,7 +141,7 @@ test('while no site answers, the waits are drawn from nothing up to a ceiling th
   for (const fraction of [0, 0.5, 0.999]) {
     const { clock, dials, refusing, stop } = await begin({ warm: 1, fraction });
     for (const { provider } of sites) refusing.add(provider);
-    dials[0]?.handlers.onClose(1006);
+    dials[0]?.handlers?.onClose(1006);
     await clock.advance(fraction === 0 ? 20 : 200_000);
     const waitsMs = dials.slice(1).map(({ atMs }, index) => atMs - (dials[index]?.atMs ?? 0));
     const ceilingsMs = waitsMs.map((_, failures) => Math.min(15_000, 250 * 2 ** failures));
@@ -147,7 +158,7 @@ test('while no site answers, the waits are drawn from nothing up to a ceiling th
 test('with two sockets, the end of one is replaced without hurry at the third provider', async () => {
   const { clock, dials, receiver, stop } = await begin({ warm: 2, fraction: 0.999 });
   expect(dials.map(({ provider }) => provider)).toEqual(['aws', 'gcp']);
-  dials[0]?.handlers.onClose(1006);
+  dials[0]?.handlers?.onClose(1006);
   expect(receiver.readyCount()).toBe(1);
   await clock.advance(1000 + DIAL_MS);
   expect(dials.map(({ provider }) => provider)).toEqual(['aws', 'gcp', 'hetzner']);

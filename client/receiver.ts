@@ -13,23 +13,30 @@ import { UsageError } from './errors.ts';
 import type { Fleet } from './fleet.ts';
 import { ACK_IDS_MAX, MAILBOXES_MAX, WINDOW_MAX } from './frames.ts';
 import { INBOX_EVENTS, Inbox, type ReceivedMessage } from './inbox.ts';
+import { LINK_ENDS, type Link, type LinkEnd } from './link.ts';
 import type { Mailbox } from './mailbox.ts';
-import { SESSION_ENDS, type SessionEnd } from './session.ts';
 import { createTally, type EventListener } from './tally.ts';
 import type { Transport } from './transport.ts';
-import { WarmSockets } from './warm-sockets.ts';
+import { WarmSockets, type WarmSocketsOptions } from './warm-sockets.ts';
 
 const RECEIVER_EVENTS: readonly ReceiverEvent[] = [
   ...INBOX_EVENTS,
   'ready',
+  'polling',
   'empty',
-  ...SESSION_ENDS.map((end) => `ended_${end}` as const),
+  ...LINK_ENDS.map((end) => `ended_${end}` as const),
 ];
 /**
- * What a receiver counts; `ended_…` is why a socket ended.
+ * What a receiver counts; `ready` is a link that came up, `polling` one that is no WebSocket but a long-poll, and
+ * `ended_…` why a link ended.
  * @public
  */
-export type ReceiverEvent = (typeof INBOX_EVENTS)[number] | 'ready' | 'empty' | `ended_${SessionEnd}`;
+export type ReceiverEvent =
+  | (typeof INBOX_EVENTS)[number]
+  | 'ready'
+  | 'polling'
+  | 'empty'
+  | `ended_${LinkEnd}`;
 
 export interface ReceiverOptions {
   readonly transport: Transport;
@@ -52,6 +59,11 @@ export interface ReceiverOptions {
   readonly openWithinMs?: number;
   /** 250 ms doubling to 15 s by default. */
   readonly backoff?: BackoffConfig;
+  /**
+   * While no WebSocket gets through and messages come by long-poll: how long until one is tried again. 30 s doubling to
+   * 15 minutes by default.
+   */
+  readonly socketRetry?: BackoffConfig;
   /** Acks are gathered for so long, in milliseconds; 20 by default. */
   readonly ackBatchForMs?: number;
   /** Or until there are so many, 1 to 512; 64 by default. */
@@ -67,8 +79,8 @@ export interface Receiver {
    * ack the message in hand. Only one such loop at a time, else `UsageError` (already_receiving).
    */
   messages(signal: AbortSignal): AsyncGenerator<ReceivedMessage, void, undefined>;
-  /** Sockets that are ready now. */
-  readyCount(): number;
+  /** How many links are ready now: WebSockets, long-polls, or both together. */
+  readyCount(kind?: Link['kind']): number;
   /** Replaces the fleet, after its sites have changed; sockets at sites that are gone are closed. */
   useFleet(fleet: Fleet): void;
   readonly counts: Readonly<Record<ReceiverEvent, number>>;
@@ -77,26 +89,20 @@ export interface Receiver {
 /** Throws `UsageError` (options_out_of_range). */
 export function createReceiver(options: ReceiverOptions): Receiver {
   const { clock, mailboxes } = options;
-  const window = options.window ?? 64;
+  const window = windowOf(options);
   const fits =
     mailboxes.length >= 1 && mailboxes.length <= MAILBOXES_MAX && window >= 1 && window <= WINDOW_MAX;
   if (!fits || options.fleet.sites.length === 0) throw new UsageError('options_out_of_range');
   const tally = createTally(RECEIVER_EVENTS, options.onEvent);
   let inbox: Inbox | undefined;
   const sockets = new WarmSockets({
-    transport: options.transport,
-    clock,
-    random: options.random,
-    fleet: options.fleet,
-    mailboxes,
-    preferredProvider: options.preferredProvider,
-    warm: options.warm ?? 2,
-    window,
-    openWithinMs: options.openWithinMs ?? 4000,
-    backoff: options.backoff ?? { baseMs: 250, maxMs: 15_000 },
-    onReady: ({ site }) => tally.note('ready', site.provider),
-    onMessage: (session, frame) => {
-      if (inbox?.arrived(session, frame) === false) session.end('queue_full');
+    ...socketOptionsOf(options),
+    onReady: ({ kind, site }) => {
+      tally.note('ready', site.provider);
+      if (kind === 'poll') tally.note('polling', site.provider);
+    },
+    onMessage: (link, frame) => {
+      if (inbox?.arrived(link, frame) === false) link.end('queue_full');
     },
     onEmpty: ({ site }) => tally.note('empty', site.provider),
     onEnd: (site, end) => tally.note(`ended_${end}`, site.provider),
@@ -108,7 +114,7 @@ export function createReceiver(options: ReceiverOptions): Receiver {
       batchForMs: options.ackBatchForMs ?? 20,
       batchIdsMax: Math.min(ACK_IDS_MAX, options.ackBatchIdsMax ?? 64),
     };
-    const acks = createAcks(mailboxes, clock, batch, () => sockets.readySessions());
+    const acks = createAcks(mailboxes, clock, batch, () => sockets.readyLinks());
     const { warm } = sockets;
     const idsMax = options.idsMax ?? 65_536;
     const limits = { idsMax, queueMax: 2 * warm * window, copiesNeeded: warm };
@@ -137,8 +143,32 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   }
   return {
     messages,
-    readyCount: () => sockets.readySessions().length,
+    readyCount: (kind) =>
+      sockets.readyLinks().filter((link) => kind === undefined || link.kind === kind).length,
     useFleet: (fleet) => sockets.useFleet(fleet),
     counts: tally.counts,
   };
+}
+
+type Callbacks = 'onReady' | 'onMessage' | 'onEmpty' | 'onEnd';
+
+function socketOptionsOf(options: ReceiverOptions): Omit<WarmSocketsOptions, Callbacks> {
+  const { transport, clock, random, fleet, mailboxes, preferredProvider } = options;
+  return {
+    transport,
+    clock,
+    random,
+    fleet,
+    mailboxes,
+    preferredProvider,
+    warm: options.warm ?? 2,
+    window: windowOf(options),
+    openWithinMs: options.openWithinMs ?? 4000,
+    backoff: options.backoff ?? { baseMs: 250, maxMs: 15_000 },
+    socketRetry: options.socketRetry ?? { baseMs: 30_000, maxMs: 900_000 },
+  };
+}
+
+function windowOf(options: ReceiverOptions): number {
+  return options.window ?? 64;
 }

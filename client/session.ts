@@ -3,51 +3,22 @@
  * tokens made for exactly that site, watches the heartbeat, and hands on messages. It decides nothing about where
  * to go next, and it ends once, with a reason.
  */
-import type { Clock } from '../system/clock.ts';
-import type { Site } from './fleet.ts';
+import { isAudienceOf, type Site } from './fleet.ts';
 import {
   BEAT,
   type ControlFrame,
+  encodeAck,
   encodeHello,
-  type MessageFrame,
   parseControlFrame,
   parseMessageFrame,
   SUBPROTOCOL,
 } from './frames.ts';
-import type { Mailbox } from './mailbox.ts';
-import type { Socket, Transport } from './transport.ts';
+import type { Link, LinkEnd, LinkOptions } from './link.ts';
+import type { Socket } from './transport.ts';
 
-export const SESSION_ENDS = [
-  'stopped',
-  'unreachable',
-  'open_timeout',
-  'silent',
-  'closed',
-  'draining',
-  'overloaded',
-  'token_refused',
-  'too_slow',
-  'audience_foreign',
-  'relay_malformed',
-  'frame_refused',
-  'queue_full',
-] as const;
-export type SessionEnd = (typeof SESSION_ENDS)[number];
-
-export interface SessionOptions {
-  readonly transport: Transport;
-  readonly clock: Clock;
-  readonly site: Site;
-  readonly mailboxes: readonly Mailbox[];
-  readonly window: number;
-  /** Seconds since 1970 by the site's clock, as far as it is known. */
-  readonly nowSeconds: () => number;
-  /** From dialling to ready, in milliseconds. */
-  readonly openWithinMs: number;
-  readonly onReady: (session: Session) => void;
-  readonly onMessage: (session: Session, frame: MessageFrame) => void;
-  /** The mailbox at this place has nothing more to send for now. */
-  readonly onEmpty: (session: Session, mailbox: number) => void;
+export interface SessionOptions extends LinkOptions {
+  /** The first word of a relay has come: a WebSocket gets through to it. */
+  readonly onWelcome: () => void;
 }
 
 /** A relay may not ask for a longer silence than this, milliseconds: it could hide that it is gone. */
@@ -60,12 +31,12 @@ const HEARTBEAT_SLACK_MS = 600;
 /** How much later than it said a relay may close that drains, in milliseconds. */
 const DRAIN_SLACK_MS = 1000;
 
-export class Session {
+export class Session implements Link {
+  readonly kind = 'socket';
   readonly site: Site;
-  /** Rejects only when the mailbox keys cannot sign. */
-  readonly ended: Promise<SessionEnd>;
+  readonly ended: Promise<LinkEnd>;
   readonly #options: SessionOptions;
-  readonly #end: PromiseWithResolvers<SessionEnd> = Promise.withResolvers();
+  readonly #end: PromiseWithResolvers<LinkEnd> = Promise.withResolvers();
   readonly #socket: Socket;
   readonly #cancelOpening: () => void;
   #state: 'welcome_due' | 'ready_due' | 'ready' | 'ended' = 'welcome_due';
@@ -92,16 +63,15 @@ export class Session {
     return this.#state === 'ready';
   }
 
-  /** Where a relay that drains says to go, origins; undefined unless it said so. */
   get alternates(): readonly string[] | undefined {
     return this.#alternates;
   }
 
-  send(frame: Uint8Array): void {
-    this.#socket.send(frame);
+  async ack(mailbox: number, signature: Uint8Array, idBytes: Uint8Array): Promise<void> {
+    this.#socket.send(encodeAck(mailbox, signature, idBytes));
   }
 
-  end(reason: SessionEnd): void {
+  end(reason: LinkEnd): void {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
     this.#cancelOpening();
@@ -135,6 +105,7 @@ export class Session {
         if (this.#state !== 'welcome_due') return this.end('relay_malformed');
         if (!isAudienceOf(this.site.origin, frame.audience)) return this.end('audience_foreign');
         this.#state = 'ready_due';
+        this.#options.onWelcome();
         this.#silenceMs = Math.min(frame.heartbeatMs, HEARTBEAT_MS_MAX) + HEARTBEAT_SLACK_MS;
         void this.#greet(frame.audience);
         return;
@@ -183,22 +154,7 @@ export class Session {
   }
 }
 
-/**
- * Whether a relay that was dialled at `origin` may ask for tokens for `audience`: for itself, or, dialled at the
- * canonical name, for a site one label below it. A site's own name has no sites below it, so no site gets a token
- * that is good at another.
- */
-export function isAudienceOf(origin: string, audience: string): boolean {
-  if (audience === origin) return true;
-  const dialled = new URL(origin);
-  const named = URL.parse(audience);
-  if (named === null || named.origin !== audience) return false;
-  if (named.protocol !== dialled.protocol || named.port !== dialled.port) return false;
-  const [label, ...parents] = named.hostname.split('.');
-  return label !== undefined && label !== '' && parents.join('.') === dialled.hostname;
-}
-
-function endOf(code: number, beforeWelcome: boolean): SessionEnd {
+function endOf(code: number, beforeWelcome: boolean): LinkEnd {
   switch (code) {
     case 1012:
       return 'draining';

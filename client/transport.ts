@@ -18,6 +18,8 @@ export interface HttpRequest {
 export interface RequestLimits {
   /** From the call to the last byte of the answer, in milliseconds. */
   readonly timeoutMs: number;
+  /** A longer answer is not read; `RESPONSE_BYTES_MAX` by default. */
+  readonly responseBytesMax?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -52,7 +54,7 @@ export interface Transport {
   connect(origin: string, path: string, protocol: string, handlers: SocketHandlers): Socket;
 }
 
-/** More than any answer of the protocol needs, bytes. */
+/** More than any answer of the protocol needs but those with messages, bytes. */
 export const RESPONSE_BYTES_MAX = 65_536;
 /** A message at the largest body that a relay may be set to, with room for its header, bytes. */
 export const SOCKET_FRAME_BYTES_MAX: number = 1024 * 1024 + 1024;

@@ -45,7 +45,7 @@ async function requestByFetch(
       referrerPolicy: 'no-referrer',
       signal,
     });
-    const body = await readBody(response);
+    const body = await readBody(response, limits.responseBytesMax ?? RESPONSE_BYTES_MAX);
     return {
       status: response.status,
       header: (name) => response.headers.get(name) ?? undefined,
@@ -60,7 +60,7 @@ async function requestByFetch(
   }
 }
 
-async function readBody(response: Response): Promise<Uint8Array> {
+async function readBody(response: Response, bytesMax: number): Promise<Uint8Array> {
   if (response.body === null) return new Uint8Array();
   const reader = response.body.getReader();
   const chunks: Uint8Array[] = [];
@@ -69,7 +69,7 @@ async function readBody(response: Response): Promise<Uint8Array> {
     const { done, value } = await reader.read();
     if (done) return concat(...chunks);
     bytes += value.length;
-    if (bytes > RESPONSE_BYTES_MAX) {
+    if (bytes > bytesMax) {
       await reader.cancel();
       throw new TransportError('response_too_large', true);
     }

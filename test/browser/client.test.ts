@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
+import { startMeddlingProxy } from '../support/meddling-proxy.ts';
 import { createRelaySites, type RelaySites } from '../support/relay-sites.ts';
 import { type Chromium, chromiumMissing, type Page, startChromium } from './chromium.ts';
 import type * as PageModule from './page.ts';
@@ -42,6 +43,22 @@ function publicKeyHash(site: string): string {
     .digest('base64');
 }
 
+/** Starts a browser that finds each relay at the address that is given for the relay's own. */
+async function browse(addressFor: (relayAddress: string) => string): Promise<void> {
+  const hosts = sites.layouts.map(({ name, relayAddress }) => [
+    `${name}.relay.test`,
+    addressFor(relayAddress),
+  ]);
+  const hetzner = addressFor(sites.layouts.at(-1)?.relayAddress ?? '');
+  chromium = await startChromium({
+    hosts: { ...Object.fromEntries(hosts), 'relay.test': hetzner },
+    trustedKeys: SITES.map(publicKeyHash),
+  });
+  page = await chromium.open(server.origin);
+}
+
+const proxyAddressOf = (relayAddress: string): string => relayAddress.replace(/1$/, '4');
+
 /** The first example of the README, which names a fleet that is not here. */
 function readmeExample(): string {
   const example = /```ts\n([\s\S]*?)```/.exec(README)?.[1] ?? '';
@@ -72,13 +89,7 @@ describe.skipIf(chromiumMissing !== undefined)(`in Chromium ${chromiumMissing ??
     await Promise.all(SITES.map((site) => sites.untilStatus(site, 200)));
     canonicalOrigin = `https://relay.test:${sites.ports.relay}`;
     server = await startPageServer(new Map([['/client/readme-example.ts', readmeExample()]]));
-    const addresses = sites.layouts.map(({ name, relayAddress }) => [`${name}.relay.test`, relayAddress]);
-    const hetzner = sites.layouts.at(-1)?.relayAddress ?? '';
-    chromium = await startChromium({
-      hosts: { ...Object.fromEntries(addresses), 'relay.test': hetzner },
-      trustedKeys: SITES.map(publicKeyHash),
-    });
-    page = await chromium.open(server.origin);
+    await browse((relayAddress) => relayAddress);
   }, TEST_MS);
 
   afterEach(async () => {
@@ -124,6 +135,32 @@ describe.skipIf(chromiumMissing !== undefined)(`in Chromium ${chromiumMissing ??
     expect(undecryptable).toBe(0);
     expect(new Set(providers.slice(0, 15))).toEqual(new Set(['gcp']));
     expect(providers.slice(15)).not.toContain('gcp');
+    await untilNothingIsLeft();
+  });
+
+  test('where a proxy lets no WebSocket through, a page receives by long-poll', {
+    timeout: TEST_MS,
+  }, async () => {
+    await chromium[Symbol.asyncDispose]();
+    await using stack = new AsyncDisposableStack();
+    for (const { name, relayAddress } of sites.layouts) {
+      const proxy = await startMeddlingProxy({
+        address: proxyAddressOf(relayAddress),
+        port: sites.ports.relay,
+        certificatePem: readFileSync(sites.identities.siteFile(name, 'relay.pem'), 'utf8'),
+        keyPem: readFileSync(sites.identities.siteFile(name, 'relay.key'), 'utf8'),
+        site: { address: relayAddress, name: `${name}.relay.test`, ca: sites.identities.authorityPem },
+        policy: 403,
+      });
+      stack.use(proxy);
+    }
+    await browse(proxyAddressOf);
+    await call('begin', canonicalOrigin, 'aws');
+    for (let number = 0; number < 5; number += 1) await call('send', number % 2, `message ${number}`);
+    const { texts, undecryptable } = await untilReceived(5);
+    expect(texts).toHaveLength(5);
+    expect(undecryptable).toBe(0);
+    expect((await call('progress')).pollCount).toBeGreaterThan(0);
     await untilNothingIsLeft();
   });
 

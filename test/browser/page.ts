@@ -27,6 +27,8 @@ export interface Progress {
   /** Sockets that are ready now, and those that ended because nothing was heard on them. */
   readonly readyCount: number;
   readonly silentCount: number;
+  /** Links that are ready and are no sockets but long-polls. */
+  readonly pollCount: number;
 }
 
 const transport = createWebTransport(clock);
@@ -83,6 +85,7 @@ export function progress(): Progress {
     undecryptable: receiver.counts.undecryptable,
     readyCount: receiver.readyCount(),
     silentCount: receiver.counts.ended_silent,
+    pollCount: receiver.readyCount('poll'),
   };
 }
 

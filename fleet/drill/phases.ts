@@ -45,7 +45,7 @@ const RETURN_WITHIN_MS = 60_000;
  */
 const STILL_MS = 15_000;
 const READ_WITHIN_MS = 120_000;
-/** Relays refresh what they say about their debts twice a second; earlier readings may be from before the event. */
+/** Relays refresh what they say about their debts once a second; earlier readings may be from before the event. */
 const DEBTS_STALE_MS = 1500;
 
 /** Resolves true when `condition` holds, false when it does not within `withinMs`. */

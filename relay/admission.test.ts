@@ -14,6 +14,8 @@ function admission(requestsMax = 10): Admission {
     requestsMax,
     capabilityPerSecond: 2,
     mailboxPerSecond: 4,
+    mintsPerSecond: 2,
+    asksPerSecond: 2,
     clock,
     random: seededRandom(1),
   });
@@ -79,6 +81,8 @@ test('a late event loop sheds what can wait, and recovers by itself', async () =
     requestsMax: 10,
     capabilityPerSecond: 1,
     mailboxPerSecond: 1,
+    mintsPerSecond: 1,
+    asksPerSecond: 1,
     random: seededRandom(1),
     clock: { ...clock, sleep: (ms, signal) => clock.sleep(ms + lateMs, signal) },
   });
@@ -87,10 +91,27 @@ test('a late event loop sheds what can wait, and recovers by itself', async () =
   await clock.advance(6000);
   expect(late.enter('normal', undefined)).toBeUndefined();
   expect(late.enter('high', undefined)).toBeDefined();
+  expect(late.isBusy()).toBe(true);
   lateMs = 0;
   await clock.advance(2000);
+  expect(late.isBusy()).toBe(false);
   expect(late.enter('very-low', undefined)).toBeDefined();
   expect(at.load().lagMs).toBe(0);
   stopping.abort(new Error('done'));
   await running;
+});
+
+function taken(take: () => boolean): number {
+  return Array.from({ length: 20 }, take).filter(Boolean).length;
+}
+
+test('an operator token and a mailbox have a rate of their own', async () => {
+  const at = admission();
+  expect(taken(() => at.mayMint('one'))).toBe(8);
+  expect(taken(() => at.mayMint('other'))).toBe(8);
+  expect(taken(() => at.mayReceive(tag))).toBe(8);
+  expect(at.mayReceive(other)).toBe(true);
+  await clock.advance(1000);
+  expect(taken(() => at.mayMint('one'))).toBe(2);
+  expect(taken(() => at.mayReceive(tag))).toBe(2);
 });

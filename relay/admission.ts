@@ -1,5 +1,6 @@
 /**
- * Whether a push request may come in now: room first, then the rates of its push URL and its mailbox.
+ * Whether a request may come in now: room first, then the rates of its push URL and its mailbox, or of the token that
+ * came with it.
  *
  * An address alone refuses nobody, since thousands of people may share one (ntfy#144): only while the relay is
  * crowded do the addresses that send the most wait first.
@@ -18,6 +19,10 @@ export interface AdmissionDeps {
   readonly requestsMax: number;
   readonly capabilityPerSecond: number;
   readonly mailboxPerSecond: number;
+  /** Push URLs that one operator token may make. */
+  readonly mintsPerSecond: number;
+  /** Times that one mailbox may be asked for by its owner: hellos, polls, acks by poll, and push URLs. */
+  readonly asksPerSecond: number;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -30,6 +35,13 @@ export interface Admission {
   enter(urgency: string | undefined, address: string | undefined): (() => void) | undefined;
   /** Takes from the rates of a push URL (its 16-byte id) and of its mailbox. */
   spend(capabilityId: Uint8Array, mailbox: MailboxTag): Refusal | undefined;
+  /** Takes from the rate of an operator token, named by its hash. */
+  mayMint(operatorToken: string): boolean;
+  /** Takes from the rate of a mailbox that its owner asks for. */
+  readonly mayReceive: (mailbox: MailboxTag) => boolean;
+  /** Whether recipients should go elsewhere: they are let in as messages of normal urgency are. */
+  readonly isBusy: () => boolean;
+  readonly isCrowded: () => boolean;
   load(): Load;
   /** Measures the event loop until `stopped`. */
   readonly run: (stopped: AbortSignal) => Promise<void>;
@@ -48,6 +60,8 @@ export function createAdmission(deps: AdmissionDeps): Admission {
   const capabilities = bucketsOf(deps.capabilityPerSecond);
   const mailboxes = bucketsOf(deps.mailboxPerSecond);
   const addresses = bucketsOf(ADDRESS_PER_SECOND);
+  const operators = bucketsOf(deps.mintsPerSecond);
+  const owners = bucketsOf(deps.asksPerSecond);
   const addressKey = createAddressKey(clock, deps.random);
   let underWay = 0;
   let lagMs = 0;
@@ -74,6 +88,10 @@ export function createAdmission(deps: AdmissionDeps): Admission {
       if (!capabilities.take(name, nowMs)) return 'capability_too_fast';
       return mailboxes.take(mailbox, nowMs) ? undefined : 'mailbox_too_fast';
     },
+    mayMint: (operatorToken) => operators.take(operatorToken, clock.monotonicMs()),
+    mayReceive: (mailbox) => owners.take(mailbox, clock.monotonicMs()),
+    isBusy: () => !hasRoom(load(), 'normal'),
+    isCrowded: () => isCrowded(load()),
     run: async (stopped) => {
       while (!stopped.aborted) {
         const beganMs = clock.monotonicMs();

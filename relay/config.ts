@@ -46,10 +46,13 @@ interface RelayShape {
   readonly RELAY_REQUESTS_MAX: Setting<number>;
   readonly RELAY_CAPABILITY_MESSAGES_PER_SECOND: Setting<number>;
   readonly RELAY_MAILBOX_MESSAGES_PER_SECOND: Setting<number>;
+  readonly RELAY_MINTS_PER_SECOND: Setting<number>;
+  readonly RELAY_MAILBOX_ASKS_PER_SECOND: Setting<number>;
   readonly RELAY_MAILBOX_MESSAGES_MAX: Setting<number>;
   readonly RELAY_MAILBOX_BYTES_MAX: Setting<number>;
   readonly RELAY_UNREAD_MAILBOX_MESSAGES_MAX: Setting<number>;
   readonly RELAY_UNREAD_MAILBOX_BYTES_MAX: Setting<number>;
+  readonly RELAY_UNREAD_TTL_SECONDS_MAX: Setting<number>;
   readonly RELAY_DRAIN_MS: Setting<number>;
   readonly RELAY_DRAIN_SPREAD_MS: Setting<number>;
   readonly RELAY_LOG_LEVEL: Setting<'debug' | 'info' | 'warn' | 'error'>;
@@ -88,10 +91,13 @@ export const RELAY_SETTINGS: RelayShape = {
   RELAY_REQUESTS_MAX: integer(1, 100_000, 2048),
   RELAY_CAPABILITY_MESSAGES_PER_SECOND: integer(1, 100_000, 500),
   RELAY_MAILBOX_MESSAGES_PER_SECOND: integer(1, 100_000, 1000),
+  RELAY_MINTS_PER_SECOND: integer(1, 100_000, 100),
+  RELAY_MAILBOX_ASKS_PER_SECOND: integer(1, 100_000, 50),
   RELAY_MAILBOX_MESSAGES_MAX: integer(16, 100_000_000, 10_000),
   RELAY_MAILBOX_BYTES_MAX: integer(1_048_576, 1_000_000_000_000, 67_108_864),
   RELAY_UNREAD_MAILBOX_MESSAGES_MAX: integer(16, 100_000_000, 256),
   RELAY_UNREAD_MAILBOX_BYTES_MAX: integer(1_048_576, 1_000_000_000_000, 4_194_304),
+  RELAY_UNREAD_TTL_SECONDS_MAX: integer(60, 2_592_000, 604_800),
   RELAY_DRAIN_MS: integer(0, 600_000, 10_000),
   RELAY_DRAIN_SPREAD_MS: integer(0, 600_000, 20_000),
   RELAY_LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error'], 'info'),

@@ -46,6 +46,8 @@ export interface RelayEvents extends ReplicationEvents {
   damaged(where: 'store' | 'peer'): void;
   delivered(count: number): void;
   acked(count: number): void;
+  /** Acks of ids that nobody here knows were kept as tombstones. */
+  ackedUnknown(count: number): void;
   heldBack(): void;
   sessionOpened(): void;
   sessionClosed(reason: CloseReason | 'gone'): void;
@@ -81,6 +83,7 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
   const messages = metrics.counter('messages_total', 'Messages by what became of them', 'event', [
     'delivered',
     'acked',
+    'acked_unknown',
     'drained',
     'held_back',
   ]);
@@ -108,6 +111,7 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
     damaged: (where) => discarded.add(where === 'store' ? 'damaged_in_store' : 'damaged_by_peer'),
     delivered: (count) => messages.add('delivered', count),
     acked: (count) => messages.add('acked', count),
+    ackedUnknown: (count) => messages.add('acked_unknown', count),
     heldBack: () => messages.add('held_back'),
     sessionOpened: () => sessions.add('opened'),
     sessionClosed: (reason) => closed.add(reason),

@@ -17,6 +17,7 @@ function quotasOver(store: QuotasDeps['store'], isConnected = false): Quotas {
     isConnected: () => isConnected,
     mailbox: { messages: 100, bytes: 4 * MIB },
     unclaimed: { messages: 20, bytes: 4 * MIB },
+    unclaimedTtlSecondsMax: 600,
     clock,
   });
 }
@@ -69,6 +70,38 @@ test('a full mailbox takes messages again once it was read', async () => {
   expect(await quotas.refuses({ mailbox: mailbox.tag, urgency: 'low', bytes: 1 })).toBeUndefined();
 });
 
+test('a message waits for a short time in a mailbox that nobody has read, and as long as asked in any other', async () => {
+  const store = createMemoryStore();
+  const quotas = quotasOver(store);
+  expect(await quotas.ttlSeconds(mailbox.tag, 86_400)).toBe(600);
+  expect(await quotas.ttlSeconds(mailbox.tag, 599)).toBe(599);
+  expect(await quotasOver(store, true).ttlSeconds(mailbox.tag, 86_400)).toBe(86_400);
+  await store.insert([{ message: mailbox.message('first'), owedTo: [] }], 0);
+  await ackFirst(store);
+  await clock.advance(5001);
+  expect(await quotas.ttlSeconds(mailbox.tag, 86_400)).toBe(86_400);
+});
+
+test('whether anybody reads a mailbox is asked rarely, and never when its messages are short-lived', async () => {
+  let asked = 0;
+  const quotas = quotasOver({
+    usage: async () => {
+      asked += 1;
+      return { messages: 0, bytes: 0, isClaimed: asked > 1 };
+    },
+    fullness: async () => 0,
+  });
+  for (const _ of [1, 2, 3]) await quotas.ttlSeconds(mailbox.tag, 60);
+  expect(asked).toBe(0);
+  for (const _ of [1, 2, 3]) await quotas.ttlSeconds(mailbox.tag, 86_400);
+  expect(asked).toBe(1);
+  await clock.advance(5001);
+  for (const _ of [1, 2, 3]) expect(await quotas.ttlSeconds(mailbox.tag, 86_400)).toBe(86_400);
+  await clock.advance(86_400_000);
+  expect(await quotas.ttlSeconds(mailbox.tag, 86_400)).toBe(86_400);
+  expect(asked).toBe(2);
+});
+
 test('a store that cannot be asked refuses nothing by quota', async () => {
   const quotas = quotasOver({
     usage: () => Promise.reject(new StoreUnavailable('away')),
@@ -77,6 +110,7 @@ test('a store that cannot be asked refuses nothing by quota', async () => {
   for (let count = 0; count < 200; count += 1) {
     expect(await quotas.refuses({ mailbox: mailbox.tag, urgency: 'low', bytes: 1 })).toBeUndefined();
   }
+  expect(await quotas.ttlSeconds(mailbox.tag, 86_400)).toBe(86_400);
 });
 
 async function takenAt(fullness: number, isClaimed: boolean): Promise<readonly Urgency[]> {

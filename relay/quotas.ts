@@ -19,6 +19,8 @@ export interface QuotasDeps {
   readonly mailbox: Quota;
   /** For a mailbox of which nothing was ever acked. */
   readonly unclaimed: Quota;
+  /** How long a message may wait in one, seconds. */
+  readonly unclaimedTtlSecondsMax: number;
   readonly clock: Clock;
 }
 
@@ -31,8 +33,13 @@ interface Incoming {
 export interface Quotas {
   /** Whether the message must be refused; counts it against the mailbox otherwise. Never rejects. */
   refuses(message: Incoming): Promise<Refusal | undefined>;
+  /**
+   * How long a message may wait of the `askedSeconds`: less in a mailbox that nobody has ever read, which may belong to
+   * nobody. Never rejects.
+   */
+  ttlSeconds(mailbox: MailboxTag, askedSeconds: number): Promise<number>;
   /** Share of the store's memory that was in use at the last look, 0 to 1. */
-  fullness(): number;
+  readonly fullness: () => number;
   /** Looks at the memory until `stopped`. */
   readonly run: (stopped: AbortSignal) => Promise<void>;
 }
@@ -40,11 +47,15 @@ export interface Quotas {
 /** What a mailbox gets between two looks. */
 const ALLOWANCE: Quota = { messages: 16, bytes: 1024 * 1024 };
 const MAILBOXES_MAX = 50_000;
+/** How long it is believed that nobody reads a mailbox, milliseconds. That somebody does is believed for ever. */
+const UNCLAIMED_BELIEVED_MS = 5000;
 const LOOK_MS = 1000;
 
 /** Quotas that have not looked at any mailbox yet. */
 export function createQuotas(deps: QuotasDeps): Quotas {
   const allowances = new Map<MailboxTag, { messages: number; bytes: number }>();
+  /** Until when a mailbox counts as never read; infinity for one that was read. */
+  const claims = new Map<MailboxTag, number>();
   let fullness = 0;
   const usageOf = (mailbox: MailboxTag): Promise<MailboxUsage | undefined> =>
     deps.store.usage(mailbox).catch(() => undefined);
@@ -57,8 +68,31 @@ export function createQuotas(deps: QuotasDeps): Quotas {
     if (allowances.size > MAILBOXES_MAX && oldest !== undefined) allowances.delete(oldest);
   };
 
+  const rememberClaim = (mailbox: MailboxTag, claimed: boolean): void => {
+    claims.delete(mailbox);
+    claims.set(
+      mailbox,
+      claimed ? Number.POSITIVE_INFINITY : deps.clock.monotonicMs() + UNCLAIMED_BELIEVED_MS,
+    );
+    const [oldest] = claims.keys();
+    if (claims.size > MAILBOXES_MAX && oldest !== undefined) claims.delete(oldest);
+  };
+  /** Undefined when the store cannot be asked. */
+  const wasRead = async (mailbox: MailboxTag): Promise<boolean | undefined> => {
+    const untilMs = claims.get(mailbox) ?? 0;
+    if (untilMs === Number.POSITIVE_INFINITY || deps.isConnected(mailbox)) return true;
+    if (untilMs > deps.clock.monotonicMs()) return false;
+    const usage = await usageOf(mailbox);
+    if (usage !== undefined) rememberClaim(mailbox, usage.isClaimed);
+    return usage?.isClaimed;
+  };
+
   return {
     fullness: () => fullness,
+    ttlSeconds: async (mailbox, askedSeconds) => {
+      if (askedSeconds <= deps.unclaimedTtlSecondsMax) return askedSeconds;
+      return (await wasRead(mailbox)) === false ? deps.unclaimedTtlSecondsMax : askedSeconds;
+    },
     refuses: async ({ mailbox, urgency, bytes }) => {
       if (!fitsInMemory(fullness, urgency, true)) return 'memory_short';
       const allowance = allowances.get(mailbox) ?? { ...ALLOWANCE };

@@ -16,9 +16,13 @@ import type { MailboxTag } from './core/mailbox.ts';
 import type { Message } from './core/message.ts';
 import { REFUSALS, type Refusal } from './core/refusal.ts';
 import { TICK_MS } from './core/session.ts';
+import type { Failures } from './failures.ts';
 
 export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' | 'onClose'> {
   readonly connectionsMax: number;
+  /** Whether the relay has so much to do that recipients should go elsewhere. */
+  readonly isBusy: () => boolean;
+  readonly failures: Pick<Failures, 'note' | 'isUnwelcome'>;
 }
 
 export interface Recipients {
@@ -54,8 +58,9 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
         byMailbox.set(tag, listeners.add(connection));
       }
     },
-    onClose: (connection, tags) => {
+    onClose: (connection, tags, reason) => {
       connections.delete(connection);
+      if (reason === 'unauthorised') deps.failures.note(connection.address, undefined);
       for (const tag of tags) {
         const listeners = byMailbox.get(tag);
         listeners?.delete(connection);
@@ -70,11 +75,12 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
   const refusalOf = (request: IncomingMessage): Refusal | undefined => {
     if (request.url?.split('?')[0] !== '/v1/ws') return 'not_found';
     if (isDraining) return 'draining';
-    return connections.size >= deps.connectionsMax ? 'overloaded' : undefined;
+    const isFull = connections.size >= deps.connectionsMax || deps.isBusy();
+    return isFull || deps.failures.isUnwelcome(request.socket.remoteAddress) ? 'overloaded' : undefined;
   };
 
-  const welcome = (socket: RecipientSocket): void => {
-    connections.add(new RecipientConnection(socket, connectionDeps));
+  const welcome = (socket: RecipientSocket, request?: IncomingMessage): void => {
+    connections.add(new RecipientConnection(socket, connectionDeps, request?.socket.remoteAddress));
   };
 
   return {

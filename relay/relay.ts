@@ -15,6 +15,7 @@ import type { Metrics } from '../system/metrics.ts';
 import type { PinnedIdentity } from '../system/pinned-tls.ts';
 import type { Random } from '../system/random.ts';
 import type { Endpoint } from '../system/settings.ts';
+import { type BuryAck, createAckGate } from './ack-gate.ts';
 import { createFrontDoor } from './adapters/front-door.ts';
 import { type ConnectPeer, createPeerLink, type RunningPeerLink } from './adapters/peer-link.ts';
 import { createPeerListener } from './adapters/peer-listener.ts';
@@ -22,6 +23,7 @@ import { type Admission, createAdmission } from './admission.ts';
 import type { RelayConfig } from './config.ts';
 import { createDeliveryLoops } from './core/delivery-loops.ts';
 import { createRelayEvents, type RelayEvents } from './events.ts';
+import { createFailures, type Failures } from './failures.ts';
 import { createHousekeeping } from './housekeeping.ts';
 import { createClientServer } from './http/client-server.ts';
 import { createLongPoll, type LongPoll } from './http/long-poll.ts';
@@ -34,7 +36,7 @@ import type { MessageStore } from './ports.ts';
 import { createQuotas, type Quotas } from './quotas.ts';
 import { createReadiness, type Readiness } from './readiness.ts';
 import { createRecipients, type Recipients } from './recipients.ts';
-import type { Acceptor, CreateAcceptor } from './replication/acceptor.ts';
+import type { CreateAcceptor } from './replication/acceptor.ts';
 import { createReplication, type Replication } from './replication/replication.ts';
 
 export interface RelayDeps {
@@ -72,6 +74,7 @@ interface Parts {
   readonly admission: Admission;
   readonly quotas: Quotas;
   readonly longPoll: LongPoll;
+  readonly failures: Failures;
 }
 
 const LOOK_AGAIN_MS = 30_000;
@@ -178,26 +181,34 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     requestsMax: settings.RELAY_REQUESTS_MAX,
     capabilityPerSecond: settings.RELAY_CAPABILITY_MESSAGES_PER_SECOND,
     mailboxPerSecond: settings.RELAY_MAILBOX_MESSAGES_PER_SECOND,
+    mintsPerSecond: settings.RELAY_MINTS_PER_SECOND,
+    asksPerSecond: settings.RELAY_MAILBOX_ASKS_PER_SECOND,
     clock,
     random: deps.random,
   });
-  const receiving = createReceiving(config, deps, events, replication.acceptor.bury);
+  const failures = createFailures({ isCrowded: admission.isCrowded, clock, random: deps.random });
+  const quotas = createQuotasOf(config, deps, (mailbox) => receiving.recipients.isConnected(mailbox));
+  const { bury } = replication.acceptor;
+  const openAckGate = createAckGate({ store, bury, fullness: quotas.fullness, clock, events });
+  const { mayReceive, isBusy } = admission;
+  const receiving = createReceiving(config, deps, { mayReceive, isBusy, events, failures, openAckGate });
   return {
     ...receiving,
+    failures,
     replication,
     readiness,
     events,
     links,
     stop,
     admission,
-    quotas: createQuotasOf(config, deps, receiving.recipients),
+    quotas,
   };
 }
 
 function createQuotasOf(
   { settings }: RelayConfig,
   { store, clock }: RelayDeps,
-  { isConnected }: Recipients,
+  isConnected: Recipients['isConnected'],
 ): Quotas {
   return createQuotas({
     store,
@@ -207,6 +218,7 @@ function createQuotasOf(
       messages: settings.RELAY_UNREAD_MAILBOX_MESSAGES_MAX,
       bytes: settings.RELAY_UNREAD_MAILBOX_BYTES_MAX,
     },
+    unclaimedTtlSecondsMax: settings.RELAY_UNREAD_TTL_SECONDS_MAX,
     clock,
   });
 }
@@ -215,14 +227,17 @@ function createQuotasOf(
 function createReceiving(
   { manifest, own, settings, ring }: RelayConfig,
   { store, clock, createVerifier }: RelayDeps,
-  events: RelayEvents,
-  bury: Acceptor['bury'],
+  gates: Pick<Admission, 'mayReceive' | 'isBusy'> & {
+    readonly events: RelayEvents;
+    readonly failures: Failures;
+    readonly openAckGate: () => BuryAck;
+  },
 ): Pick<Parts, 'verify' | 'recipients' | 'longPoll'> {
   const { pepper } = ring;
   const audience = siteOrigin(manifest, own.name);
   const verify = createVerifier(audience, clock);
   const ttlMsMax = settings.RELAY_TTL_SECONDS_MAX * 1000;
-  const shared = { store, verify, clock, events, bury, loops: createDeliveryLoops() };
+  const shared = { ...gates, store, verify, clock, loops: createDeliveryLoops() };
   const recipients = createRecipients({
     ...shared,
     session: {
@@ -332,8 +347,16 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
       quotas: parts.quotas,
       isDraining: parts.stop.isRefusing,
     },
-    mint: { ring, verify, random, origin, operatorTokenHashes: config.operatorTokenHashes },
+    mint: {
+      ring,
+      verify,
+      random,
+      origin,
+      operatorTokenHashes: config.operatorTokenHashes,
+      admission: parts.admission,
+    },
     longPoll: parts.longPoll,
+    failures: parts.failures,
     facts: {
       site: own.name,
       audience: siteOrigin(manifest, own.name),

@@ -77,7 +77,8 @@ export async function connectPinned(
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const timer = setTimeout(() => reject(new Error(`no TLS session within ${timeoutMs} ms`)), timeoutMs);
   socket.once('secureConnect', resolve).once('error', reject);
-  socket.once('close', () => reject(new Error('closed during the TLS handshake')));
+  const onClose = (): void => reject(new Error('closed during the TLS handshake'));
+  socket.once('close', onClose);
   try {
     await promise;
     const pin = peerPin(socket);
@@ -85,8 +86,7 @@ export async function connectPinned(
       throw new Error('the other side showed a key that the manifest does not list');
     }
     socket.setNoDelay(true);
-    socket.removeAllListeners('close');
-    socket.off('error', reject);
+    socket.off('close', onClose).off('error', reject);
     return socket;
   } catch (error) {
     // A late error of a socket that nobody holds any more must not end the process.

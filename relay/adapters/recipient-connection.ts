@@ -7,11 +7,12 @@
  */
 import type { RawData } from 'ws';
 import type { Clock } from '../../system/clock.ts';
+import { AcksTooFast, type BuryAck } from '../ack-gate.ts';
 import type { SignedAck } from '../core/ack.ts';
 import type { DeliveryLoops } from '../core/delivery-loops.ts';
 import { CLIENT_FRAME_BYTES_MAX } from '../core/frame.ts';
 import { type MailboxTag, mailboxIdOf, mailboxTagOf } from '../core/mailbox.ts';
-import type { Message } from '../core/message.ts';
+import type { Message, MessageId } from '../core/message.ts';
 import {
   CLOSE_CODES,
   type CloseReason,
@@ -40,14 +41,20 @@ export interface RecipientConnectionDeps {
   readonly session: SessionConfig;
   readonly loops: DeliveryLoops;
   readonly store: MessageStore;
-  /** Deletes and tells the other sites; rejects when that is not certain. */
-  readonly bury: (ack: SignedAck) => Promise<void>;
+  /** The gate through which the acks of one connection go. */
+  readonly openAckGate: () => BuryAck;
   readonly verify: MailboxTokenVerifier;
+  /** Takes from the rate of a mailbox that its owner asks for. */
+  readonly mayReceive: (mailbox: MailboxTag) => boolean;
   readonly clock: Clock;
   readonly events: RelayEvents;
   /** Called once the recipient has proved these mailboxes to be its own. */
   readonly onOpen: (connection: RecipientConnection, tags: readonly MailboxTag[]) => void;
-  readonly onClose: (connection: RecipientConnection, tags: readonly MailboxTag[]) => void;
+  readonly onClose: (
+    connection: RecipientConnection,
+    tags: readonly MailboxTag[],
+    reason: CloseReason | 'gone',
+  ) => void;
 }
 
 /** Nothing more is read from the store for a recipient while more bytes than this wait in its socket. */
@@ -61,6 +68,9 @@ export class RecipientConnection {
   readonly #socket: RecipientSocket;
   readonly #deps: RecipientConnectionDeps;
   readonly #session: Session;
+  readonly #bury: BuryAck;
+  /** Where it comes from, as the socket gave it. */
+  readonly address: string | undefined;
   #tags: readonly MailboxTag[] = [];
   #closedFor: CloseReason | 'gone' = 'gone';
   /** Closed or closing: nothing is sent, and answers that still come are for nobody. */
@@ -70,7 +80,9 @@ export class RecipientConnection {
   #onFlushed: (() => void) | undefined;
   #cancelTermination: (() => void) | undefined;
 
-  constructor(socket: RecipientSocket, deps: RecipientConnectionDeps) {
+  constructor(socket: RecipientSocket, deps: RecipientConnectionDeps, address?: string) {
+    this.address = address;
+    this.#bury = deps.openAckGate();
     this.#socket = socket;
     this.#deps = deps;
     this.#session = new Session(deps.session, deps.loops, deps.clock.monotonicMs());
@@ -86,7 +98,7 @@ export class RecipientConnection {
       this.#onFlushed?.();
       this.#cancelTermination?.();
       deps.events.sessionClosed(this.#closedFor);
-      deps.onClose(this, this.#tags);
+      deps.onClose(this, this.#tags, this.#closedFor);
     });
     this.handle({ type: 'connected' });
   }
@@ -146,7 +158,7 @@ export class RecipientConnection {
         this.#reads = this.#reads.then(() => this.#fetch(action.mailbox, action.tag, action.limit));
         break;
       case 'bury':
-        void this.#bury(action.ack);
+        void this.#acknowledge(action.ack, action.doubtful);
         break;
       case 'delivered':
         this.#deps.events.delivered(action.count);
@@ -169,7 +181,12 @@ export class RecipientConnection {
       }
       mailboxes.push({ publicKey, tag: mailboxTagOf(mailboxIdOf(publicKey), this.#deps.session.pepper) });
     }
-    this.handle({ type: 'verified', mailboxes });
+    if (mailboxes.every(({ tag }) => this.#deps.mayReceive(tag)))
+      this.handle({ type: 'verified', mailboxes });
+    else {
+      this.#deps.events.refused('mailbox_token_too_fast');
+      this.#close('overloaded');
+    }
   }
 
   async #fetch(mailbox: number, tag: MailboxTag, limit: number): Promise<void> {
@@ -190,10 +207,13 @@ export class RecipientConnection {
     this.#onFlushed = undefined;
   }
 
-  async #bury(ack: SignedAck): Promise<void> {
-    const done = await this.#deps.bury(ack).then(
+  async #acknowledge(ack: SignedAck, doubtful: readonly MessageId[]): Promise<void> {
+    const done = await this.#bury(ack, doubtful).then(
       () => true,
-      () => false,
+      (error: unknown) => {
+        if (error instanceof AcksTooFast) this.#deps.events.refused('acks_too_fast');
+        return false;
+      },
     );
     if (done) this.#deps.events.acked(ack.ids.length);
     this.handle({ type: 'buried', ack, done });

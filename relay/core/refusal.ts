@@ -46,6 +46,10 @@ export type Refusal =
   | 'capability_too_fast'
   | 'mailbox_too_fast'
   | 'mailbox_full'
+  | 'operator_token_too_fast'
+  | 'mailbox_token_too_fast'
+  | 'failures_too_fast'
+  | 'acks_too_fast'
   | 'memory_short'
   | 'overloaded'
   | 'draining'
@@ -151,6 +155,26 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
     status: 429,
     title: 'This mailbox is full until its owner reads it; send this message again later.',
     retryAfterSeconds: 60,
+  },
+  operator_token_too_fast: {
+    status: 429,
+    title: "Too many push URLs with this operator's token at once; ask again later.",
+    retryAfterSeconds: 2,
+  },
+  mailbox_token_too_fast: {
+    status: 429,
+    title: 'Too many requests of this mailbox at once; ask again later, or keep one WebSocket open.',
+    retryAfterSeconds: 2,
+  },
+  failures_too_fast: {
+    status: 429,
+    title: 'This push URL or token was refused too often just now; do not repeat what was refused.',
+    retryAfterSeconds: 10,
+  },
+  acks_too_fast: {
+    status: 429,
+    title: 'Too many acks of messages that this site does not know; ack where the message came from.',
+    retryAfterSeconds: 10,
   },
   memory_short: {
     status: 503,

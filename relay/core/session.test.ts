@@ -286,7 +286,18 @@ describe('an ack', () => {
     const long = mailbox.message('long', { expiresMs: 12_000 });
     fetched(driver, [short, long]);
     driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [short.id, long.id]) });
-    expect(driver.take('bury')?.ack.expiresMs).toBe(12_000);
+    const bury = driver.take('bury');
+    expect(bury?.ack.expiresMs).toBe(12_000);
+    expect(bury?.doubtful).toEqual([]);
+  });
+
+  test('says which of its messages were not sent on this connection', () => {
+    const driver = opened(4);
+    const sent = mailbox.message('sent');
+    const other = mailbox.message('other').id;
+    fetched(driver, [sent]);
+    driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [sent.id, other]) });
+    expect(driver.take('bury')?.doubtful).toEqual([other]);
   });
 
   test('of a message that this session never sent is remembered as long as any could live', () => {

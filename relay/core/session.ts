@@ -16,7 +16,7 @@ import {
   type ServerFrame,
 } from './frame.ts';
 import type { MailboxTag } from './mailbox.ts';
-import type { Message } from './message.ts';
+import type { Message, MessageId } from './message.ts';
 
 /** How often a session is ticked, milliseconds: a beat that would be late at the next tick goes out at this one. */
 export const TICK_MS = 500;
@@ -76,7 +76,8 @@ export type SessionAction =
   | { readonly type: 'send'; readonly frame: ServerFrame | Uint8Array }
   | { readonly type: 'verify'; readonly tokens: readonly string[] }
   | { readonly type: 'fetch'; readonly mailbox: number; readonly tag: MailboxTag; readonly limit: number }
-  | { readonly type: 'bury'; readonly ack: SignedAck }
+  /** `doubtful`: those of its ids that were not sent on this connection, or acked on it already. */
+  | { readonly type: 'bury'; readonly ack: SignedAck; readonly doubtful: readonly MessageId[] }
   | { readonly type: 'open'; readonly tags: readonly MailboxTag[] }
   | { readonly type: 'delivered'; readonly count: number }
   /** A message that recipients break on goes to the end of its mailbox from now on. */
@@ -206,7 +207,13 @@ export class Session {
         const expiresMs = this.#expiryOf(frame.idBytes, wallMs);
         const ack = createAck(mailbox.publicKey, frame.signature, frame.idBytes, expiresMs, pepper);
         return ack.ok
-          ? [{ type: 'bury', ack: ack.value }]
+          ? [
+              {
+                type: 'bury',
+                ack: ack.value,
+                doubtful: ack.value.ids.filter((id) => !this.#onTheWay.has(id)),
+              },
+            ]
           : [{ type: 'close', reason: ack.fault === 'malformed' ? 'malformed' : 'unauthorised' }];
       }
     }

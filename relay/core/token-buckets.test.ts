@@ -35,3 +35,11 @@ test('keys do not touch each other, and no more are remembered than the limit', 
   expect(buckets.take('a', 0)).toBe(false);
   expect(buckets.take('b', 0)).toBe(true);
 });
+
+test('several tokens are taken together or not at all, and looking takes none', () => {
+  const buckets = createTokenBuckets({ perSecond: 1, burst: 5, keysMax: 10 });
+  expect(buckets.take('key', 0, 4)).toBe(true);
+  expect(buckets.take('key', 0, 2)).toBe(false);
+  expect([buckets.left('key', 0), buckets.take('key', 0), buckets.left('key', 0)]).toEqual([1, true, 0]);
+  expect([buckets.left('key', 1500), buckets.left('other', 0), buckets.size]).toEqual([1.5, 5, 1]);
+});

@@ -13,28 +13,33 @@ export interface TokenBucketsConfig {
 }
 
 export interface TokenBuckets {
-  /** Takes one token; false when there is none. `nowMs`: monotonic. */
-  take(key: string, nowMs: number): boolean;
+  /** Takes `count` tokens, 1 by default, or none and gives false when there are fewer. `nowMs`: monotonic. */
+  take(key: string, nowMs: number, count?: number): boolean;
+  /** How many tokens there are; takes none and remembers nothing. */
+  left(key: string, nowMs: number): number;
   readonly size: number;
 }
 
 /** Buckets that fill at `perSecond` up to `burst`; beyond `keysMax` keys the one used longest ago is forgotten. */
 export function createTokenBuckets({ perSecond, burst, keysMax }: TokenBucketsConfig): TokenBuckets {
   const buckets = new Map<string, { tokens: number; atMs: number }>();
+  const tokensOf = (key: string, nowMs: number): number => {
+    const bucket = buckets.get(key) ?? { tokens: burst, atMs: nowMs };
+    return Math.min(burst, bucket.tokens + ((nowMs - bucket.atMs) * perSecond) / 1000);
+  };
   return {
     get size() {
       return buckets.size;
     },
-    take: (key, nowMs) => {
-      const bucket = buckets.get(key) ?? { tokens: burst, atMs: nowMs };
-      bucket.tokens = Math.min(burst, bucket.tokens + ((nowMs - bucket.atMs) * perSecond) / 1000);
-      bucket.atMs = nowMs;
+    left: tokensOf,
+    take: (key, nowMs, count = 1) => {
+      const bucket = { tokens: tokensOf(key, nowMs), atMs: nowMs };
       buckets.delete(key);
       buckets.set(key, bucket);
       const [idlest] = buckets.keys();
       if (buckets.size > keysMax && idlest !== undefined) buckets.delete(idlest);
-      if (bucket.tokens < 1) return false;
-      bucket.tokens -= 1;
+      if (bucket.tokens < count) return false;
+      bucket.tokens -= count;
       return true;
     },
   };

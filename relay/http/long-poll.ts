@@ -5,7 +5,8 @@
  */
 import type { Clock } from '../../system/clock.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
-import { createAck, type SignedAck } from '../core/ack.ts';
+import { AcksTooFast, type BuryAck } from '../ack-gate.ts';
+import { createAck } from '../core/ack.ts';
 import type { DeliveryLoops } from '../core/delivery-loops.ts';
 import { type MailboxTag, mailboxIdOf, mailboxTagOf } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
@@ -19,7 +20,12 @@ import { readBody } from './request-body.ts';
 export interface LongPollDeps {
   readonly store: Pick<MessageStore, 'pending' | 'onChange'>;
   readonly verify: MailboxTokenVerifier;
-  readonly bury: (ack: SignedAck) => Promise<void>;
+  /** The gate through which the acks of one request go. */
+  readonly openAckGate: () => BuryAck;
+  /** Takes from the rate of a mailbox that its owner asks for. */
+  readonly mayReceive: (mailbox: MailboxTag) => boolean;
+  /** Whether the relay has so much to do that recipients should go elsewhere. */
+  readonly isBusy: () => boolean;
   readonly loops: DeliveryLoops;
   readonly pepper: Uint8Array;
   /** How long an ack is remembered, milliseconds. */
@@ -84,11 +90,12 @@ export function createLongPoll(deps: LongPollDeps): LongPoll {
 
   const poll: LongPoll['poll'] = async (context) => {
     if (isStopping) return fail('draining');
+    if (deps.isBusy()) return fail('overloaded');
     const waitMs = waitMsOf(context.req.query('wait'));
     if (waitMs === undefined) return fail('request_malformed');
-    const publicKey = await ownerOf(context, deps.verify);
-    if (publicKey === undefined) return fail('mailbox_token_invalid');
-    const mailbox = mailboxTagOf(mailboxIdOf(publicKey), deps.pepper);
+    const owner = await ownerOf(context, deps);
+    if (!owner.ok) return owner;
+    const { mailbox } = owner.value;
     const untilMs = deps.clock.monotonicMs() + waitMs;
     const gone = context.req.raw.signal;
     for (;;) {
@@ -134,33 +141,42 @@ async function read(mailbox: MailboxTag, { store, loops, clock, events }: LongPo
 }
 
 async function acknowledge(context: PublicContext, deps: LongPollDeps): Promise<Result<undefined, Refusal>> {
-  const publicKey = await ownerOf(context, deps.verify);
-  if (publicKey === undefined) return fail('mailbox_token_invalid');
+  const owner = await ownerOf(context, deps);
+  if (!owner.ok) return owner;
   const body = await readBody(context.env.incoming, ACK_BYTES_MAX);
   if (!body.ok) return body;
   const given = ackIn(body.value.toString('utf8'));
   if (given === undefined) return fail('request_malformed');
   const expiresMs = deps.clock.wallMs() + deps.ttlMsMax;
-  const ack = createAck(publicKey, given.signature, given.idBytes, expiresMs, deps.pepper);
+  const ack = createAck(owner.value.publicKey, given.signature, given.idBytes, expiresMs, deps.pepper);
   if (!ack.ok) return fail(ack.fault === 'malformed' ? 'request_malformed' : 'ack_signature_invalid');
   try {
-    await deps.bury(ack.value);
-  } catch {
-    // The store is away, or nobody knows: the recipient acks again.
-    return fail('overloaded');
+    // Which of them this recipient was sent is not remembered from one request to the next.
+    await deps.openAckGate()(ack.value, ack.value.ids);
+  } catch (error) {
+    // Otherwise the store is away, or nobody knows: the recipient acks again.
+    return fail(error instanceof AcksTooFast ? 'acks_too_fast' : 'overloaded');
   }
   deps.loops.forget(ack.value.mailbox, ack.value.ids);
   deps.events.acked(ack.value.ids.length);
   return ok(undefined);
 }
 
+interface Owner {
+  readonly publicKey: Uint8Array;
+  readonly mailbox: MailboxTag;
+}
+
 async function ownerOf(
   context: PublicContext,
-  verify: MailboxTokenVerifier,
-): Promise<Uint8Array | undefined> {
+  { verify, pepper, mayReceive }: LongPollDeps,
+): Promise<Result<Owner, Refusal>> {
   const given = context.env.incoming.headersDistinct['authorization'] ?? [];
   const token = /^Bearer (\S{1,1024})$/i.exec(given[0] ?? '')?.[1];
-  return token === undefined || given.length > 1 ? undefined : verify(token);
+  const publicKey = token === undefined || given.length > 1 ? undefined : await verify(token);
+  if (publicKey === undefined) return fail('mailbox_token_invalid');
+  const mailbox = mailboxTagOf(mailboxIdOf(publicKey), pepper);
+  return mayReceive(mailbox) ? ok({ publicKey, mailbox }) : fail('mailbox_token_too_fast');
 }
 
 function waitMsOf(text: string | undefined): number | undefined {

@@ -9,6 +9,8 @@ import { describeError } from '../../system/log.ts';
 import { SUBPROTOCOL } from '../core/frame.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { RelayEvents } from '../events.ts';
+import type { Failures } from '../failures.ts';
+import { failedBefore, noteFailure } from './failed-credentials.ts';
 import type { LongPoll } from './long-poll.ts';
 import { type MintDeps, mintPushUrl } from './mint.ts';
 import type { PublicContext } from './public-context.ts';
@@ -31,6 +33,7 @@ export interface PublicAppDeps {
   /** Whether this site wants clients now. */
   readonly isReady: () => boolean;
   readonly events: RelayEvents;
+  readonly failures: Failures;
 }
 
 /** Answers every request that is no upgrade. */
@@ -40,7 +43,7 @@ type App = Hono<{ Bindings: HttpBindings }>;
 
 /** The routes of the public port; each refusal is `application/problem+json` (RFC 9457). */
 export function createPublicApp(deps: PublicAppDeps): PublicApp {
-  const pushes = createPushListener(deps.push);
+  const pushes = createPushListener({ ...deps.push, failures: deps.failures });
   const others = getRequestListener(createOthers(deps).fetch);
   return (request, response) => {
     const capability = capabilityIn(request);
@@ -53,6 +56,7 @@ function createOthers(deps: PublicAppDeps): App {
   const app: App = new Hono();
   const refuse = (context: PublicContext, refusal: Refusal): Response => {
     deps.events.refused(refusal);
+    noteFailure(context.env.incoming, refusal, deps.failures);
     const { status, headers, body } = refusalAnswer(refusal);
     return context.body(body, status, headers);
   };
@@ -65,6 +69,10 @@ function createOthers(deps: PublicAppDeps): App {
       maxAge: 86_400,
     }),
   );
+  app.use(async (context, next) => {
+    const refusal = failedBefore(context.env.incoming, deps.failures);
+    return refusal === undefined ? next() : refuse(context, refusal);
+  });
   app.post('/v1/revocations', async (context) => {
     const revoked = await revokePushUrl(context, deps.push);
     return revoked.ok ? context.body(null, 204) : refuse(context, revoked.fault);

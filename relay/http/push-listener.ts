@@ -5,6 +5,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describeError } from '../../system/log.ts';
 import type { Refusal } from '../core/refusal.ts';
+import type { Failures } from '../failures.ts';
+import { failedBefore, noteFailure } from './failed-credentials.ts';
 import { createPush, type PushDeps } from './push.ts';
 import { refusalAnswer } from './refusal-answer.ts';
 
@@ -46,10 +48,11 @@ export type PushListener = (
 ) => Promise<void>;
 
 /** The listener of push requests (RFC 8030 §5); every refusal is `application/problem+json` (RFC 9457). */
-export function createPushListener(deps: PushDeps): PushListener {
+export function createPushListener(deps: PushDeps & { readonly failures: Failures }): PushListener {
   const push = createPush(deps);
   const refuse = (request: IncomingMessage, response: ServerResponse, refusal: Refusal): void => {
     deps.events.refused(refusal);
+    noteFailure(request, refusal, deps.failures);
     const { status, headers, body } = refusalAnswer(refusal);
     const close = request.complete ? {} : { Connection: 'close' };
     response
@@ -64,6 +67,11 @@ export function createPushListener(deps: PushDeps): PushListener {
   return async (request, response, capability) => {
     // A sender that goes away while it is answered is not an error.
     response.on('error', () => undefined);
+    const failed = failedBefore(request, deps.failures);
+    if (failed !== undefined) {
+      refuse(request, response, failed);
+      return;
+    }
     try {
       const accepted = await push(request, capability);
       if (!accepted.ok) {

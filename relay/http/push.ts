@@ -40,7 +40,7 @@ export interface PushDeps {
   readonly limits: PushLimits;
   readonly bodyBytesMax: number;
   readonly admission: Admission;
-  readonly quotas: Pick<Quotas, 'refuses'>;
+  readonly quotas: Pick<Quotas, 'refuses' | 'ttlSeconds'>;
   readonly isDraining: () => boolean;
 }
 
@@ -89,7 +89,7 @@ async function accept(
   const { id: capabilityId, tag: mailbox, vapidKeyHash } = target.value;
   const request = parsePushRequest(incoming.headersDistinct, deps.limits);
   if (!request.ok) return request;
-  const { ttlSeconds, urgency, coding } = request.value;
+  const { urgency, coding } = request.value;
   if (vapidKeyHash !== undefined) {
     const fault = deps.verifyVapid(request.value.authorization, vapidKeyHash);
     if (fault !== undefined) return fail(fault);
@@ -102,6 +102,7 @@ async function accept(
   if (!body.ok) return fail(isNothing && body.fault === 'body_too_large' ? 'not_encrypted' : body.fault);
   if (!isPlausible(coding, body.value)) return fail('not_encrypted');
 
+  const ttlSeconds = await deps.quotas.ttlSeconds(mailbox, request.value.ttlSeconds);
   // An empty body says nothing of which message it is, so each is one of its own.
   const idempotencyKey =
     request.value.idempotencyKey ??

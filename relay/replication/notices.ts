@@ -47,8 +47,9 @@ export function createNotices(deps: NoticesDeps): Notices {
     if (settling.length > 0) calls.push(deps.store.settle(settling));
     for (const link of deps.links) {
       for (const [holder, references] of sending.get(link.site) ?? []) {
-        for (let from = 0; from < references.length && link.isUp(); from += REFERENCES_MAX) {
+        for (let from = 0; from < references.length; from += REFERENCES_MAX) {
           const page = references.slice(from, from + REFERENCES_MAX);
+          // A link that is down rejects at once.
           calls.push(link.call({ type: 'held', site: holder, references: page }, CALL_TIMEOUT_MS));
         }
       }

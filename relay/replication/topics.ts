@@ -41,6 +41,7 @@ interface Newest {
 const LOOKED_AT_MAX = 256;
 const REMEMBERED_MAX = 10_000;
 
+/** Remembers the newest message of up to 10,000 topics that was accepted here. */
 export function createTopics({ store, bury, clock, events }: TopicsDeps): Topics {
   const remembered = new Map<string, Newest>();
 

@@ -24,6 +24,7 @@ export function createRecordedEvents(): RecordedEvents {
     damaged: note('damaged'),
     delivered: note('delivered'),
     acked: note('acked'),
+    ackedUnknown: note('ackedUnknown'),
     heldBack: note('heldBack'),
     sessionOpened: note('sessionOpened'),
     sessionClosed: note('sessionClosed'),

@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { type ConnectionOptions, connect, createServer, type TLSSocket } from 'node:tls';
 import { SignJWT } from 'jose';
 import { issueServerCertificate, makeAuthority } from '../../fleet/certificates.ts';
+import { createAckGate } from '../../relay/ack-gate.ts';
 import { createFrontDoor, type FrontDoor } from '../../relay/adapters/front-door.ts';
 import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
 import { createAdmission } from '../../relay/admission.ts';
@@ -17,6 +18,7 @@ import { sealPush } from '../../relay/core/capability.ts';
 import { createDeliveryLoops } from '../../relay/core/delivery-loops.ts';
 import type { KeyRing } from '../../relay/core/key-ring.ts';
 import { type MailboxId, type MailboxTag, mailboxIdOf, mailboxTagOf } from '../../relay/core/mailbox.ts';
+import { createFailures } from '../../relay/failures.ts';
 import { type ClientLimits, createClientServer } from '../../relay/http/client-server.ts';
 import { createLongPoll, type LongPoll } from '../../relay/http/long-poll.ts';
 import { createMailboxTokenVerifier, type MailboxTokenVerifier } from '../../relay/http/mailbox-token.ts';
@@ -45,6 +47,11 @@ export interface ServedRelayOptions {
   readonly requestsMax?: number;
   /** By push URL and by mailbox. */
   readonly messagesPerSecond?: number;
+  /** By operator token and, of its owner, by mailbox. */
+  readonly asksPerSecond?: number;
+  readonly unreadTtlSecondsMax?: number;
+  /** Whether the relay has too much to do. */
+  readonly isBusy?: () => boolean;
   readonly operatorTokenHashes?: readonly Uint8Array[];
   readonly clientLimits?: Partial<ClientLimits>;
   readonly session?: Partial<RecipientsDeps['session']>;
@@ -165,6 +172,29 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
   const realVerify = createMailboxTokenVerifier(AUDIENCE, systemClock);
   const verify = options.wrapVerifier?.(realVerify) ?? realVerify;
   const loops = createDeliveryLoops();
+  const admission = createAdmission({
+    requestsMax: options.requestsMax ?? 100,
+    capabilityPerSecond: options.messagesPerSecond ?? 1000,
+    mailboxPerSecond: options.messagesPerSecond ?? 1000,
+    mintsPerSecond: options.asksPerSecond ?? 1000,
+    asksPerSecond: options.asksPerSecond ?? 1000,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const failures = createFailures({
+    isCrowded: options.isBusy ?? admission.isCrowded,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  const openAckGate = createAckGate({
+    store,
+    bury: replication.acceptor.bury,
+    fullness: () => 0,
+    clock: systemClock,
+    events,
+  });
+  const { mayReceive } = admission;
+  const gates = { mayReceive, isBusy: options.isBusy ?? admission.isBusy, failures, openAckGate };
   const recipients = createRecipients({
     session: {
       site: 'aws',
@@ -181,27 +211,21 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     verify,
     clock: systemClock,
     events,
-    bury: replication.acceptor.bury,
     connectionsMax: options.connectionsMax ?? 1000,
-  });
-  const admission = createAdmission({
-    requestsMax: options.requestsMax ?? 100,
-    capabilityPerSecond: options.messagesPerSecond ?? 1000,
-    mailboxPerSecond: options.messagesPerSecond ?? 1000,
-    clock: systemClock,
-    random: systemRandom,
+    ...gates,
   });
   const quotas = createQuotas({
     store,
     isConnected: recipients.isConnected,
     mailbox: { messages: 1000, bytes: 100_000_000 },
     unclaimed: { messages: 30, bytes: 100_000_000 },
+    unclaimedTtlSecondsMax: options.unreadTtlSecondsMax ?? 2_592_000,
     clock: systemClock,
   });
   const longPoll = createLongPoll({
     store,
     verify,
-    bury: replication.acceptor.bury,
+    ...gates,
     loops,
     pepper: ring.pepper,
     ttlMsMax: 2_592_000_000,
@@ -234,8 +258,10 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
       random: systemRandom,
       origin: ORIGIN,
       operatorTokenHashes: options.operatorTokenHashes,
+      admission,
     },
     longPoll,
+    failures,
     facts: {
       site: 'aws',
       audience: AUDIENCE,

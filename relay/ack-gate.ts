@@ -1,0 +1,65 @@
+/**
+ * Acks of what nobody here knows. An ack may come before its message: the recipient got it at another site, and this site's
+ * copy is still on its way. So such an ack is kept as a tombstone; but anybody can make mailbox keys and sign acks of made-up
+ * ids, so how many of them are kept is bounded: for each connection, for each mailbox, for the relay, and not at all once
+ * the store runs short of memory. What is refused is not acked and will be sent again.
+ */
+import type { Clock } from '../system/clock.ts';
+import type { SignedAck } from './core/ack.ts';
+import type { MessageId } from './core/message.ts';
+import { GUARD_FROM } from './core/quota.ts';
+import { createTokenBuckets } from './core/token-buckets.ts';
+import type { RelayEvents } from './events.ts';
+import type { MessageStore } from './ports.ts';
+
+export interface AckGateDeps {
+  readonly store: Pick<MessageStore, 'missing'>;
+  /** Deletes and tells the other sites; rejects when that is not certain. */
+  readonly bury: (ack: SignedAck) => Promise<void>;
+  /** Share of the store's memory that is in use, 0 to 1. */
+  readonly fullness: () => number;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
+  readonly events: Pick<RelayEvents, 'ackedUnknown'>;
+}
+
+/**
+ * Buries an ack; `doubtful` are those of its ids that were not sent to whoever acks. Rejects with `AcksTooFast` when
+ * too many of them are unknown here, and with what `bury` rejects with.
+ */
+export type BuryAck = (ack: SignedAck, doubtful: readonly MessageId[]) => Promise<void>;
+
+/** Too many of the acked ids are unknown here; nothing was done. */
+export class AcksTooFast extends Error {
+  override readonly name = 'AcksTooFast';
+}
+
+/** Unknown ids of one connection in all its life: eight full acks. */
+export const CONNECTION_UNKNOWN_MAX = 4096;
+const MAILBOX_RATE = { perSecond: 8, burst: 1024, keysMax: 50_000 } as const;
+const RELAY_RATE = { perSecond: 256, burst: 32_768, keysMax: 1 } as const;
+
+/** The returned function opens the gate for one connection, or one request. */
+export function createAckGate(deps: AckGateDeps): () => BuryAck {
+  const ofMailbox = createTokenBuckets(MAILBOX_RATE);
+  const ofRelay = createTokenBuckets(RELAY_RATE);
+  return () => {
+    let left = CONNECTION_UNKNOWN_MAX;
+    return async (ack, doubtful) => {
+      if (doubtful.length > 0) {
+        const references = doubtful.map((id) => ({ kind: 'message', mailbox: ack.mailbox, id }) as const);
+        const unknown = (await deps.store.missing(references)).length;
+        left -= unknown;
+        const nowMs = deps.clock.monotonicMs();
+        const isBounded =
+          unknown === 0 ||
+          (left >= 0 &&
+            deps.fullness() < GUARD_FROM &&
+            ofMailbox.take(ack.mailbox, nowMs, unknown) &&
+            ofRelay.take('', nowMs, unknown));
+        if (!isBounded) throw new AcksTooFast('too many of the acked ids are unknown here');
+        deps.events.ackedUnknown(unknown);
+      }
+      await deps.bury(ack);
+    };
+  };
+}

@@ -9,6 +9,7 @@ import { exportJWK } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeAuthority, makePinnedIdentity, makeVoteKey } from '../fleet/certificates.ts';
 import { type Manifest, signManifest } from '../fleet/manifest.ts';
+import { makeZoneKeys } from '../fleet/zone-keys.ts';
 import { pinOf } from '../system/pinned-tls.ts';
 import { systemRandom } from '../system/random.ts';
 import { testManifest } from '../test/support/manifests.ts';
@@ -143,4 +144,40 @@ test('files that hold something else are faults, and never thrown', async () => 
   }
   const ca = await file('ca.pem', (await makeAuthority(context)).certificatePem);
   expect(await faults({ VANTAGE_CA: ca })).toStrictEqual([]);
+});
+
+test("a signed zone needs this site's key, and no other will do", async () => {
+  const made = makeZoneKeys('relay.example.com', ['aws', 'gcp'], Date.now());
+  const withKeys = { ...manifestOf(['aws', 'gcp']), zoneKeys: made.zoneKeys };
+  const settings = { ...good, VANTAGE_MANIFEST: await file('signed-zone', await signed(withKeys)) };
+  const keyOf = async (site: string): Promise<string> =>
+    file(`${site}.zone.pem`, made.keyPem.get(site) ?? '');
+  const faultsWith = async (over: Readonly<Record<string, string>>): Promise<readonly string[]> => {
+    const config = await readVantageConfig({ ...settings, ...over });
+    return config.ok ? [] : config.fault;
+  };
+  expect(await faultsWith({ VANTAGE_ZONE_KEY: await keyOf('aws') })).toStrictEqual([]);
+  expect(await faultsWith({})).toStrictEqual([
+    'VANTAGE_ZONE_KEY: the zone is signed (zoneKeys), so this site needs its key',
+  ]);
+  expect(await faultsWith({ VANTAGE_ZONE_KEY: await keyOf('gcp') })).toStrictEqual([
+    'VANTAGE_ZONE_KEY: the manifest does not list its public key for aws (zoneKeys)',
+  ]);
+  expect(await faultsWith({ VANTAGE_ZONE_KEY: settings.VANTAGE_VOTE_KEY ?? '' })).toStrictEqual([
+    'VANTAGE_ZONE_KEY: expected an EC private key on P-256 (PKCS#8 PEM)',
+  ]);
+});
+
+test('cookie secrets are 1 to 3 lines of 32 digits', async () => {
+  const line = '00112233445566778899aabbccddeeff';
+  const three = await readVantageConfig({
+    ...good,
+    VANTAGE_COOKIE_SECRETS: await file('c', `${line}\n${line}\n`),
+  });
+  expect(three.ok ? three.value.cookieSecrets?.map((secret) => secret.length) : three.fault).toStrictEqual([
+    16, 16,
+  ]);
+  const short = await readVantageConfig({ ...good, VANTAGE_COOKIE_SECRETS: await file('d', line.slice(1)) });
+  expect(short.ok ? [] : short.fault[0]).toContain('VANTAGE_COOKIE_SECRETS: expected the path');
+  if (!short.ok) expect(short.fault[0]).toContain('got something else');
 });

@@ -31,6 +31,7 @@ import {
 import { siteNamed, vantageNamed } from './core/target.ts';
 import { zoneFaults } from './core/zone.ts';
 import type { CookieSecrets } from './dns/cookie.ts';
+import { publicKeyText } from './dns/zone-keys.ts';
 
 export interface VantageConfig {
   readonly site: SiteName;
@@ -51,6 +52,8 @@ export interface VantageConfig {
   /** A certificate authority that probes trust beside the usual ones, PEM. */
   readonly extraCa: string | undefined;
   readonly stateDir: string;
+  /** Signs what this nameserver says; undefined while the manifest has no zone keys. */
+  readonly zoneKey: KeyObject | undefined;
   /** UDP responses a second for each /24 or /56 without a cookie; 0: no limit. */
   readonly responsesPerSecond: number;
   /** Undefined: the nameserver makes its own. */
@@ -95,6 +98,7 @@ type VantageShape = {
   readonly VANTAGE_TLS_KEY: Setting<string>;
   readonly VANTAGE_CA: Setting<string | undefined>;
   readonly VANTAGE_STATE_DIR: Setting<string>;
+  readonly VANTAGE_ZONE_KEY: Setting<string | undefined>;
   readonly VANTAGE_RESPONSES_PER_SECOND: Setting<number>;
   readonly VANTAGE_COOKIE_SECRETS: Setting<CookieSecrets | undefined>;
   readonly VANTAGE_LOG_LEVEL: Setting<LogLevel>;
@@ -115,6 +119,7 @@ export const VANTAGE_SETTINGS: VantageShape = {
   VANTAGE_TLS_KEY: contentOf('the private key of that certificate (PEM)'),
   VANTAGE_CA: optional(contentOf('a certificate authority (PEM)')),
   VANTAGE_STATE_DIR: directory,
+  VANTAGE_ZONE_KEY: optional(contentOf('an EC private key on P-256 (PKCS#8 PEM)')),
   VANTAGE_RESPONSES_PER_SECOND: integer(0, 1_000_000, 100),
   VANTAGE_COOKIE_SECRETS: optional(cookieSecrets),
   VANTAGE_LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error'], 'info'),
@@ -135,7 +140,11 @@ export async function readVantageConfig(
   );
   if (!opened.ok) return opened;
   const manifest = opened.value;
-  const faults = [...zoneFaults(manifest), ...identityFaults(values, manifest)];
+  const faults = [
+    ...zoneFaults(manifest),
+    ...identityFaults(values, manifest),
+    ...zoneKeyFileFaults(values, manifest),
+  ];
   if (faults.length > 0) return fail(faults);
   return ok({
     site: values.VANTAGE_SITE,
@@ -150,6 +159,7 @@ export async function readVantageConfig(
     identity: { certificatePem: values.VANTAGE_TLS_CERTIFICATE, keyPem: values.VANTAGE_TLS_KEY },
     extraCa: values.VANTAGE_CA,
     stateDir: values.VANTAGE_STATE_DIR,
+    zoneKey: values.VANTAGE_ZONE_KEY === undefined ? undefined : privateKeyOf(values.VANTAGE_ZONE_KEY),
     responsesPerSecond: values.VANTAGE_RESPONSES_PER_SECOND,
     cookieSecrets: values.VANTAGE_COOKIE_SECRETS,
     logLevel: values.VANTAGE_LOG_LEVEL,
@@ -202,6 +212,25 @@ function tlsFaults(values: SettingsOf<VantageShape>, site: WitnessEntry): readon
   const pin = pinOf(certificate.publicKey.export({ type: 'spki', format: 'der' }));
   if (site.vantage.pins.includes(pin)) return [];
   return [`VANTAGE_TLS_CERTIFICATE: the manifest does not list its key for ${site.name} (vantage.pins)`];
+}
+
+/** A signature under a key that is not in the set would make every answer of this nameserver bogus. */
+function zoneKeyFileFaults(
+  { VANTAGE_ZONE_KEY: pem, VANTAGE_SITE: site }: SettingsOf<VantageShape>,
+  { zoneKeys }: Manifest,
+): readonly string[] {
+  if (pem === undefined) {
+    return zoneKeys === undefined
+      ? []
+      : ['VANTAGE_ZONE_KEY: the zone is signed (zoneKeys), so this site needs its key'];
+  }
+  const key = privateKeyOf(pem);
+  const publicKey = key === undefined ? undefined : publicKeyText(key);
+  if (publicKey === undefined) return ['VANTAGE_ZONE_KEY: expected an EC private key on P-256 (PKCS#8 PEM)'];
+  if (zoneKeys === undefined) return [];
+  return zoneKeys.keys.some((one) => one.site === site && one.publicKey === publicKey)
+    ? []
+    : [`VANTAGE_ZONE_KEY: the manifest does not list its public key for ${site} (zoneKeys)`];
 }
 
 function caFaults({ VANTAGE_CA: ca }: SettingsOf<VantageShape>): readonly string[] {

@@ -61,6 +61,10 @@ export interface Events {
   packetDiscarded(reason: DnsDiscard): void;
   /** A new zone is not served; the last one still is. */
   zoneRefused(why: string): void;
+  /** The zone is signed; `ds` is what the registrar has to have. */
+  zoneSigned(ds: readonly string[]): void;
+  /** When signatures end, seconds since 1970: over the key set, by the operators, and over records, by this site. */
+  signaturesLeft(ends: SignatureEnds): void;
   stateFault(fault: StateFault): void;
 }
 
@@ -91,6 +95,22 @@ function exchangeEvents(
   };
 }
 
+interface SignatureEnds {
+  readonly keysExpireSeconds: number;
+  readonly recordsExpireSeconds: number;
+}
+
+const DAY_SECONDS = 86_400;
+/** Fewer days than this are an error: operators need time to find their key; this nameserver signs eleven days before. */
+const SIGNATURE_DAYS_MIN = { zone_keys: 14, records: 7 } as const;
+
+function signaturesOf(ends: SignatureEnds): ReadonlyMap<'zone_keys' | 'records', number> {
+  return new Map([
+    ['zone_keys', ends.keysExpireSeconds],
+    ['records', ends.recordsExpireSeconds],
+  ]);
+}
+
 /** What the gauges show when they are scraped. */
 interface Present {
   readonly isolated: Stopwatch;
@@ -100,6 +120,8 @@ interface Present {
   generation: number;
   ttlSeconds: number;
   sites: number;
+  /** Undefined while the zone is not signed. */
+  signatures: SignatureEnds | undefined;
   /** When each target was last observed, monotonic milliseconds. */
   readonly observedMs: Map<string, number>;
 }
@@ -159,6 +181,17 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
       counters.zonesRefused.add('not_compiled');
       log.error('zone refused', { why });
     },
+    zoneSigned: (ds) => {
+      for (const record of ds) log.info('zone signed', { ds: record });
+    },
+    signaturesLeft: (ends) => {
+      present.signatures = ends;
+      const nowSeconds = clock.wallMs() / 1000;
+      for (const [of, endSeconds] of signaturesOf(ends)) {
+        const daysLeft = Math.floor((endSeconds - nowSeconds) / DAY_SECONDS);
+        if (daysLeft < SIGNATURE_DAYS_MIN[of]) log.error('signatures end soon', { of, daysLeft });
+      }
+    },
     stateFault: (fault) => {
       counters.stateFaults.add(fault);
       log.error('state file', { fault });
@@ -176,6 +209,7 @@ function createGauges(metrics: Metrics, clock: Clock): Present {
     generation: 0,
     ttlSeconds: 0,
     sites: 0,
+    signatures: undefined,
     observedMs: new Map(),
   };
   const flag = (name: string, help: string, watch: Stopwatch): void => {
@@ -191,6 +225,11 @@ function createGauges(metrics: Metrics, clock: Clock): Present {
   metrics.value('answer_generation', 'Generation of the answer in force', () => present.generation);
   metrics.value('answer_ttl_seconds', 'TTL of the answer in force', () => present.ttlSeconds);
   metrics.value('answer_sites', 'Sites in the answer in force', () => present.sites);
+  metrics.gauge('signature_seconds_left', 'Until the first signature ends, of each kind', 'of', () => {
+    const nowSeconds = clock.wallMs() / 1000;
+    const ends = present.signatures === undefined ? [] : [...signaturesOf(present.signatures)];
+    return new Map(ends.map(([of, endSeconds]) => [of, Math.floor(endSeconds - nowSeconds)]));
+  });
   metrics.gauge('observation_age_seconds', 'Age of the newest observation of each target', 'target', () => {
     const nowMs = clock.monotonicMs();
     return new Map([...present.observedMs].map(([key, atMs]) => [key, (nowMs - atMs) / 1000]));

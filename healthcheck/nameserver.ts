@@ -1,26 +1,28 @@
 /**
- * The nameserver of a vantage: the zone that is in force, in wire format, behind a door with cookies and a budget for
- * each network. What it cannot compile it does not serve: then it keeps what it has, and says so loudly.
+ * The nameserver of a vantage: the zone that is in force behind a door with cookies and a budget for each network.
  */
 import type { Clock } from '../system/clock.ts';
-import { describeError } from '../system/log.ts';
 import type { Random } from '../system/random.ts';
 import type { Endpoint } from '../system/settings.ts';
 import { startDnsServer } from './adapters/dns-server.ts';
 import type { VantageConfig } from './config.ts';
-import type { Zone } from './core/zone.ts';
-import { type CompiledZone, compileZone } from './dns/compile.ts';
 import { COOKIE_SECRET_BYTES, type CookieSecrets } from './dns/cookie.ts';
 import { createDoor } from './dns/door.ts';
 import { createRateLimit } from './dns/rate-limit.ts';
 import type { Events } from './events.ts';
+import { createZoneKeeper, type ZoneKeeper } from './zone-keeper.ts';
 
 export interface Nameserver {
   /** Serves this zone from now on, unless it must not be served. */
-  publish(zone: Zone): void;
+  readonly publish: ZoneKeeper['publish'];
   /** True once there is something to serve. */
   isReady(): boolean;
 }
+
+export type NameserverConfig = Pick<
+  VantageConfig,
+  'site' | 'zoneKey' | 'responsesPerSecond' | 'cookieSecrets'
+>;
 
 interface NameserverDeps {
   readonly clock: Clock;
@@ -34,20 +36,21 @@ const COOKIE_SECRET_ROTATES_MS = 86_400_000;
 
 /** Binds the sockets; rejects with a ListenError. Until the first zone is published every query gets SERVFAIL. */
 export async function startNameserver(
-  config: Pick<VantageConfig, 'site' | 'cookieSecrets' | 'responsesPerSecond'>,
+  config: NameserverConfig,
   endpoint: Endpoint,
   { clock, random, events, resources }: NameserverDeps,
 ): Promise<Nameserver> {
-  let zone: CompiledZone | undefined;
+  const { site, zoneKey } = config;
+  const keeper = createZoneKeeper({ site, zoneKey, clock, events, resources });
   const { responsesPerSecond } = config;
   const door = createDoor({
-    zone: () => zone,
+    zone: keeper.inForce,
     secrets: cookieSecrets(config.cookieSecrets, clock, random, resources),
     rateLimit:
       responsesPerSecond === 0
         ? undefined
         : createRateLimit({ responsesPerSecond, seed: Math.floor(random.fraction() * 2 ** 32) }),
-    serverId: Buffer.from(config.site, 'latin1'),
+    serverId: Buffer.from(site, 'latin1'),
     firstTurn: random.fraction(),
   });
   const server = await startDnsServer({
@@ -58,16 +61,7 @@ export async function startNameserver(
     clock,
   });
   resources.defer(async () => server.close());
-  return {
-    publish: (next) => {
-      try {
-        zone = compileZone(next, undefined);
-      } catch (error) {
-        events.zoneRefused(describeError(error));
-      }
-    },
-    isReady: () => zone !== undefined,
-  };
+  return { publish: keeper.publish, isReady: () => keeper.inForce() !== undefined };
 }
 
 /** The operators' secrets, for servers that share an address; otherwise one of our own, replaced every day. */

@@ -21,7 +21,6 @@ import { beginningFrom, beginToAnswer, savedFrom } from './cold-start.ts';
 import { readVantageConfig, type VantageConfig } from './config.ts';
 import { entryFor } from './core/decision-log.ts';
 import type { Answer, Choose } from './core/failover.ts';
-import { zoneFrom } from './core/zone.ts';
 import { createEvents, type Events } from './events.ts';
 import { createJudgement, type JudgementOptions, type Served } from './judgement.ts';
 import { joinFleet, type Membership } from './membership.ts';
@@ -79,7 +78,7 @@ async function startVantage(
     if (inForce !== undefined) stateFile.save(savedFrom(inForce, bootEpoch, clock));
   };
   const serve = (served: Served): void => {
-    nameserver?.publish(zoneFrom({ ...served, self: config.site }));
+    nameserver?.publish(served);
     const isNew = served.answer !== inForce;
     inForce = served.answer;
     if (isNew) save();

@@ -23,6 +23,7 @@ import {
   signManifest,
   WEIGHT_DEFAULT,
 } from '../manifest.ts';
+import { makeZoneKeys } from '../zone-keys.ts';
 import type { Ports, SiteLayout } from './layout.ts';
 
 export interface Identities {
@@ -48,7 +49,8 @@ type SiteFile =
   | 'peer.key'
   | 'vantage.pem'
   | 'vantage.key'
-  | 'vote.key';
+  | 'vote.key'
+  | 'zone.key';
 
 const ZONE = 'relay.test';
 
@@ -69,6 +71,12 @@ export async function makeIdentities(
   const entries = await Promise.all(
     sites.map(async (site) => makeSiteEntry(site, ports, authority, context, write)),
   );
+  const zone = makeZoneKeys(
+    ZONE,
+    sites.map(({ name }) => name),
+    context.wallMs,
+  );
+  for (const [site, pem] of zone.keyPem) write(join(site, 'zone.key' satisfies SiteFile), pem);
   const manifest: Manifest = {
     format: 1,
     version: 1,
@@ -80,6 +88,7 @@ export async function makeIdentities(
     steering: 'spread',
     externalCanaries: [],
     overrides: NO_OVERRIDES,
+    zoneKeys: zone.zoneKeys,
   };
   const operators = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
   const base64url = (length: number): string =>
@@ -120,7 +129,7 @@ async function makeSiteEntry(
   const peer = await makePinnedIdentity(context, `peer.${site.name}.${ZONE}`);
   const vantage = await makePinnedIdentity(context, `vantage.${site.name}.${ZONE}`);
   const vote = makeVoteKey();
-  const files: Readonly<Record<SiteFile, string>> = {
+  const files: Readonly<Record<Exclude<SiteFile, 'zone.key'>, string>> = {
     'relay.pem': relay.certificatePem,
     'relay.key': relay.keyPem,
     'peer.pem': peer.certificatePem,

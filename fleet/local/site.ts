@@ -153,6 +153,7 @@ function vantageEnvironment(options: SiteOptions, stateDirectory: string): Reado
     VANTAGE_VOTE_LISTEN: `${layout.vantageAddress}:${ports.votes}`,
     VANTAGE_PRIVATE_LISTEN: `${layout.vantageAddress}:${ports.private}`,
     VANTAGE_VOTE_KEY: identities.siteFile(layout.name, 'vote.key'),
+    VANTAGE_ZONE_KEY: identities.siteFile(layout.name, 'zone.key'),
     VANTAGE_TLS_CERTIFICATE: identities.siteFile(layout.name, 'vantage.pem'),
     VANTAGE_TLS_KEY: identities.siteFile(layout.name, 'vantage.key'),
     VANTAGE_CA: identities.files.authority,

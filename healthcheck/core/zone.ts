@@ -10,10 +10,12 @@
  * A and AAAA of the apex come from one answer, so they never disagree. There are no wildcards.
  */
 import type { Manifest, SiteName } from '../../fleet/manifest.ts';
+import { TYPE } from '../dns/message.ts';
 import { parseRecordData } from '../dns/record-data.ts';
-import type { Answer } from './failover.ts';
+import { zoneKeyFaults, zoneKeyRecords } from '../dns/zone-keys.ts';
+import { type Answer, answerWithAll } from './failover.ts';
 import { ordersOf, type WarmShares } from './rotation.ts';
-import type { Family } from './target.ts';
+import { FAMILIES, type Family, keyOf } from './target.ts';
 
 export type RecordSet =
   | {
@@ -67,6 +69,7 @@ export interface ZoneInput {
 const SITE_TTL_SECONDS = 300;
 const NAMESERVER_TTL_SECONDS = 3600;
 const NAMESERVER_PREFIX = 'ns-';
+const POSSIBLE_ANSWERS_MAX = 4096;
 
 /** The host name of a site's nameserver. */
 export function nameserverName(manifest: Pick<Manifest, 'zone'>, site: SiteName): string {
@@ -94,7 +97,7 @@ export function zoneFaults(manifest: Manifest): readonly string[] {
     .map(
       (key) => `manifest.records: the set ${JSON.stringify(key)} is listed twice; list its data in one set`,
     );
-  return [...collisions, ...malformed, ...repeated];
+  return [...collisions, ...malformed, ...repeated, ...zoneKeyFaults(manifest)];
 }
 
 /** All records that this nameserver serves while `answer` holds. */
@@ -111,13 +114,14 @@ export function zoneFrom(input: ZoneInput): Zone {
   };
   const names = new Map<string, readonly RecordSet[]>();
   names.set(manifest.zone, [
-    ...answerSets(input),
+    ...FAMILIES.flatMap((family) => answerSet(input, family)),
     {
       type: 'NS',
       ttlSeconds: NAMESERVER_TTL_SECONDS,
       names: manifest.sites.map((site) => nameserverName(manifest, site.name)),
     },
     { type: 'SOA', ttlSeconds: NAMESERVER_TTL_SECONDS, soa },
+    ...zoneKeySets(manifest),
   ]);
   for (const site of manifest.sites) {
     names.set(`${site.name}.${manifest.zone}`, [
@@ -167,13 +171,44 @@ function extraSets(manifest: Manifest): readonly { readonly name: string; readon
   });
 }
 
-function answerSets({ manifest, answer, ttlSeconds, shares = new Map() }: ZoneInput): readonly RecordSet[] {
-  const setOf = (type: 'A' | 'AAAA', family: Family): readonly RecordSet[] => {
-    const variants = ordersOf(manifest, answer, family, shares);
-    const signedTtlSeconds = manifest.health.ttlMaxSeconds;
-    return variants.length === 0 ? [] : [{ type, ttlSeconds, signedTtlSeconds, variants }];
-  };
-  return [...setOf('A', 'ipv4'), ...setOf('AAAA', 'ipv6')];
+function zoneKeySets({ zone, zoneKeys }: Manifest): readonly RecordSet[] {
+  if (zoneKeys === undefined) return [];
+  const { ttlSeconds } = zoneKeys;
+  return [{ type: 'other', number: TYPE.DNSKEY, ttlSeconds, ...zoneKeyRecords(zone, zoneKeys) }];
+}
+
+/**
+ * Every set of addresses that the apex may ever have, those with the fewest sites missing first; at most 4,096 of
+ * each family, which are all of them for twelve sites.
+ */
+export function* possibleAnswers(manifest: Manifest): Generator<RecordSet> {
+  for (const family of FAMILIES) {
+    const targets = manifest.sites
+      .filter((site) => site.relay[family].length > 0)
+      .map((site) => keyOf({ site: site.name, family }));
+    const subsets = Array.from({ length: 2 ** targets.length - 1 }, (_, missing) => missing)
+      .sort((a, b) => bitsIn(a) - bitsIn(b))
+      .slice(0, POSSIBLE_ANSWERS_MAX);
+    for (const missing of subsets) {
+      const left = targets.filter((_, index) => (missing & (1 << index)) === 0);
+      const answer = { ...answerWithAll(manifest, 0), targets: left };
+      yield* answerSet({ manifest, answer, ttlSeconds: manifest.health.ttlMaxSeconds }, family);
+    }
+  }
+}
+
+function bitsIn(value: number): number {
+  return value.toString(2).replaceAll('0', '').length;
+}
+
+function answerSet(
+  { manifest, answer, ttlSeconds, shares = new Map() }: Omit<ZoneInput, 'self'>,
+  family: Family,
+): readonly RecordSet[] {
+  const variants = ordersOf(manifest, answer, family, shares);
+  if (variants.length === 0) return [];
+  const type = family === 'ipv4' ? 'A' : 'AAAA';
+  return [{ type, ttlSeconds, signedTtlSeconds: manifest.health.ttlMaxSeconds, variants }];
 }
 
 function addressSet(

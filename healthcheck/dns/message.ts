@@ -115,7 +115,7 @@ type ResponseRecord = RecordHead &
         readonly negativeTtlSeconds: number;
         readonly primary: string;
       }
-    | { readonly type: 'other'; readonly number: number }
+    | { readonly type: 'other'; readonly number: number; readonly data: Uint8Array }
   );
 
 export interface Response {
@@ -208,7 +208,7 @@ function readRecord(
     };
     return { record: { ...head, type: 'SOA', ...soa }, end };
   }
-  return { record: { ...head, type: 'other', number }, end };
+  return { record: { ...head, type: 'other', number, data: bytes.subarray(data, end) }, end };
 }
 
 /** Big-endian; a byte beyond the end counts as 0. */

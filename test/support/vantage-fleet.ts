@@ -26,6 +26,7 @@ import {
   signManifest,
   WEIGHT_DEFAULT,
 } from '../../fleet/manifest.ts';
+import { makeZoneKeys } from '../../fleet/zone-keys.ts';
 import { type PinnedIdentity, pinOf } from '../../system/pinned-tls.ts';
 import { systemRandom } from '../../system/random.ts';
 
@@ -113,6 +114,7 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
   });
   const keys = { aws: await makeKeys('aws'), gcp: await makeKeys('gcp'), hetzner: await makeKeys('hetzner') };
 
+  const zone = makeZoneKeys(ZONE, SITES, context.wallMs);
   const relayAddress = record((_, index) => `127.${network}.0.${index + 1}`);
   const vantageAddress = record((_, index) => `127.${network}.1.${index + 1}`);
   const laneAddress = record((_, index) => `127.${network}.2.${index + 1}`);
@@ -166,6 +168,7 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
     steering: 'spread',
     externalCanaries: [],
     overrides: NO_OVERRIDES,
+    zoneKeys: zone.zoneKeys,
     sites: SITES.map((site) => ({
       name: site,
       provider: site,
@@ -205,6 +208,7 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
       VANTAGE_VOTE_LISTEN: `${vantageAddress[site]}:${votePort}`,
       VANTAGE_PRIVATE_LISTEN: `${laneAddress[site]}:${privatePort}`,
       VANTAGE_VOTE_KEY: await write('vote.pem', vote.keyPem),
+      VANTAGE_ZONE_KEY: await write('zone.pem', zone.keyPem.get(site) ?? ''),
       VANTAGE_TLS_CERTIFICATE: await write('cert.pem', identity.certificatePem),
       VANTAGE_TLS_KEY: await write('key.pem', identity.keyPem),
       VANTAGE_CA: await write('ca.pem', authority.certificatePem),

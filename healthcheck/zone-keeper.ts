@@ -1,0 +1,164 @@
+/**
+ * The zone in force, compiled and signed, and how it changes without anybody waiting.
+ *
+ *   new answer → compiled at once with signatures that are at hand, under the last SOA → served
+ *              → the SOA with the new serial is signed → served
+ *
+ * What cannot be compiled is not served: then the last zone stays, and that is said loudly. Every hour old signatures
+ * are replaced, and the sets of addresses that no answer has needed yet are signed with them.
+ */
+import type { KeyObject } from 'node:crypto';
+import type { Manifest, SiteName } from '../fleet/manifest.ts';
+import type { Clock } from '../system/clock.ts';
+import { describeError } from '../system/log.ts';
+import { possibleAnswers, type Zone, type ZoneInput, zoneFrom } from './core/zone.ts';
+import { type CompiledZone, compileZone } from './dns/compile.ts';
+import { canonicalSets } from './dns/record-set.ts';
+import { signBytesWith } from './dns/signature.ts';
+import { createSigner, type Signer } from './dns/signer.ts';
+import { dsRecords, keyTagOf, publicKeyText, zoneKeysExpireSeconds } from './dns/zone-keys.ts';
+import type { Events } from './events.ts';
+
+export interface ZoneKeeperOptions {
+  readonly site: SiteName;
+  /** This site's signing key, EC on P-256; needed once the manifest has zone keys. */
+  readonly zoneKey: KeyObject | undefined;
+  readonly clock: Clock;
+  readonly events: Pick<Events, 'zoneRefused' | 'zoneSigned' | 'signaturesLeft'>;
+  /** Stops what it does by the hour. */
+  readonly resources: AsyncDisposableStack;
+}
+
+/** What a zone is made from, at this site's nameserver. */
+export type ZoneContent = Omit<ZoneInput, 'self'>;
+
+export interface ZoneKeeper {
+  /** Serves this from now on, unless it must not be served. */
+  readonly publish: (content: ZoneContent) => void;
+  /** Undefined until there is something to serve. */
+  readonly inForce: () => CompiledZone | undefined;
+}
+
+const REFRESH_MS = 3_600_000;
+/** So many signatures take a few milliseconds, and then queries have their turn. */
+const SIGNATURES_AT_A_TIME = 64;
+
+/** Nothing is in force until the first zone is published. */
+export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
+  const { clock, events, resources } = options;
+  const signWith = signers(options);
+  let wanted: ZoneContent | undefined;
+  let served: { readonly zone: Zone; readonly manifest: Manifest } | undefined;
+  let inForce: CompiledZone | undefined;
+  let cancelSoa: (() => void) | undefined;
+  let refreshing = new AbortController();
+  resources.defer(() => {
+    cancelSoa?.();
+    refreshing.abort();
+  });
+  /** False when it must not be served. */
+  const serve = (zone: Zone, manifest: Manifest): boolean => {
+    try {
+      inForce = compileZone(zone, signWith(manifest)?.sign);
+      served = { zone, manifest };
+      return true;
+    } catch (error) {
+      events.zoneRefused(describeError(error));
+      return false;
+    }
+  };
+  const zoneOf = (content: ZoneContent): Zone => zoneFrom({ ...content, self: options.site });
+  const refreshByTheHour = async (manifest: Manifest, stopped: AbortSignal): Promise<void> => {
+    const { zoneKeys } = manifest;
+    const signer = signWith(manifest);
+    if (signer === undefined || zoneKeys === undefined) return;
+    events.zoneSigned(dsRecords(manifest.zone, zoneKeys));
+    for (;;) {
+      await signPossibleAnswers(manifest, signer, clock, stopped);
+      if (wanted?.manifest === manifest) serve(zoneOf(wanted), manifest);
+      const keysExpireSeconds = zoneKeysExpireSeconds(zoneKeys);
+      const recordsExpireSeconds = signer.expiresSeconds() ?? keysExpireSeconds;
+      events.signaturesLeft({ keysExpireSeconds, recordsExpireSeconds });
+      await clock.sleep(REFRESH_MS, stopped);
+    }
+  };
+  return {
+    publish: (content) => {
+      const { manifest } = content;
+      const before = served;
+      const zone = zoneOf(content);
+      cancelSoa?.();
+      if (before?.manifest !== manifest) {
+        if (!serve(zone, manifest)) return;
+        wanted = content;
+        refreshing.abort();
+        refreshing = new AbortController();
+        void refreshByTheHour(manifest, refreshing.signal).catch(() => undefined);
+        return;
+      }
+      wanted = content;
+      const signer = signWith(manifest);
+      if (signer === undefined || !needsSoa(zone, signer)) {
+        serve(zone, manifest);
+      } else if (serve(withSoaOf(zone, before.zone), manifest)) {
+        cancelSoa = clock.after(0, () => serve(zone, manifest));
+      }
+    },
+    inForce: () => inForce,
+  };
+}
+
+/**
+ * Who signs the zone of a manifest: nobody while it has no zone keys. Throws when it has, and this site's key is not
+ * among them: whatever such a key signs is bogus.
+ */
+function signers({
+  site,
+  zoneKey,
+  clock,
+}: ZoneKeeperOptions): (manifest: Pick<Manifest, 'zone' | 'zoneKeys'>) => Signer | undefined {
+  const publicKey = zoneKey === undefined ? undefined : publicKeyText(zoneKey);
+  let signer: Signer | undefined;
+  return ({ zone, zoneKeys }) => {
+    if (zoneKeys === undefined) return undefined;
+    const isListed = zoneKeys.keys.some((key) => key.site === site && key.publicKey === publicKey);
+    if (zoneKey === undefined || publicKey === undefined || !isListed) {
+      throw new Error(`the manifest does not list this nameserver's zone key for ${site} (zoneKeys)`);
+    }
+    signer ??= createSigner({
+      zone,
+      keyTag: keyTagOf({ site, publicKey }),
+      signBytes: signBytesWith(zoneKey),
+      wallSeconds: () => Math.floor(clock.wallMs() / 1000),
+    });
+    return signer;
+  };
+}
+
+/** Signs every set of addresses that an answer may carry, with pauses; what is at hand costs nothing. */
+async function signPossibleAnswers(
+  manifest: Manifest,
+  signer: Signer,
+  clock: Clock,
+  stopped: AbortSignal,
+): Promise<void> {
+  let made = 0;
+  for (const answer of possibleAnswers(manifest)) {
+    for (const set of canonicalSets(answer, manifest.zone)) {
+      if (!signer.wouldSign(set)) continue;
+      signer.sign(set);
+      made += 1;
+      if (made % SIGNATURES_AT_A_TIME === 0) await clock.sleep(0, stopped);
+    }
+  }
+}
+
+function needsSoa(zone: Zone, signer: Signer): boolean {
+  const soa = (zone.names.get(zone.apex) ?? []).filter((set) => set.type === 'SOA');
+  return soa.some((set) => canonicalSets(set, zone.apex).some((one) => signer.wouldSign(one)));
+}
+
+function withSoaOf(zone: Zone, { soa }: Zone): Zone {
+  const sets = (zone.names.get(zone.apex) ?? []).map((set) => (set.type === 'SOA' ? { ...set, soa } : set));
+  return { ...zone, soa, names: new Map([...zone.names, [zone.apex, sets]]) };
+}

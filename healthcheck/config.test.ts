@@ -163,7 +163,7 @@ test("a signed zone needs this site's key, and no other will do", async () => {
   expect(await faultsWith({ VANTAGE_ZONE_KEY: await keyOf('gcp') })).toStrictEqual([
     'VANTAGE_ZONE_KEY: the manifest does not list its public key for aws (zoneKeys)',
   ]);
-  expect(await faultsWith({ VANTAGE_ZONE_KEY: settings.VANTAGE_VOTE_KEY ?? '' })).toStrictEqual([
+  expect(await faultsWith({ VANTAGE_ZONE_KEY: await file('vote.key', vote.keyPem) })).toStrictEqual([
     'VANTAGE_ZONE_KEY: expected an EC private key on P-256 (PKCS#8 PEM)',
   ]);
 });

@@ -51,7 +51,7 @@ function signedBytes(set: CanonicalSet, terms: SignatureTerms): Uint8Array {
   const head = [...encodeName(set.owner), ...u16(set.type), ...u16(CLASS_IN), ...u32(set.ttlSeconds)];
   const data = set.data
     .map((one) => Buffer.from(one))
-    .sort(Buffer.compare)
+    .sort((a, b) => a.compare(b))
     .filter((one, index, all) => index === 0 || all[index - 1]?.equals(one) !== true);
   return Buffer.concat([
     Buffer.from(fixedFields(set, terms)),

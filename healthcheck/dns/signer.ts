@@ -25,7 +25,7 @@ export interface SignerOptions {
 
 export interface Signer {
   /** The data of the RRSIG over a set: the one at hand while it is good for long enough, or a new one. */
-  sign(set: CanonicalSet): readonly Uint8Array[];
+  readonly sign: (set: CanonicalSet) => readonly Uint8Array[];
   /** Whether `sign` would make a new one. */
   wouldSign(set: CanonicalSet): boolean;
   /** When the first signature at hand ends, seconds since 1970; undefined while there is none. */

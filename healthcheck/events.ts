@@ -95,6 +95,32 @@ function exchangeEvents(
   };
 }
 
+/** What becomes of the zone that this nameserver serves. */
+function zoneEvents(
+  log: Log,
+  counters: ReturnType<typeof createCounters>,
+  present: Present,
+  clock: Clock,
+): Pick<Events, 'zoneRefused' | 'zoneSigned' | 'signaturesLeft'> {
+  return {
+    zoneRefused: (why) => {
+      counters.zonesRefused.add('not_compiled');
+      log.error('zone refused', { why });
+    },
+    zoneSigned: (ds) => {
+      for (const record of ds) log.info('zone signed', { ds: record });
+    },
+    signaturesLeft: (ends) => {
+      present.signatures = ends;
+      const nowSeconds = clock.wallMs() / 1000;
+      for (const [of, endSeconds] of signaturesOf(ends)) {
+        const daysLeft = Math.floor((endSeconds - nowSeconds) / DAY_SECONDS);
+        if (daysLeft < SIGNATURE_DAYS_MIN[of]) log.error('signatures end soon', { of, daysLeft });
+      }
+    },
+  };
+}
+
 interface SignatureEnds {
   readonly keysExpireSeconds: number;
   readonly recordsExpireSeconds: number;
@@ -132,6 +158,7 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
   const present = createGauges(metrics, clock);
   return {
     ...exchangeEvents(log, counters, present),
+    ...zoneEvents(log, counters, present, clock),
     observed: (target, outcome) => {
       counters.observations.add(outcome);
       if (!isLocalTrouble(outcome)) present.observedMs.set(keyOf(target), clock.monotonicMs());
@@ -177,21 +204,6 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
     },
     queryAnswered: (rcode) => counters.queries.add(rcode),
     packetDiscarded: (reason) => counters.discards.add(reason),
-    zoneRefused: (why) => {
-      counters.zonesRefused.add('not_compiled');
-      log.error('zone refused', { why });
-    },
-    zoneSigned: (ds) => {
-      for (const record of ds) log.info('zone signed', { ds: record });
-    },
-    signaturesLeft: (ends) => {
-      present.signatures = ends;
-      const nowSeconds = clock.wallMs() / 1000;
-      for (const [of, endSeconds] of signaturesOf(ends)) {
-        const daysLeft = Math.floor((endSeconds - nowSeconds) / DAY_SECONDS);
-        if (daysLeft < SIGNATURE_DAYS_MIN[of]) log.error('signatures end soon', { of, daysLeft });
-      }
-    },
     stateFault: (fault) => {
       counters.stateFaults.add(fault);
       log.error('state file', { fault });

@@ -1,6 +1,6 @@
 /**
  * Senders that know nothing of us: npm `web-push` as it is and `curl`, against three relays as processes of their own, through the
- * restart of a relay and the loss of a provider.
+ * restart of a relay. The loss of a provider is in web-push-dns.test.ts.
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -17,7 +17,6 @@ import { siteOrigin } from '../../fleet/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { ciphertext } from '../support/ciphertext.ts';
-import { eventually } from '../support/eventually.ts';
 import { createRelaySites, type RelaySites } from '../support/relay-sites.ts';
 
 const MINUTE_MS = 60_000;
@@ -122,23 +121,6 @@ describe('web-push', () => {
     await sites.untilStatus('aws', 200);
     expect(await push(subscription, 'after')).toMatchObject({ statusCode: 201 });
     expect(await receive(mailbox, 'aws', 2)).toEqual(['after', 'before']);
-  });
-
-  test('follows DNS when a provider is gone, and nothing accepted is lost', {
-    timeout: MINUTE_MS,
-  }, async () => {
-    const mailbox = await createMailbox(systemRandom);
-    const subscription = await subscribe(mailbox);
-    const texts = Array.from({ length: 20 }, (_, index) => `message ${index}`);
-    for (const [index, text] of texts.entries()) {
-      if (index === 10) await sites.kill('aws');
-      await eventually(text, async () => {
-        const sent = await push(subscription, text).catch(() => undefined);
-        if (sent === undefined) answer = 'gcp';
-        return sent?.statusCode === 201 ? true : undefined;
-      });
-    }
-    expect(await receive(mailbox, 'hetzner', texts.length)).toEqual(texts.toSorted());
   });
 
   test('hears why when it is wrong', { timeout: MINUTE_MS }, async () => {

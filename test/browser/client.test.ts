@@ -4,8 +4,8 @@
  */
 import { createHash, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { clientExample } from '../support/client-example.ts';
 import { eventually } from '../support/eventually.ts';
 import { startMeddlingProxy } from '../support/meddling-proxy.ts';
 import { createRelaySites, type RelaySites } from '../support/relay-sites.ts';
@@ -14,7 +14,6 @@ import type * as PageModule from './page.ts';
 import { type PageServer, startPageServer } from './page-server.ts';
 
 const SITES = ['aws', 'gcp', 'hetzner'];
-const README: string = readFileSync(join(import.meta.dirname, '../../client/README.md'), 'utf8');
 const TEST_MS = 90_000;
 let sites: RelaySites;
 let server: PageServer;
@@ -59,12 +58,6 @@ async function browse(addressFor: (relayAddress: string) => string): Promise<voi
 
 const proxyAddressOf = (relayAddress: string): string => relayAddress.replace(/1$/, '4');
 
-/** The first example of the README, which names a fleet that is not here. */
-function readmeExample(): string {
-  const example = /```ts\n([\s\S]*?)```/.exec(README)?.[1] ?? '';
-  return example.replaceAll('https://relay.example.com', canonicalOrigin);
-}
-
 async function untilReceived(count: number): Promise<PageModule.Progress> {
   return eventually(
     `${count} messages in the page`,
@@ -88,7 +81,7 @@ describe.skipIf(chromiumMissing !== undefined)(`in Chromium ${chromiumMissing ??
     for (const site of SITES) sites.start(site, { RELAY_HEARTBEAT_MS: '1000' });
     await Promise.all(SITES.map((site) => sites.untilStatus(site, 200)));
     canonicalOrigin = `https://relay.test:${sites.ports.relay}`;
-    server = await startPageServer(new Map([['/client/readme-example.ts', readmeExample()]]));
+    server = await startPageServer(new Map([['/example.ts', clientExample('In a page', canonicalOrigin)]]));
     await browse((relayAddress) => relayAddress);
   }, TEST_MS);
 
@@ -110,11 +103,9 @@ describe.skipIf(chromiumMissing !== undefined)(`in Chromium ${chromiumMissing ??
     await untilNothingIsLeft();
   });
 
-  test('the example of the README runs as it is printed', { timeout: TEST_MS }, async () => {
+  test('the example for pages in docs/client.md runs as it is printed', { timeout: TEST_MS }, async () => {
     // The example receives for ever, so its module never finishes: only a failure is waited for.
-    await page.evaluate(
-      `import('/client/readme-example.ts').catch((error) => console.log(String(error))), undefined`,
-    );
+    await page.evaluate(`import('/example.ts').catch((error) => console.log(String(error))), undefined`);
     await eventually('a word of the example', () => page.logged[0], 30_000);
     expect(page.logged).toEqual(['hello']);
   });

@@ -33,7 +33,7 @@ let subscription: Subscription;
 let sender: Sender;
 
 async function startSite(site: string): Promise<void> {
-  sites.start(site, { RELAY_HEARTBEAT_MS: String(HEARTBEAT_MS) });
+  sites.start(site, { RELAY_HEARTBEAT_MS: String(HEARTBEAT_MS), RELAY_DRAIN_MS: '500' });
   await sites.untilStatus(site, 200);
 }
 
@@ -74,6 +74,8 @@ class Stream implements AsyncDisposable {
   readonly receiver: Receiver;
   readonly acceptedMs: Map<string, number> = new Map();
   readonly receivedMs: Map<string, number> = new Map();
+  /** Where the last socket became ready. */
+  provider: string | undefined;
   readonly #name: string = `stream ${webRandom.fraction()}`;
   readonly #stop: AbortController = new AbortController();
   readonly #receiving: Promise<void>;
@@ -82,7 +84,14 @@ class Stream implements AsyncDisposable {
 
   constructor(options: Partial<ReceiverOptions>) {
     const common = { transport, clock: webClock, random: webRandom, fleet, mailboxes: [mailbox] };
-    this.receiver = createReceiver({ ...common, preferredProvider: 'gcp', ...options });
+    this.receiver = createReceiver({
+      ...common,
+      preferredProvider: 'gcp',
+      onEvent: (name, provider) => {
+        if (name === 'ready') this.provider = provider;
+      },
+      ...options,
+    });
     this.#receiving = this.#receive();
     this.#sending = this.#send();
   }
@@ -142,6 +151,17 @@ class Stream implements AsyncDisposable {
   }
 }
 
+/** With one socket, which is at gcp: a relay that has just gone on may turn the first ones away. */
+async function streamAtGcp(): Promise<Stream> {
+  return eventually('a socket at gcp', async () => {
+    const stream = new Stream({ warm: 1 });
+    await stream.untilSteady(1);
+    if (stream.provider === 'gcp') return stream;
+    await stream[Symbol.asyncDispose]();
+    return undefined;
+  });
+}
+
 function middle(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
@@ -164,11 +184,23 @@ test.each(['SIGKILL', 'SIGSTOP'] as const)(
   },
 );
 
+test('with one socket, a relay that drains hands its recipient over, without any back-off', {
+  timeout: TEST_MS,
+}, async () => {
+  const random = { ...webRandom, fraction: () => 0.9 };
+  await using stream = new Stream({ warm: 1, random, backoff: { baseMs: TEST_MS, maxMs: TEST_MS } });
+  await stream.untilSteady(1);
+  expect(await sites.stop('gcp')).toBe(0);
+  await eventually('a socket elsewhere', () => (stream.receiver.readyCount() === 1 ? true : undefined));
+  await stream.untilFresh();
+  await stream.finish();
+  expect(stream.receiver.counts).toMatchObject({ ended_draining: 1, ready: 2 });
+});
+
 test('with one socket, a reset is over within a second', { timeout: TEST_MS }, async () => {
   const gapsMs: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
-    await using stream = new Stream({ warm: 1 });
-    await stream.untilSteady(1);
+    await using stream = await streamAtGcp();
     const atMs = performance.now();
     await sites.kill('gcp');
     await stream.untilFresh();
@@ -184,8 +216,7 @@ test('with one socket, silence is over within a second after the heartbeat', {
 }, async () => {
   const gapsMs: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
-    await using stream = new Stream({ warm: 1 });
-    await stream.untilSteady(1);
+    await using stream = await streamAtGcp();
     const atMs = performance.now();
     sites.signal('gcp', 'SIGSTOP');
     await stream.untilFresh();

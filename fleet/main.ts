@@ -3,14 +3,10 @@
  *
  * The first Ctrl-C stops politely and cleans up; the second kills at once, and the janitor cleans up.
  */
-import { writeFileSync } from 'node:fs';
 import { systemClock } from '../system/clock.ts';
-import { systemRandom } from '../system/random.ts';
 import { WRONG_USAGE } from './commands/command.ts';
 import { commandNamed, commandsHelp } from './commands/commands.ts';
-import { EXIT_CODES, runDrill } from './drill/drill.ts';
-import { journal } from './drill/journal.ts';
-import { formatReport } from './drill/report.ts';
+import { runDrillCommand } from './drill/command.ts';
 import { redisVersion } from './local/redis.ts';
 import type { StoreKind } from './local/site.ts';
 import { type Command, HELP, parseCommand } from './options.ts';
@@ -44,43 +40,9 @@ async function obey(command: Command, signal: AbortSignal): Promise<number> {
     }
     case 'drill': {
       const store = chooseStore(command.store);
-      return store === undefined ? WRONG_USAGE : await drill(command, store, signal);
+      if (store === undefined) return WRONG_USAGE;
+      return await runDrillCommand({ ...command, store, signal, print, complain });
     }
-  }
-}
-
-async function drill(
-  command: Extract<Command, { kind: 'drill' }>,
-  store: StoreKind,
-  signal: AbortSignal,
-): Promise<number> {
-  if (command.json !== undefined && !canWrite(command.json)) return WRONG_USAGE;
-  const outcome = await runDrill({
-    site: command.site,
-    fault: command.fault,
-    store,
-    ratePerSecond: command.ratePerSecond,
-    faultSeconds: command.faultSeconds,
-    ...(command.port === undefined ? {} : { relayPort: command.port }),
-    clock: systemClock,
-    random: systemRandom,
-    say: print,
-    signal,
-  });
-  const { head, assessment } = outcome;
-  if (head !== undefined && assessment !== undefined) print(formatReport(head, assessment, outcome.result));
-  else complain(`RESULT: ${outcome.result}. ${outcome.trouble}`);
-  if (command.json !== undefined) writeFileSync(command.json, `${journal(outcome)}\n`);
-  return EXIT_CODES[outcome.result];
-}
-
-function canWrite(path: string): boolean {
-  try {
-    writeFileSync(path, '');
-    return true;
-  } catch {
-    complain(`--json: ${JSON.stringify(path)} cannot be written.`);
-    return false;
   }
 }
 

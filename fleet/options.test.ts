@@ -9,7 +9,7 @@ const DEFAULTS = {
   store: undefined,
   port: undefined,
   ratePerSecond: 60,
-  faultSeconds: 20,
+  faultSeconds: undefined,
   json: undefined,
 };
 
@@ -47,7 +47,10 @@ describe('the command line', () => {
     [['start', '--site', 'aws'], 'start does not know "--site"; did you mean --store?'],
     [['drill', 'aws'], 'drill does not know "aws"'],
     [['drill', '--site', 'azure'], '--site: expected "aws" or "gcp" or "hetzner", got "azure".'],
-    [['drill', '--fault', 'fire'], '--fault: expected "kill" or "none", got "fire".'],
+    [
+      ['drill', '--fault', 'fire'],
+      '--fault: expected the name of a fault, or "all" (`npm run drill -- --help` lists them), got "fire".',
+    ],
     [['drill', '--store', 'disk'], '--store: expected "redis" or "memory", got "disk".'],
     [['drill', '--rate', '0'], '--rate: expected a whole number between 12 and 2000, got "0".'],
     [['drill', '--seconds', '1e3'], '--seconds: expected a whole number between 10 and 3600, got "1e3".'],

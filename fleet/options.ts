@@ -4,6 +4,7 @@
 import { fail, ok, type Result } from '../system/result.ts';
 import { integer, oneOf, type Setting, suggestion } from '../system/settings.ts';
 import { commandNames } from './commands/commands.ts';
+import { FAULT_NAMES, type FaultName, faultNamed } from './drill/faults/catalogue.ts';
 import { LOCAL_SITES, type LocalSiteName } from './local/fleet.ts';
 import type { StoreKind } from './local/site.ts';
 
@@ -13,10 +14,10 @@ export type Command =
   | {
       readonly kind: 'drill';
       readonly site: LocalSiteName;
-      readonly fault: 'kill' | 'none';
+      readonly fault: FaultName | 'all';
       readonly store: StoreKind | undefined;
       readonly ratePerSecond: number;
-      readonly faultSeconds: number;
+      readonly faultSeconds: number | undefined;
       readonly json: string | undefined;
       readonly port: number | undefined;
     };
@@ -24,26 +25,33 @@ export type Command =
 export const HELP: string = `Usage:
   npm start [-- --store redis|memory --port N]
       Three sites on this machine, until Ctrl-C.
-  npm run drill [-- --site aws|gcp|hetzner --fault kill|none --store redis|memory
+  npm run drill [-- --site aws|gcp|hetzner --fault NAME --store redis|memory
                     --rate N --seconds N --json FILE --port N]
-      The same under traffic; one site is killed and comes back; a report.
+      The same under traffic, and one site has a fault; a report.
 
   --store    redis when redis-server is on the PATH, else memory, which is not durable
   --port     the TCP port of all relays; a free one by default
-  --site     the site that is taken away; aws
-  --fault    kill: every process at once, and its data; none: a control run; kill
+  --site     the site that it happens to; aws
+  --fault    what happens, see below, or all of it one after the other; kill
   --rate     sends per second, all senders together, 12 to 2000; 60
-  --seconds  how long the fault lasts, 10 to 3600; 20
+  --seconds  how long the fault lasts, 10 to 3600; what is usual for it
   --json     a file for everything that was measured
 
-Exit codes of a drill: 0 met, 1 missed, 2 unknown, 3 aborted, 5 not restored, 64 wrong usage.`;
+Faults; the site …
+${FAULT_NAMES.map((name) => `  ${name.padEnd(11)} ${faultNamed(name).what}`).join('\n')}
+
+Exit codes of a drill: 0 met, 1 missed, 2 unknown, 3 aborted, 4 refused (this machine cannot cause the fault),
+5 not restored, 64 wrong usage.`;
 
 const FLAGS = {
   site: oneOf(LOCAL_SITES, 'aws'),
-  fault: oneOf(['kill', 'none'], 'kill'),
+  fault: {
+    ...oneOf([...FAULT_NAMES, 'all'], 'kill'),
+    expected: 'the name of a fault, or "all" (`npm run drill -- --help` lists them)',
+  } as Setting<FaultName | 'all'>,
   store: oneOf(['redis', 'memory']),
   rate: integer(12, 2000, 60),
-  seconds: integer(10, 3600, 20),
+  seconds: integer(10, 3600),
   port: integer(1, 65_535),
   json: { expected: 'the path of a file to write', parse: (text: string) => text } as Setting<string>,
 } as const;
@@ -87,7 +95,7 @@ export function parseCommand(words: readonly string[]): Result<Command, string> 
           store,
           port,
           ratePerSecond: read('rate', FLAGS.rate) ?? 0,
-          faultSeconds: read('seconds', FLAGS.seconds) ?? 0,
+          faultSeconds: read('seconds', FLAGS.seconds),
           json: read('json', FLAGS.json),
         };
   return faults.length === 0 ? ok(command) : fail(faults.join(' '));

@@ -14,7 +14,7 @@ import { createSendRequest, parsePushUrl } from '../../client/send-request.ts';
 import { createSender } from '../../client/sender.ts';
 import { systemClock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
-import type { ClientPlan } from './client-plan.ts';
+import type { ClientPlan, Population } from './client-plan.ts';
 import { askForAddresses } from './dns-question.ts';
 import type { Send } from './sender-loop.ts';
 import { createStubResolver } from './stub-resolver.ts';
@@ -38,6 +38,7 @@ const BODY_BYTES_MAX = 4096;
 /** Everything that one client has for itself: a resolver with its own cache, and connections of its own. */
 export function createKind(plan: ClientPlan, place: number, random: Random): Kind {
   const { nameservers, population, sites } = plan;
+  const knowsAllSites = hasFailover(population);
   const resolver = createStubResolver({
     clock: systemClock,
     nameservers: nameservers.length,
@@ -53,7 +54,7 @@ export function createKind(plan: ClientPlan, place: number, random: Random): Kin
     clock: systemClock,
     ca: plan.authorityPem,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    keepAlive: population === 'failover',
+    keepAlive: knowsAllSites,
     lookup: async (name) => {
       const fixed = sites.find((site) => population === 'late' && new URL(site.origin).hostname === name);
       const first = fixed?.address ?? (await resolver.resolve(name))[0];
@@ -68,8 +69,8 @@ export function createKind(plan: ClientPlan, place: number, random: Random): Kin
   };
   return {
     transport,
-    fleet: population === 'failover' ? all : dnsOnlyFleet(plan.canonicalOrigin),
-    warm: population === 'failover' ? 2 : 1,
+    fleet: knowsAllSites ? all : dnsOnlyFleet(plan.canonicalOrigin),
+    warm: knowsAllSites ? 2 : 1,
     siteOf: (origin) =>
       sites.find((site) => site.origin === origin || site.address === (origin === '' ? lastAddress : ''))
         ?.name ?? '',
@@ -78,7 +79,7 @@ export function createKind(plan: ClientPlan, place: number, random: Random): Kin
 
 /** How a client of this population sends one message; resolves with the name of the site that accepted it. */
 export function createSend(plan: ClientPlan, kind: Kind, random: Random): Send {
-  if (plan.population === 'failover') {
+  if (hasFailover(plan.population)) {
     const sender = createSender({
       transport: kind.transport,
       clock: systemClock,
@@ -107,4 +108,8 @@ export function createSend(plan: ClientPlan, kind: Kind, random: Random): Send {
     if (response.status !== 201) throw new RefusedError(response.status, problemCode(response.body));
     return '';
   };
+}
+
+function hasFailover(population: Population): boolean {
+  return population !== 'dns' && population !== 'late';
 }

@@ -8,9 +8,13 @@ import type { Nameserver } from './dns-question.ts';
 
 /**
  * `dns`: connects only to the first address of a fresh answer. `failover`: uses the client library with all sites.
- * `late`: only reads, at the end, each mailbox through one site alone.
+ * `late`: only reads, at the end, each mailbox through one site alone. `surge` and `fill` send as `failover` does and
+ * are load, not witnesses; what `fill` sends is read by nobody.
  */
-export type Population = 'dns' | 'failover' | 'late';
+export type Population = 'dns' | 'failover' | 'late' | 'surge' | 'fill';
+
+/** Those with mailboxes of their own. */
+export type Readers = Extract<Population, 'dns' | 'failover' | 'late'>;
 
 export interface PlannedSite {
   readonly name: string;

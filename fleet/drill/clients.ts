@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createMailbox, type Mailbox } from '../../client/mailbox.ts';
 import { createNodeTransport } from '../../client/node-transport.ts';
-import { createSubscription } from '../../client/push-url.ts';
+import { createSubscription, type Subscription } from '../../client/push-url.ts';
 import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
 import type { LocalFleet } from '../local/fleet.ts';
@@ -20,6 +20,7 @@ import type {
   PlannedMailbox,
   PlannedSite,
   Population,
+  Readers,
 } from './client-plan.ts';
 
 export interface ClientCrew {
@@ -34,7 +35,7 @@ export interface ClientCrew {
 export interface Cast {
   /** Every mailbox of the drill, as senders know it. */
   readonly addressees: readonly PlannedAddressee[];
-  readonly mailboxes: Readonly<Record<Population, readonly PlannedMailbox[]>>;
+  readonly mailboxes: Readonly<Record<Readers, readonly PlannedMailbox[]>>;
 }
 
 export interface CrewOptions {
@@ -68,6 +69,52 @@ export async function makeCast(
   clock: Clock,
   random: Random,
 ): Promise<Cast> {
+  const mint = createMint(fleet, clock);
+  const addressees: PlannedAddressee[] = [];
+  const make = async (label: string, through: string): Promise<PlannedMailbox> => {
+    const mailbox = await createMailbox(random);
+    addressees.push({ label, subscription: await mint.subscribe(mailbox), isRead: through === '' });
+    return { label, mailbox: await mailbox.export(), through };
+  };
+  const names = Array.from({ length: perPopulation }, (_, index) => index + 1);
+  try {
+    const dns = await Promise.all(names.map((name) => make(`dns-mailbox-${name}`, '')));
+    const failover = await Promise.all(names.map((name) => make(`failover-mailbox-${name}`, '')));
+    const late = await Promise.all(plannedSites(fleet).map(({ name }) => make(`late-mailbox-${name}`, name)));
+    return { addressees, mailboxes: { dns, failover, late } };
+  } finally {
+    mint.close();
+  }
+}
+
+/** Makes `count` mailboxes that nobody will ever read. */
+export async function makeUnread(
+  fleet: LocalFleet,
+  count: number,
+  clock: Clock,
+  random: Random,
+): Promise<readonly PlannedAddressee[]> {
+  const mint = createMint(fleet, clock);
+  try {
+    const names = Array.from({ length: count }, (_, index) => `unread-mailbox-${index + 1}`);
+    return await Promise.all(
+      names.map(async (label) => {
+        const subscription = await mint.subscribe(await createMailbox(random));
+        return { label, subscription, isRead: false };
+      }),
+    );
+  } finally {
+    mint.close();
+  }
+}
+
+interface Mint {
+  subscribe(mailbox: Mailbox): Promise<Subscription>;
+  close(): void;
+}
+
+/** Has push URLs minted, by the first site. */
+function createMint(fleet: LocalFleet, clock: Clock): Mint {
   const { manifest, authorityPem } = fleet.identities;
   const sites = plannedSites(fleet);
   const transport = createNodeTransport({
@@ -80,27 +127,16 @@ export async function makeCast(
       return await Promise.resolve(site === undefined ? [] : [site.address]);
     },
   });
-  const addressees: PlannedAddressee[] = [];
-  const make = async (label: string, through: string): Promise<PlannedMailbox> => {
-    const mailbox: Mailbox = await createMailbox(random);
-    const subscription = await createSubscription(mailbox, {
-      transport,
-      clock,
-      siteOrigin: siteOrigin(manifest, fleet.sites[0]?.layout.name ?? ''),
-      timeoutMs: MINT_TIMEOUT_MS,
-    });
-    addressees.push({ label, subscription, isRead: through === '' });
-    return { label, mailbox: await mailbox.export(), through };
+  return {
+    subscribe: async (mailbox) =>
+      await createSubscription(mailbox, {
+        transport,
+        clock,
+        siteOrigin: siteOrigin(manifest, fleet.sites[0]?.layout.name ?? ''),
+        timeoutMs: MINT_TIMEOUT_MS,
+      }),
+    close: () => transport.close(),
   };
-  const names = Array.from({ length: perPopulation }, (_, index) => index + 1);
-  try {
-    const dns = await Promise.all(names.map((name) => make(`dns-mailbox-${name}`, '')));
-    const failover = await Promise.all(names.map((name) => make(`failover-mailbox-${name}`, '')));
-    const late = await Promise.all(sites.map(({ name }) => make(`late-mailbox-${name}`, name)));
-    return { addressees, mailboxes: { dns, failover, late } };
-  } finally {
-    transport.close();
-  }
 }
 
 /** Starts the process of one population; its recipients connect at once, its senders wait for `start`. */
@@ -128,7 +164,7 @@ export function startCrew(population: Population, options: CrewOptions): ClientC
     zone: manifest.zone,
     nameservers: fleet.sites.map(({ layout }) => ({ address: layout.vantageAddress, port: fleet.ports.dns })),
     sites: plannedSites(fleet),
-    mailboxes: cast.mailboxes[population],
+    mailboxes: population === 'surge' || population === 'fill' ? [] : cast.mailboxes[population],
     addressees: cast.addressees,
     senders: options.senders,
     intervalMs: options.intervalMs,

@@ -15,7 +15,13 @@ export interface Nameserver {
   readonly port: number;
 }
 
-/** The A records of `name`. Rejects on silence for `timeoutMs` milliseconds, on refusal, and on a malformed answer. */
+const RECURSION_DESIRED = 1;
+const NAME_ERROR = 3;
+
+/**
+ * The A records of `name`, none when it is said to have none or not to exist. Rejects on silence for `timeoutMs`
+ * milliseconds, on refusal, and on a malformed answer.
+ */
 export async function askForAddresses(
   nameserver: Nameserver,
   name: string,
@@ -28,11 +34,14 @@ export async function askForAddresses(
     socket.connect(nameserver.port, nameserver.address);
     await once(socket, 'connect');
     const id = Math.floor(random.fraction() * 65_536);
-    socket.send(encodeQuery(id, name, TYPE.A, { payloadBytesMax: 1232 }));
+    const query = encodeQuery(id, name, TYPE.A, { payloadBytesMax: 1232 });
+    query[2] = RECURSION_DESIRED;
+    socket.send(query);
     for (;;) {
       const [bytes] = (await once(socket, 'message')) as [Uint8Array];
       const response = parseResponse(bytes);
       if (response === undefined || response.id !== id) continue;
+      if (response.rcode === NAME_ERROR) return { addresses: [], ttlSeconds: 0 };
       if (response.rcode !== 0 || response.truncated) throw new Error(`rcode ${response.rcode}`);
       const found = response.answers.flatMap((record) => (record.type === 'A' ? [record] : []));
       return {

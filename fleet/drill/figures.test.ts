@@ -1,8 +1,14 @@
 /** The judge: each bound turns the result red when it is missed, and nothing is proved by a run that proves nothing. */
 import { describe, expect, test } from 'vitest';
-import { ACCEPTED_DURING_FAULT_MIN, assess, type Evidence, type Figure } from './figures.ts';
+import { departuresSince } from './answer-figures.ts';
+import { ACCEPTED_DURING_FAULT_MIN } from './bounds.ts';
+import type { Evidence } from './evidence.ts';
+import { faultNamed } from './faults/catalogue.ts';
+import type { Figure } from './figure.ts';
+import { assess } from './figures.ts';
 import { journal } from './journal.ts';
 import type { LedgerEntry } from './ledger.ts';
+import type { AnswerChange } from './nameserver-watch.ts';
 import { digestOf, makePayload } from './payload.ts';
 import { formatFigure, formatReport } from './report.ts';
 
@@ -37,9 +43,14 @@ function traffic(client: string, downForMs: number): readonly LedgerEntry[] {
   return entries;
 }
 
+function answer(nameserver: string, atMs: number, sites: readonly string[], empty = false): AnswerChange {
+  return { nameserver, atMs, sites, empty };
+}
+
 const GOOD: Evidence = {
   ...RUN,
-  fault: 'kill',
+  expects: faultNamed('kill').expects,
+  isControl: false,
   site: 'aws',
   sites: ['aws', 'gcp', 'hetzner'],
   window: { beganMs: BEGAN_MS, endMs: END_MS },
@@ -48,12 +59,9 @@ const GOOD: Evidence = {
     { kind: 'verdict', atMs: 103_000, vantage: 'gcp', site: 'aws', value: 'down' },
     { kind: 'health', atMs: 105_000, vantage: 'gcp', site: 'aws', value: 'down' },
   ],
-  answers: [
-    { nameserver: 'gcp', atMs: 105_100, sites: ['gcp', 'hetzner'] },
-    { nameserver: 'hetzner', atMs: 105_200, sites: ['gcp', 'hetzner'] },
-  ],
-  ledgers: { dns: traffic('d1', 6000), failover: traffic('f1', 0), late: [] },
-  recovery: { twoCopiesMs: 102_000, siteReadyMs: 123_000, inEveryAnswerMs: 140_000, threeCopiesMs: 126_000 },
+  answers: [answer('gcp', 105_100, ['gcp', 'hetzner']), answer('hetzner', 105_200, ['gcp', 'hetzner'])],
+  ledgers: { dns: traffic('d1', 6000), failover: traffic('f1', 0), late: [], load: [] },
+  recovery: { twoCopiesMs: 102_000, readyMs: 123_000, inEveryAnswerMs: 140_000, threeCopiesMs: 126_000 },
   lateReadersFinished: true,
 };
 
@@ -106,7 +114,7 @@ describe('the result', () => {
   });
 
   test('is "missed" when an answer changes too late', () => {
-    const answers = [...GOOD.answers.slice(0, 1), { nameserver: 'hetzner', atMs: 108_101, sites: ['gcp'] }];
+    const answers = [...GOOD.answers.slice(0, 1), answer('hetzner', 108_101, ['gcp'])];
     expect(assess({ ...GOOD, answers }).result).toBe('missed');
   });
 
@@ -137,10 +145,10 @@ describe('the result', () => {
 
   test('is "unknown" when too little was accepted during the fault', () => {
     const dns = [...message('d1', 101_000, 'refused'), ...five('d1')];
-    const seen = assess({ ...GOOD, ledgers: { dns, failover: five('f1'), late: [] } });
+    const seen = assess({ ...GOOD, ledgers: { dns, failover: five('f1'), late: [], load: [] } });
     expect(seen.result).toBe('unknown');
     expect(seen.reasons).toEqual([
-      `Only 10 messages were accepted during the fault; ${ACCEPTED_DURING_FAULT_MIN} are needed to prove anything.`,
+      `The run proves nothing: accepted during the fault 10, and ${ACCEPTED_DURING_FAULT_MIN} are needed.`,
     ]);
   });
 
@@ -150,7 +158,7 @@ describe('the result', () => {
   });
 
   test('is "unknown" when there is nothing to plant a fault in, whatever else is wrong', () => {
-    const seen = assess({ ...GOOD, ledgers: { dns: [], failover: [], late: [] } });
+    const seen = assess({ ...GOOD, ledgers: { dns: [], failover: [], late: [], load: [] } });
     expect(seen.result).toBe('unknown');
     expect(seen.blindFor).toHaveLength(5);
   });
@@ -162,7 +170,7 @@ describe('every figure that judges has a bound', () => {
 
   test.each([
     ['kill', GOOD],
-    ['none', { ...GOOD, fault: 'none', provedMs: undefined } as const],
+    ['none', { ...GOOD, expects: faultNamed('none').expects, isControl: true }],
   ])('in a run with fault %s', (_, evidence) => {
     const free = assess(evidence).figures.filter(({ max, min }) => max === undefined && min === undefined);
     expect(free.map(({ name }) => name).filter((name) => !SAMPLES.test(name))).toEqual([]);
@@ -176,13 +184,13 @@ describe('every figure that judges has a bound', () => {
       'two copies of everything again, after the fault',
       { recovery: { ...GOOD.recovery, twoCopiesMs: PROVED_MS + 5001 } },
     ],
-    ['site ready, after its return', { recovery: { ...GOOD.recovery, siteReadyMs: END_MS + 20_001 } }],
+    ['every site ready, after its end', { recovery: { ...GOOD.recovery, readyMs: END_MS + 20_001 } }],
     [
-      'three copies of everything, after its return',
+      'three copies of everything, after its end',
       { recovery: { ...GOOD.recovery, threeCopiesMs: END_MS + 30_001 } },
     ],
     [
-      'in every answer again, after its return',
+      'in every answer again, after its end',
       { recovery: { ...GOOD.recovery, inEveryAnswerMs: END_MS + 45_001 } },
     ],
     ['DNS-only, send: p50', { ledgers: { ...GOOD.ledgers, dns: traffic('d1', 13_200) } }],
@@ -195,7 +203,7 @@ describe('every figure that judges has a bound', () => {
       { ledgers: { ...GOOD.ledgers, failover: traffic('f1', 800) } },
     ],
     [
-      'all, after the site was started again: not accepted',
+      'all, after its end: not accepted',
       { ledgers: { ...GOOD.ledgers, dns: [...GOOD.ledgers.dns, ...refusals(END_MS + 1, 10)] } },
     ],
   ] as const)('"%s" outside its bound makes the run "missed"', (name, change) => {
@@ -208,11 +216,11 @@ describe('every figure that judges has a bound', () => {
 describe('the control run', () => {
   const control: Evidence = {
     ...GOOD,
-    fault: 'none',
-    provedMs: undefined,
+    expects: faultNamed('none').expects,
+    isControl: true,
     vantageEvents: [],
     answers: [],
-    ledgers: { dns: traffic('d1', 0), failover: traffic('f1', 0), late: [] },
+    ledgers: { dns: traffic('d1', 0), failover: traffic('f1', 0), late: [], load: [] },
   };
 
   test('is met when nothing happens', () => {
@@ -226,6 +234,69 @@ describe('the control run', () => {
   test('is missed when a client loses service', () => {
     const ledgers = { ...control.ledgers, dns: traffic('d1', 500) };
     expect(assess({ ...control, ledgers }).result).toBe('missed');
+  });
+});
+
+describe('a fault during which some may be without service until it is over', () => {
+  const passing: Evidence = {
+    ...GOOD,
+    expects: faultNamed('wipe').expects,
+    answers: [],
+    ledgers: { ...GOOD.ledgers, dns: traffic('d1', END_MS - BEGAN_MS + 1000) },
+  };
+
+  test('is met when all are back soon after it', () => {
+    expect(assess(passing)).toMatchObject({ result: 'met', reasons: [] });
+    expect(figure(passing, 'DNS-only, last one back after its end')?.value).toBeCloseTo(1.01);
+  });
+
+  test('is missed when somebody is not', () => {
+    const ledgers = { ...GOOD.ledgers, dns: traffic('d1', 60_000) };
+    expect(assess({ ...passing, ledgers }).result).toBe('missed');
+  });
+});
+
+describe('answers', () => {
+  const all = ['aws', 'gcp', 'hetzner'];
+
+  test('that leave out a site for which there is no reason make the run "missed"', () => {
+    const answers = [...GOOD.answers, answer('gcp', 110_000, ['gcp'])];
+    expect(figure({ ...GOOD, answers }, 'false withdrawals')?.value).toBe(1);
+    expect(assess({ ...GOOD, answers }).result).toBe('missed');
+  });
+
+  test('without an address make the run "missed", silence does not', () => {
+    const results = [false, true].map(
+      (empty) => assess({ ...GOOD, answers: [...GOOD.answers, answer('aws', 110_000, [], empty)] }).result,
+    );
+    expect(results).toEqual(['met', 'missed']);
+  });
+
+  test('that a site leaves twice make the run "missed": it flaps', () => {
+    const answers = [
+      ...GOOD.answers,
+      answer('gcp', 110_000, all),
+      answer('gcp', 112_000, ['gcp', 'hetzner']),
+    ];
+    expect(assess({ ...GOOD, answers: [answer('gcp', 90_000, all), ...answers] }).reasons).toEqual([
+      'detection: one site left one answer is outside its bound.',
+    ]);
+  });
+
+  test('are compared across a silence', () => {
+    const seen = [answer('gcp', 1, all), answer('gcp', 2, []), answer('gcp', 3, ['gcp', 'hetzner'])];
+    expect(departuresSince(seen, 0)).toEqual([{ nameserver: 'gcp', site: 'aws', atMs: 3 }]);
+    expect(departuresSince(seen, 4)).toEqual([]);
+  });
+
+  test.each([
+    ['in time', [answer('unbound', 99_000, all), answer('unbound', 113_000, ['gcp'])], 12.9, 'met'],
+    ['too late', [answer('unbound', 99_000, all), answer('unbound', 113_200, ['gcp'])], 13.1, 'missed'],
+    ['never', [answer('unbound', 99_000, all)], Number.POSITIVE_INFINITY, 'missed'],
+  ])('of a resolver that obeys TTLs change %s', (_, own, seconds, result) => {
+    const evidence = { ...GOOD, answers: [...GOOD.answers, ...own] };
+    expect(figure(evidence, 'last stale answer of unbound')?.value).toBeCloseTo(seconds);
+    expect(assess(evidence).result).toBe(result);
   });
 });
 

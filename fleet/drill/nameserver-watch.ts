@@ -6,11 +6,14 @@ import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
 import { askForAddresses, type Nameserver } from './dns-question.ts';
 
-/** From `atMs` on the nameserver gave this answer. No sites: it gave none. */
+/** From `atMs` on the nameserver gave this answer. */
 export interface AnswerChange {
   readonly nameserver: string;
   readonly atMs: number;
+  /** None: it was silent, or refused, or its answer was empty. */
   readonly sites: readonly string[];
+  /** It answered, with no address: the one thing that it must never do. */
+  readonly empty: boolean;
 }
 
 export interface NameserverWatch {
@@ -38,26 +41,30 @@ export function watchNameservers(
   random: Random,
 ): NameserverWatch {
   const changes: AnswerChange[] = [];
-  const current = new Map<string, readonly string[]>();
+  const current = new Map<string, AnswerChange>();
   const stopping = new AbortController();
   const watch = async (nameserver: WatchedNameserver): Promise<void> => {
     let failures = 0;
     while (!stopping.signal.aborted) {
       const sites = await sitesAnswered(nameserver, zone, siteOfAddress, random);
       failures = sites === undefined ? failures + 1 : 0;
-      if (sites !== undefined || failures >= SILENT_AFTER) note(nameserver.site, sites ?? []);
+      if (sites !== undefined || failures >= SILENT_AFTER) note(nameserver.site, sites);
       await clock.sleep(EVERY_MS, stopping.signal).catch(() => undefined);
     }
   };
-  const note = (nameserver: string, sites: readonly string[]): void => {
-    if (current.has(nameserver) && current.get(nameserver)?.join() === sites.join()) return;
-    current.set(nameserver, sites);
-    changes.push({ nameserver, atMs: clock.monotonicMs(), sites });
+  const note = (nameserver: string, answered: readonly string[] | undefined): void => {
+    const sites = answered ?? [];
+    const empty = answered?.length === 0;
+    const before = current.get(nameserver);
+    if (before?.empty === empty && before.sites.join() === sites.join()) return;
+    const change = { nameserver, atMs: clock.monotonicMs(), sites, empty };
+    current.set(nameserver, change);
+    changes.push(change);
   };
   const watching = nameservers.map(watch);
   return {
     changes,
-    current: (nameserver) => current.get(nameserver) ?? [],
+    current: (nameserver) => current.get(nameserver)?.sites ?? [],
     [Symbol.asyncDispose]: async () => {
       stopping.abort();
       await Promise.all(watching);

@@ -6,11 +6,13 @@ import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
 import type { LocalFleet, LocalSiteName } from '../local/fleet.ts';
 import type { LocalSite } from '../local/site.ts';
+import { departuresSince } from './answer-figures.ts';
 import { type ClientCrew, type CrewOptions, startCrew } from './clients.ts';
 import { type Debts, isSettledSince, readDebts } from './copies-watch.ts';
-import type { Fault, Recovery } from './figures.ts';
+import type { Recovery } from './evidence.ts';
+import type { Cause, Fault, Scene } from './faults/fault.ts';
 import { type NameserverWatch, watchNameservers } from './nameserver-watch.ts';
-import type { Window } from './outages.ts';
+import { startUnbound, UNBOUND } from './unbound.ts';
 import { readHealths } from './vantage-events.ts';
 
 /** The drill cannot go on; nothing is said about the fleet. The message is a sentence. */
@@ -26,17 +28,21 @@ export interface Stage {
   readonly watch: NameserverWatch;
   readonly dns: ClientCrew;
   readonly failover: ClientCrew;
+  /** Crews that the fault brought along. */
+  readonly load: ClientCrew[];
+  readonly crewOptions: CrewOptions;
   readonly clock: Clock;
+  readonly random: Random;
   readonly say: (progress: string) => void;
   /** Aborts when the drill is to stop at once. */
   readonly signal: AbortSignal;
 }
 
 const POLL_MS = 100;
-const BASELINE_WITHIN_MS = 40_000;
+const BASELINE_WITHIN_MS = 90_000;
 /** So long everything must have been well before the fault. */
 const BASELINE_CLEAN_MS = 2000;
-const PROOF_WITHIN_MS = 3000;
+const PROOF_WITHIN_MS = 10_000;
 const READY_WITHIN_MS = 30_000;
 const RETURN_WITHIN_MS = 60_000;
 /**
@@ -45,6 +51,9 @@ const RETURN_WITHIN_MS = 60_000;
  */
 const STILL_MS = 15_000;
 const READ_WITHIN_MS = 120_000;
+const COPIES_WITHIN_MS = 30_000;
+/** A fault that is a course of events may take so long. */
+const COURSE_WITHIN_MS = 3_700_000;
 /** Relays refresh what they say about their debts once a second; earlier readings may be from before the event. */
 const DEBTS_STALE_MS = 1500;
 
@@ -63,14 +72,18 @@ async function until(
   }
 }
 
-/** Watches what the nameservers of the fleet answer for the canonical name. */
+/** Watches what the nameservers of the fleet, and an unbound in front of them, answer for the canonical name. */
 export function watchFleet(fleet: LocalFleet, clock: Clock, random: Random): NameserverWatch {
+  const unbound = startUnbound(fleet);
   return watchNameservers(
-    fleet.sites.map(({ layout }) => ({
-      site: layout.name,
-      address: layout.vantageAddress,
-      port: fleet.ports.dns,
-    })),
+    [
+      ...fleet.sites.map(({ layout }) => ({
+        site: layout.name,
+        address: layout.vantageAddress,
+        port: fleet.ports.dns,
+      })),
+      ...(unbound === undefined ? [] : [unbound]),
+    ],
     fleet.identities.manifest.zone,
     new Map(fleet.sites.map(({ layout }) => [layout.relayAddress, layout.name])),
     clock,
@@ -105,6 +118,13 @@ export async function proveBaseline(stage: Stage): Promise<void> {
 async function whyNotWell(stage: Stage): Promise<string> {
   const { dns, failover, fleet, watch } = stage;
   const crews = [dns, failover];
+  const windowMs = fleet.identities.manifest.health.withdrawalWindowMs;
+  if (departuresSince(watch.changes, stage.clock.monotonicMs() - windowMs).length > 0) {
+    return 'a site was withdrawn, and no other may be until the withdrawal window is over';
+  }
+  if (watch.changes.some(({ nameserver }) => nameserver === UNBOUND) && watch.current(UNBOUND).length === 0) {
+    return 'unbound finds no site';
+  }
   if (fleet.sites.some(({ layout }) => watch.current(layout.name).length < fleet.sites.length)) {
     return 'a nameserver does not answer with every site';
   }
@@ -119,63 +139,86 @@ async function whyNotWell(stage: Stage): Promise<string> {
   return allUp ? '' : 'a vantage does not believe that every site is up';
 }
 
-/** Causes the fault and proves it: no process of the site is left, and its relay's port refuses. */
-export async function causeFault(
-  stage: Stage,
-): Promise<{ readonly beganMs: number; readonly provedMs: number | undefined }> {
-  const { clock, fleet, say } = stage;
-  const beganMs = clock.monotonicMs();
-  if (stage.fault === 'none') {
-    say('control run: no fault, only time passes');
-    return { beganMs, provedMs: undefined };
-  }
-  const site = fleet.site(stage.site);
-  const pids = await site.destroy();
-  const gone = await until(stage, PROOF_WITHIN_MS, async () => await site.isGone());
-  const provedMs = gone ? clock.monotonicMs() : undefined;
-  say(`${stage.site}: ${pids.length} processes killed, data removed${gone ? ', proved' : ', NOT proved'}`);
-  return { beganMs, provedMs };
+export interface Caused {
+  readonly cause: Cause;
+  readonly beganMs: number;
+  /** Undefined: it was not proved effective. */
+  readonly provedMs: number | undefined;
 }
 
-/** Lets the fault last, and watches when the survivors have two copies of everything again. */
-export async function sitOutFault(stage: Stage, beganMs: number): Promise<Pick<Recovery, 'twoCopiesMs'>> {
+/** Causes the fault and waits until it is proved to be effective. */
+export async function causeFault(stage: Stage): Promise<Caused> {
+  const { clock, fleet, say } = stage;
+  const beganMs = clock.monotonicMs();
+  const scene: Scene = {
+    fleet,
+    site: fleet.site(stage.site),
+    others: fleet.sites.filter(({ layout }) => layout.name !== stage.site),
+    seconds: stage.faultSeconds,
+    clock,
+    random: stage.random,
+    crewOptions: stage.crewOptions,
+    join: (crew) => void stage.load.push(crew),
+  };
+  const cause = await stage.fault.inject(scene);
+  const proved = await until(stage, PROOF_WITHIN_MS, cause.isEffective);
+  const provedMs = proved ? clock.monotonicMs() : undefined;
+  say(`${stage.site}: ${cause.done}${proved ? ', proved' : ', NOT proved'}`);
+  return { cause, beganMs, provedMs };
+}
+
+/** Lets the fault last, and watches when the other sites have two copies of everything again. */
+export async function sitOutFault(
+  stage: Stage,
+  { beganMs, cause }: Caused,
+): Promise<Pick<Recovery, 'twoCopiesMs'>> {
   const { clock, fleet } = stage;
-  const survivors = fleet.sites.filter(({ layout }) => layout.name !== stage.site);
+  const others = fleet.sites.filter(({ layout }) => layout.name !== stage.site);
+  const over = new AbortController();
+  let courseEnded = cause.course === undefined;
+  const course = cause.course?.(AbortSignal.any([over.signal, stage.signal])).finally(() => {
+    courseEnded = true;
+  });
   let twoCopiesMs: number | undefined;
   let toldMs = beganMs;
-  await until(stage, beganMs + stage.faultSeconds * 1000 - clock.monotonicMs(), async () => {
-    const nowMs = clock.monotonicMs();
-    if (stage.fault === 'kill' && twoCopiesMs === undefined && nowMs > beganMs + DEBTS_STALE_MS) {
-      if (await oweNothing(stage, survivors, beganMs)) twoCopiesMs = clock.monotonicMs();
-    }
-    if (nowMs - toldMs >= 5000) {
-      toldMs = nowMs;
-      stage.say(progressLine(stage));
-    }
-    return false;
-  });
+  const endMs = beganMs + stage.faultSeconds * 1000;
+  try {
+    await until(stage, COURSE_WITHIN_MS, async () => {
+      const nowMs = clock.monotonicMs();
+      if (twoCopiesMs === undefined && nowMs > beganMs + DEBTS_STALE_MS) {
+        if (await oweNothing(stage, others, beganMs)) twoCopiesMs = clock.monotonicMs();
+      }
+      if (nowMs - toldMs >= 5000) {
+        toldMs = nowMs;
+        stage.say(progressLine(stage));
+      }
+      return nowMs >= endMs && (courseEnded || cause.isEndless === true);
+    });
+  } finally {
+    over.abort(new Error('the fault is over'));
+    await course;
+  }
   return { twoCopiesMs };
 }
 
-/** Brings the site back, empty, and waits until it is in every answer and has its copies. */
-export async function bringBack(
+/** Ends the fault, and waits until every site wants clients, is in every answer and has its copies. */
+export async function endFault(
   stage: Stage,
-): Promise<Omit<Recovery, 'twoCopiesMs'> & { readonly returnedMs: number }> {
+  { cause }: Caused,
+): Promise<Omit<Recovery, 'twoCopiesMs'> & { readonly endedMs: number }> {
   const { clock, fleet, say } = stage;
-  const returnedMs = clock.monotonicMs();
-  const times = { siteReadyMs: noTime(), inEveryAnswerMs: noTime(), threeCopiesMs: noTime() };
-  if (stage.fault === 'none') return { ...times, returnedMs };
-  const site = fleet.site(stage.site);
+  const endedMs = clock.monotonicMs();
+  const times = { readyMs: noTime(), inEveryAnswerMs: noTime(), threeCopiesMs: noTime() };
   try {
-    await site.start();
-    await site.untilReady(READY_WITHIN_MS);
-    times.siteReadyMs = clock.monotonicMs();
-    say(`${stage.site}: back and ready`);
+    await cause.heal();
+    await Promise.all(fleet.sites.map(async (site) => await site.untilReady(READY_WITHIN_MS)));
+    times.readyMs = clock.monotonicMs();
+    say('the fault is over, and every site is ready');
   } catch (error) {
-    say(error instanceof Error ? error.message : 'the site did not come back');
-    return { ...times, returnedMs };
+    say(error instanceof Error ? error.message : 'a site did not come back');
+    return { ...times, endedMs };
   }
-  const readyMs = times.siteReadyMs;
+  const { readyMs } = times;
   await until(stage, RETURN_WITHIN_MS, async () => {
     const nowMs = clock.monotonicMs();
     const everywhere = fleet.sites.every(
@@ -183,19 +226,19 @@ export async function bringBack(
     );
     if (times.inEveryAnswerMs === undefined && everywhere) {
       times.inEveryAnswerMs = nowMs;
-      say(`${stage.site}: in every answer again`);
+      say('every site is in every answer');
     }
     if (times.threeCopiesMs === undefined && nowMs > readyMs + DEBTS_STALE_MS) {
       if (await oweNothing(stage, fleet.sites, readyMs)) times.threeCopiesMs = clock.monotonicMs();
     }
     return times.inEveryAnswerMs !== undefined && times.threeCopiesMs !== undefined;
   });
-  return { ...times, returnedMs };
+  return { ...times, endedMs };
 }
 
 /** Stops the senders and waits until everything accepted for a connected recipient has arrived, or nothing arrives. */
 export async function drain(stage: Stage): Promise<void> {
-  const crews = [stage.dns, stage.failover];
+  const crews = [stage.dns, stage.failover, ...stage.load];
   for (const crew of crews) crew.command('stop');
   const quietMs = quietSince(stage.clock);
   await until(stage, READ_WITHIN_MS, () => {
@@ -203,13 +246,16 @@ export async function drain(stage: Stage): Promise<void> {
     const quiet = quietMs(delivered, total(crews, 'open') > 0);
     return quiet >= (delivered >= total(crews, 'acceptedForReaders') ? 1000 : STILL_MS);
   });
+  // A late reader asks one site alone, which has to have been given everything by then.
+  const stoppedMs = stage.clock.monotonicMs();
+  await until(stage, COPIES_WITHIN_MS, async () => await oweNothing(stage, stage.fleet.sites, stoppedMs));
   stage.say(progressLine(stage));
   await finish(crews);
 }
 
 /** Reads the late mailboxes, each through one site alone. True when each was read to its end. */
-export async function readLate(stage: Stage, options: CrewOptions): Promise<boolean> {
-  const late = startCrew('late', { ...options, senders: 0 });
+export async function readLate(stage: Stage): Promise<boolean> {
+  const late = startCrew('late', { ...stage.crewOptions, senders: 0 });
   const quietMs = quietSince(stage.clock);
   let finished = false;
   await until(stage, READ_WITHIN_MS, () => {
@@ -220,11 +266,6 @@ export async function readLate(stage: Stage, options: CrewOptions): Promise<bool
   stage.say(`late readers: ${late.progress().delivered} messages, each mailbox through one site alone`);
   await finish([late]);
   return finished;
-}
-
-/** The whole window of the fault. */
-export function windowOf(beganMs: number, returnedMs: number): Window {
-  return { beganMs, endMs: returnedMs };
 }
 
 async function finish(crews: readonly ClientCrew[]): Promise<void> {

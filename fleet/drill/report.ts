@@ -1,13 +1,14 @@
 /**
  * The report as people read it in a terminal: every figure beside its bound, and one line that says how it ended.
  */
-import type { Assessment, Figure, Group, Unit } from './figures.ts';
-import { GROUPS } from './figures.ts';
+import { type FaultName, faultNamed } from './faults/catalogue.ts';
+import { type Figure, GROUPS, type Group, type Unit } from './figure.ts';
+import type { Assessment } from './figures.ts';
 import type { Host } from './host.ts';
 
 export interface ReportHead {
   readonly site: string;
-  readonly fault: 'kill' | 'none';
+  readonly fault: FaultName;
   readonly store: 'redis' | 'memory';
   readonly ratePerSecond: number;
   readonly faultSeconds: number;
@@ -34,8 +35,8 @@ export function formatReport(head: ReportHead, assessment: Assessment, result: s
   const { host } = head;
   const lines = [
     '',
-    `Drill ${head.runId}: ${head.fault === 'kill' ? `${head.site} killed and wiped` : 'control run, no fault'}, ` +
-      `${head.faultSeconds} s, ${head.ratePerSecond} sends/s, store ${head.store}, ${head.tookSeconds.toFixed(0)} s in all`,
+    `Drill ${head.runId}, ${head.fault}: ${head.site} ${faultNamed(head.fault).what}.`,
+    `${head.faultSeconds} s, ${head.ratePerSecond} sends/s, store ${head.store}, ${head.tookSeconds.toFixed(0)} s in all`,
     `Host: ${host.cores} cores (${host.processor}), ${(host.memoryBytes / 2 ** 30).toFixed(1)} GiB, ${host.kernel}, ` +
       `load before ${host.loadBefore.toFixed(1)}, Node ${host.node}, Redis ${host.redis ?? 'none'}, fsync p50 ${host.fsyncP50Ms.toFixed(2)} ms p99 ${host.fsyncP99Ms.toFixed(2)} ms`,
     `Commit: ${host.commit ?? 'unknown'}`,
@@ -70,7 +71,8 @@ export function formatFigure(figure: Figure): string {
   return `  ${figure.name.padEnd(NAME_WIDTH)}${value}   ${bound.padEnd(15)} ${mark}`.trimEnd();
 }
 
-function formatValue(value: number | undefined, unit: Unit): string {
+/** As people read it; a time below a second in milliseconds. */
+export function formatValue(value: number | undefined, unit: Unit): string {
   if (value === undefined) return '–';
   if (!Number.isFinite(value)) return 'never';
   if (unit !== 's') return `${value} ${unit}`;

@@ -8,12 +8,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
+import { ok } from '../../system/result.ts';
 import { findPorts } from './free-port.ts';
 import { type Identities, makeIdentities } from './identities.ts';
 import { startJanitor } from './janitor.ts';
-import { chooseNetwork, layOut, type Ports, portWishes } from './layout.ts';
+import { chooseNetwork, firstWishes, layOut, type Ports, portWishes } from './layout.ts';
 import { createProcesses, type Processes } from './processes.ts';
-import { createSite, type LocalSite, type Programs, type StoreKind } from './site.ts';
+import { createSite, type LocalSite, type PartSettings, type Programs, type StoreKind } from './site.ts';
+import { chooseTestNetwork, createSiteNetwork, type SiteNetwork } from './site-network.ts';
 
 export const LOCAL_SITES = ['aws', 'gcp', 'hetzner'] as const;
 export type LocalSiteName = (typeof LOCAL_SITES)[number];
@@ -29,6 +31,9 @@ export interface FleetOptions {
   readonly onUnexpectedEnd: (what: string) => void;
   /** Called with every line that a vantage logs. */
   readonly onVantageLine: (line: string) => void;
+  /** Each site in a network namespace of its own, which needs root; otherwise all are on loopback. */
+  readonly separate?: boolean;
+  readonly settings?: PartSettings;
 }
 
 export interface LocalFleet {
@@ -37,6 +42,10 @@ export interface LocalFleet {
   readonly identities: Identities;
   readonly sites: readonly LocalSite[];
   readonly processes: Processes;
+  /** Where this machine is in the network of the sites; no part of the fleet is there. */
+  readonly hostAddress: string;
+  /** Undefined: everything is on loopback. */
+  readonly network: SiteNetwork | undefined;
   site(name: LocalSiteName): LocalSite;
   /**
    * Starts every site; resolves when all are ready, rejects with the reason of the one that is not, or with the
@@ -56,10 +65,15 @@ const STOP_WITHIN_MS = 3000;
 
 /** Lays the fleet out and makes its keys; nothing runs yet but the janitor. Throws `FleetUnavailable`. */
 export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
-  const layouts = layOut(chooseNetwork(options.random), LOCAL_SITES);
-  const ports = await findPorts(portWishes(layouts, options.relayPort));
+  const separate = options.separate === true;
+  const place = separate ? chooseTestNetwork(options.random) : chooseNetwork(options.random);
+  const layouts = layOut(place, LOCAL_SITES);
+  const wishes = portWishes(layouts, options.relayPort);
+  // In a namespace of its own every port is free.
+  const ports = separate ? ok(firstWishes(wishes)) : await findPorts(wishes);
   if (!ports.ok) throw new FleetUnavailable(ports.fault);
   const janitor = startJanitor();
+  const network = separate ? createSiteNetwork(place, layouts, janitor) : undefined;
   const directory = mkdtempSync(join(tmpdir(), 'archipelago-'));
   janitor.adopt(directory);
   chmodSync(directory, 0o700);
@@ -79,6 +93,8 @@ export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
       processes,
       clock: options.clock,
       onVantageLine: options.onVantageLine,
+      network,
+      settings: options.settings ?? (() => ({})),
     }),
   );
   return {
@@ -87,6 +103,8 @@ export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
     identities,
     sites,
     processes,
+    hostAddress: `${place}.1`,
+    network,
     site: (name) => {
       const found = sites.find((site) => site.layout.name === name);
       if (found === undefined) throw new Error(`no site ${name}`);
@@ -95,6 +113,7 @@ export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
     start: async (signal) => await startAll(sites, signal),
     [Symbol.asyncDispose]: async () => {
       await processes.stopAll(STOP_WITHIN_MS);
+      network?.dispose();
       rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });
       await janitor.finish();
     },

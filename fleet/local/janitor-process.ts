@@ -3,10 +3,11 @@
  *
  * It is told through its standard input what was started and what was created, one JSON object a line. When the
  * pipe ends, its parent has finished, crashed or was killed; the janitor then kills what still runs, removes the
- * directories and ends. It reacts to no signal that a terminal sends, and it kills nothing that it was not told of.
+ * directories and network namespaces and ends. It reacts to no signal that a terminal sends, and it kills nothing that it was not told of.
  */
 import { rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { removeNamespace } from './namespaces.ts';
 import { startOf } from './process-identity.ts';
 
 interface Note {
@@ -15,10 +16,12 @@ interface Note {
   readonly start?: string;
   readonly forget?: number;
   readonly directory?: string;
+  readonly namespace?: string;
 }
 
 const processes = new Map<number, string>();
 const directories: string[] = [];
+const namespaces: string[] = [];
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
 
@@ -27,6 +30,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (note.pid !== undefined) processes.set(note.pid, note.start ?? '');
   if (note.forget !== undefined) processes.delete(note.forget);
   if (note.directory !== undefined) directories.push(note.directory);
+  if (note.namespace !== undefined) namespaces.push(note.namespace);
 }
 
 for (const [pid, start] of processes) {
@@ -37,6 +41,7 @@ for (const [pid, start] of processes) {
     // It ended between the two lines.
   }
 }
+namespaces.forEach(removeNamespace);
 for (const directory of directories) {
   // A dying process may still create a file: then one more round is needed.
   rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 50 });

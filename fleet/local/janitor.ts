@@ -14,6 +14,8 @@ export interface Janitor {
   forget(pid: number): void;
   /** Has this directory removed, with all that is in it, once we are gone. */
   adopt(directory: string): void;
+  /** Has this network namespace removed once we are gone. */
+  adoptNamespace(name: string): void;
   /** Lets the janitor do now what is left to do, and waits until it has ended. */
   finish(): Promise<void>;
 }
@@ -24,7 +26,8 @@ export function startJanitor(): Janitor {
   const child: ChildProcess = spawn(process.execPath, [program], {
     detached: true,
     cwd: '/',
-    env: {},
+    // oxlint-disable-next-line node/no-process-env -- `ip` is looked up on the PATH
+    env: { PATH: process.env['PATH'] ?? '' },
     stdio: ['pipe', 'ignore', 'ignore'],
   });
   const ended = once(child, 'exit');
@@ -35,6 +38,7 @@ export function startJanitor(): Janitor {
     watch: (pid) => tell({ pid, start: startOf(pid) }),
     forget: (pid) => tell({ forget: pid }),
     adopt: (directory) => tell({ directory }),
+    adoptNamespace: (namespace) => tell({ namespace }),
     finish: async () => {
       child.ref();
       child.stdin?.end();

@@ -80,6 +80,13 @@ export function portWishes(sites: readonly SiteLayout[], relayPort: number | und
   ];
 }
 
+/** The ports of a fleet that is alone at its addresses: of each kind the first candidate. */
+export function firstWishes(wishes: readonly PortWish[]): Ports {
+  const ports: Record<keyof Ports, number> = { relay: 0, dns: 0, votes: 0, private: 0, redis: 0 };
+  for (const { kind, candidates } of wishes) ports[kind] = candidates[0] ?? 0;
+  return ports;
+}
+
 function candidatesFrom(first: number): readonly number[] {
   return Array.from({ length: 50 }, (_, index) => first + index);
 }

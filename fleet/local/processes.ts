@@ -34,6 +34,10 @@ export interface RunningProcess {
   send(line: string): void;
   /** SIGKILL, and nothing else: no chance to say goodbye. */
   kill(): void;
+  /** SIGSTOP: it stays, with every connection and port it has, and does nothing. */
+  freeze(): void;
+  /** SIGCONT: it goes on as if no time had passed. */
+  thaw(): void;
   /** Asks by SIGTERM and by the end of standard input, and insists with SIGKILL after `withinMs` milliseconds. */
   stop(withinMs: number): Promise<void>;
 }
@@ -95,10 +99,14 @@ function startProcess(order: ProcessOrder, options: ProcessesOptions): RunningPr
       expected = true;
       child.kill('SIGKILL');
     },
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
     stop: async (withinMs) => {
       expected = true;
       child.stdin.end();
       child.kill('SIGTERM');
+      // A process that is frozen hears it only now.
+      child.kill('SIGCONT');
       const insist = setTimeout(() => child.kill('SIGKILL'), withinMs);
       await started.ended;
       clearTimeout(insist);

@@ -39,12 +39,14 @@ export function redisVersion(): string | undefined {
   return seen.status === 0 ? (/v=([\d.]+)/.exec(seen.stdout)?.[1] ?? 'unknown') : undefined;
 }
 
+const PING_TIMEOUT_MS = 1000;
+
 /** Resolves when Redis answers PING with PONG; rejects when it does not within `withinMs` milliseconds. */
 export async function untilRedisAnswers(place: RedisPlace, clock: Clock, withinMs: number): Promise<void> {
   const deadlineMs = clock.monotonicMs() + withinMs;
   for (;;) {
     try {
-      if (await ping(place)) return;
+      if ((await askRedis(place, 'PING', PING_TIMEOUT_MS)) === '+PONG') return;
     } catch (error) {
       if (clock.monotonicMs() > deadlineMs) {
         throw new Error(`Redis at ${place.address}:${place.port} does not answer (${describeError(error)})`, {
@@ -56,17 +58,27 @@ export async function untilRedisAnswers(place: RedisPlace, clock: Clock, withinM
   }
 }
 
-async function ping(place: RedisPlace): Promise<boolean> {
-  const socket = connect({ host: place.address, port: place.port, timeout: 1000 });
+/**
+ * Sends one command, as a line, and gives its reply: a bulk string as it is, and of any other the first line, RESP type
+ * included, such as `+OK` or `:12`.
+ * Rejects when Redis refuses it, or does not answer within `timeoutMs` milliseconds.
+ */
+export async function askRedis(place: RedisPlace, command: string, timeoutMs: number): Promise<string> {
+  const socket = connect({ host: place.address, port: place.port, timeout: timeoutMs });
   socket.on('timeout', () => socket.destroy(new Error('no answer')));
   try {
     await once(socket, 'connect');
-    socket.write(`AUTH ${place.password}\r\nPING\r\n`);
+    socket.write(`AUTH ${place.password}\r\n${command}\r\n`);
     let seen = '';
     for await (const chunk of socket.setEncoding('latin1')) {
       seen += String(chunk);
-      if (seen.includes('+PONG')) return true;
-      if (seen.includes('-')) throw new Error(seen.trim().slice(0, 80));
+      const refusal = /^-.*/m.exec(seen);
+      if (refusal !== null) throw new Error(refusal[0].slice(0, 80));
+      // Before it stands the `+OK` of AUTH.
+      const [, length, reply] = /^\+OK\r\n(?:\$(\d+)|([^$].*))\r\n/.exec(seen) ?? [];
+      if (reply !== undefined) return reply;
+      const bulk = seen.slice(`+OK\r\n$${length}\r\n`.length);
+      if (length !== undefined && bulk.length >= Number(length)) return bulk.slice(0, Number(length));
     }
     throw new Error('closed');
   } finally {

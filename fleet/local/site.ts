@@ -1,8 +1,8 @@
 /**
  * One site of a local fleet: a relay, a vantage with its nameserver, and a Redis, each a process of its own.
  *
- * It can be destroyed as a provider would be lost: every process killed at the same time, the data gone. Its keys are
- * kept elsewhere, so it can come back empty with the same identity.
+ * It can be lost as a provider would be: every process killed at the same time, the data gone. Its keys are kept
+ * elsewhere, so it can come back empty with the same identity.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -10,10 +10,12 @@ import { join } from 'node:path';
 import type { Clock } from '../../system/clock.ts';
 import type { Identities } from './identities.ts';
 import type { Ports, SiteLayout } from './layout.ts';
+import { createPart, type PartName, type SitePart } from './part.ts';
 import { untilReady } from './private-http.ts';
 import type { Processes, RunningProcess } from './processes.ts';
-import { redisConfiguration, untilRedisAnswers } from './redis.ts';
+import { type RedisPlace, redisConfiguration, untilRedisAnswers } from './redis.ts';
 import { relayEnvironment } from './relay-environment.ts';
+import type { SiteNetwork } from './site-network.ts';
 
 export type StoreKind = 'redis' | 'memory';
 
@@ -35,19 +37,36 @@ export interface SiteOptions {
   readonly clock: Clock;
   /** Called with every line that the vantage logs. */
   readonly onVantageLine: (line: string) => void;
+  /** Undefined: everything is on loopback. */
+  readonly network: SiteNetwork | undefined;
+  readonly settings: PartSettings;
 }
+
+/** Settings of a part beside those that it needs to run; they win. */
+export type PartSettings = (
+  site: string,
+  part: PartName,
+  directory: string,
+) => Readonly<Record<string, string>>;
 
 export interface LocalSite {
   readonly layout: SiteLayout;
-  /** Starts all its processes; resolves once Redis answers and the others have been started. */
+  /** Its Redis, and where its data is; undefined with the embedded store. */
+  readonly redis: RedisPlace | undefined;
+  /** Its processes, in the order in which they start. */
+  readonly parts: readonly SitePart[];
+  /** Throws when it has none of that name. */
+  part(name: PartName): SitePart;
+  /** Starts what does not run; resolves once Redis answers and the others have been started. */
   start(): Promise<void>;
   /** Resolves once relay and vantage say that they are ready. */
   untilReady(withinMs: number): Promise<void>;
-  /** Kills every process of the site with SIGKILL, at once, and removes its data. Gives the pids that were killed. */
-  destroy(): Promise<readonly number[]>;
+  /** Kills every process of the site with SIGKILL, at once. Gives the pids that were killed. */
+  kill(): Promise<readonly number[]>;
+  /** Removes all its data; its keys are elsewhere. To be called when nothing of it runs. */
+  wipe(): void;
   /** True when no process of the site is left and its relay's port refuses connections. */
   isGone(): Promise<boolean>;
-  pids(): readonly number[];
 }
 
 const REDIS_WITHIN_MS = 10_000;
@@ -56,73 +75,87 @@ const REDIS_WITHIN_MS = 10_000;
  * A site that is not started. Its `start` rejects, with the last lines of the log, when a process does not come up.
  */
 export function createSite(options: SiteOptions): LocalSite {
-  const { layout, ports, processes, clock, directory } = options;
+  const { layout, ports, clock, directory } = options;
   const dataDirectory = join(directory, `${layout.name}-data`);
-  let relay: RunningProcess | undefined;
-  let vantage: RunningProcess | undefined;
-  let running: readonly RunningProcess[] = [];
-
+  const redis = options.store === 'redis' ? redisPlace(options, join(dataDirectory, 'redis')) : undefined;
+  const relay = createPart('relay', async (started) => {
+    started(launch(options, 'relay', [process.execPath, options.programs.relay], relaySettings(options)));
+    await Promise.resolve();
+  });
+  const vantage = createPart('vantage', async (started) => {
+    const state = join(dataDirectory, 'vantage');
+    mkdirSync(state, { recursive: true, mode: 0o700 });
+    const words = [process.execPath, options.programs.vantage];
+    started(launch(options, 'vantage', words, vantageEnvironment(options, state), options.onVantageLine));
+    await Promise.resolve();
+  });
+  const parts = [...(redis === undefined ? [] : [createRedisPart(options, redis)]), relay, vantage];
   return {
     layout,
+    redis,
+    parts,
+    part: (name) => {
+      const found = parts.find((part) => part.name === name);
+      if (found === undefined) throw new Error(`${layout.name} has no ${name}`);
+      return found;
+    },
     start: async () => {
-      const started: RunningProcess[] = [];
-      running = started;
-      mkdirSync(join(dataDirectory, 'vantage'), { recursive: true, mode: 0o700 });
-      if (options.store === 'redis') started.push(await startRedis(options, join(dataDirectory, 'redis')));
-      relay = processes.start({
-        name: `${layout.name}-relay`,
-        command: process.execPath,
-        parameters: [options.programs.relay],
-        environment: relaySettings(options),
-      });
-      started.push(relay);
-      vantage = processes.start({
-        name: `${layout.name}-vantage`,
-        command: process.execPath,
-        parameters: [options.programs.vantage],
-        environment: vantageEnvironment(options, join(dataDirectory, 'vantage')),
-        onLine: options.onVantageLine,
-      });
-      started.push(vantage);
+      for (const part of parts) await part.start();
     },
     untilReady: async (withinMs) => {
-      if (relay === undefined || vantage === undefined) throw new Error(`${layout.name} was not started`);
       await Promise.all([
-        untilReady(relay, layout.relayAddress, ports.private, clock, withinMs),
-        untilReady(vantage, layout.vantageAddress, ports.private, clock, withinMs),
+        untilReady(relay.running(), layout.relayAddress, ports.private, clock, withinMs),
+        untilReady(vantage.running(), layout.vantageAddress, ports.private, clock, withinMs),
       ]);
     },
-    destroy: async () => {
-      const victims = running;
+    kill: async () => {
+      const victims = parts.filter((part) => part.isRunning()).map((part) => part.running());
       for (const victim of victims) victim.kill();
       await Promise.all(victims.map(async (victim) => await victim.ended));
-      rmSync(dataDirectory, { recursive: true, force: true });
       return victims.map((victim) => victim.pid);
     },
+    wipe: () => rmSync(dataDirectory, { recursive: true, force: true }),
     isGone: async () =>
-      running.every((each) => !each.isRunning()) && (await refuses(layout.relayAddress, ports.relay)),
-    pids: () => running.filter((each) => each.isRunning()).map((each) => each.pid),
+      parts.every((part) => !part.isRunning()) && (await refuses(layout.relayAddress, ports.relay)),
   };
 }
 
-async function startRedis(options: SiteOptions, directory: string): Promise<RunningProcess> {
-  const place = {
-    address: options.layout.redisAddress,
-    port: options.ports.redis,
+function redisPlace({ identities, layout, ports }: SiteOptions, directory: string): RedisPlace {
+  return {
+    address: layout.redisAddress,
+    port: ports.redis,
     directory,
-    password: options.identities.redisPassword,
+    password: identities.redisPassword,
   };
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const configuration = join(directory, 'redis.conf');
-  writeFileSync(configuration, redisConfiguration(place), { mode: 0o600 });
-  const redis = options.processes.start({
-    name: `${options.layout.name}-redis`,
-    command: 'redis-server',
-    parameters: [configuration],
-    environment: commonEnvironment(),
+}
+
+function createRedisPart(options: SiteOptions, place: RedisPlace): SitePart {
+  return createPart('redis', async (started) => {
+    mkdirSync(place.directory, { recursive: true, mode: 0o700 });
+    const configuration = join(place.directory, 'redis.conf');
+    writeFileSync(configuration, redisConfiguration(place), { mode: 0o600 });
+    started(launch(options, 'redis', ['redis-server', configuration], commonEnvironment()));
+    await untilRedisAnswers(place, options.clock, REDIS_WITHIN_MS);
   });
-  await untilRedisAnswers(place, options.clock, REDIS_WITHIN_MS);
-  return redis;
+}
+
+/** Starts a process where the site is: in its own network namespace, when it has one. */
+function launch(
+  options: SiteOptions,
+  part: PartName,
+  words: readonly string[],
+  environment: Readonly<Record<string, string>>,
+  onLine?: (line: string) => void,
+): RunningProcess {
+  const site = options.layout.name;
+  const [command = '', ...parameters] = options.network?.inside(site, words) ?? words;
+  return options.processes.start({
+    name: `${site}-${part}`,
+    command,
+    parameters,
+    environment: { ...environment, ...options.settings(site, part, options.directory) },
+    ...(onLine === undefined ? {} : { onLine }),
+  });
 }
 
 function relaySettings(options: SiteOptions): Readonly<Record<string, string>> {
@@ -171,7 +204,8 @@ function commonEnvironment(): Readonly<Record<string, string>> {
   return { PATH: process.env['PATH'] ?? '' };
 }
 
-async function refuses(host: string, port: number): Promise<boolean> {
+/** Whether a connection to this port is refused at once, which is how a host without the process answers. */
+export async function refuses(host: string, port: number): Promise<boolean> {
   const socket = connect({ host, port, timeout: 500 });
   const { promise, resolve } = Promise.withResolvers<boolean>();
   socket.once('connect', () => resolve(false));

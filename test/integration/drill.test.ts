@@ -7,6 +7,7 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type DrillOptions, type DrillOutcome, runDrill } from '../../fleet/drill/drill.ts';
+import { whyNoNamespaces } from '../../fleet/local/namespaces.ts';
 import { redisVersion } from '../../fleet/local/redis.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
@@ -14,20 +15,21 @@ import { systemRandom } from '../../system/random.ts';
 const MUTANTS = join(import.meta.dirname, '../mutants');
 const TIMEOUT_MS = 180_000;
 
+const OPTIONS: DrillOptions = {
+  site: 'aws',
+  fault: 'kill',
+  store: 'memory',
+  ratePerSecond: 60,
+  faultSeconds: 12,
+  clock: systemClock,
+  random: systemRandom,
+  say: () => undefined,
+  signal: new AbortController().signal,
+};
+
 async function drill(options: Partial<DrillOptions>): Promise<DrillOutcome> {
   const lines: string[] = [];
-  const outcome = await runDrill({
-    site: 'aws',
-    fault: 'kill',
-    store: 'memory',
-    ratePerSecond: 60,
-    faultSeconds: 12,
-    clock: systemClock,
-    random: systemRandom,
-    say: (line) => lines.push(line),
-    signal: new AbortController().signal,
-    ...options,
-  });
+  const outcome = await runDrill({ ...OPTIONS, say: (line) => lines.push(line), ...options });
   if (outcome.assessment === undefined) throw new Error(`${outcome.trouble}\n${lines.join('\n')}`);
   return outcome;
 }
@@ -58,8 +60,38 @@ test(`a fleet on ${store} that loses a provider loses no message, and every clie
   expect(outcome.evidence?.recovery).toEqual({
     twoCopiesMs: expect.any(Number) as number,
     threeCopiesMs: expect.any(Number) as number,
-    siteReadyMs: expect.any(Number) as number,
+    readyMs: expect.any(Number) as number,
     inEveryAnswerMs: expect.any(Number) as number,
+  });
+});
+
+const noNamespaces = process.env['CI_NO_SKIP'] === '1' ? '' : whyNoNamespaces();
+
+describe.each([
+  ['wipe', store === 'redis' ? '' : 'there is no redis-server'],
+  ['partial', noNamespaces],
+] as const)('the fault %s', (fault, missing) => {
+  test.skipIf(missing !== '')(
+    `loses nothing (skipped where it cannot be caused: ${missing})`,
+    {
+      timeout: TIMEOUT_MS,
+    },
+    async () => {
+      const outcome = await drill({ store, fault, faultSeconds: 10 });
+      expect(outcome.assessment?.findings).toMatchObject({ lost: [], duplicates: [], corrupted: [] });
+      expect(outcome.assessment?.blindFor).toEqual([]);
+      expect(outcome.evidence?.provedMs).toBeDefined();
+      expect(valueOf(outcome, 'empty answers')).toBe(0);
+      expect(outcome.evidence?.recovery.threeCopiesMs).toBeDefined();
+    },
+  );
+});
+
+test('a fault that this machine cannot cause is refused with a sentence', async () => {
+  const outcome = await runDrill({ ...OPTIONS, store: 'memory', fault: 'redis-kill' });
+  expect(outcome).toMatchObject({
+    result: 'refused',
+    trouble: 'This machine cannot cause redis-kill: It happens to a Redis: use --store redis.',
   });
 });
 

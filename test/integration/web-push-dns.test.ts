@@ -146,7 +146,8 @@ test('web-push is back when the answer of our nameservers has changed, and what 
   const lost = LOCAL_SITES.find((site) => fleet.site(site).layout.relayAddress === address);
   if (lost === undefined) throw new Error(`nobody is at ${address}`);
   const rest = LOCAL_SITES.filter((site) => site !== lost);
-  await fleet.site(lost).destroy();
+  await fleet.site(lost).kill();
+  fleet.site(lost).wipe();
   expect(await send('into the void')).toBe(false);
   expect(ledTo.at(-1)).toBe(address);
 

@@ -181,3 +181,21 @@ test('cookie secrets are 1 to 3 lines of 32 digits', async () => {
   expect(short.ok ? [] : short.fault[0]).toContain('VANTAGE_COOKIE_SECRETS: expected the path');
   if (!short.ok) expect(short.fault[0]).toContain('got something else');
 });
+
+test('transfer keys and secondaries are read whole or not at all', async () => {
+  const secret = Buffer.alloc(32, 1).toString('base64');
+  const settings = {
+    ...good,
+    VANTAGE_TRANSFER_KEYS: await file('tsig', `hmac-sha256:a:${secret}\nhmac-sha512:b.example:${secret}\n`),
+    VANTAGE_SECONDARIES: '192.0.2.9:53, [2001:db8::9]:5353',
+  };
+  const config = await readVantageConfig(settings);
+  if (!config.ok) throw new Error(config.fault.join());
+  expect(config.value.transferKeys.map(({ name }) => name)).toStrictEqual(['a', 'b.example']);
+  expect(config.value.secondaries).toStrictEqual([
+    { host: '192.0.2.9', port: 53 },
+    { host: '2001:db8::9', port: 5353 },
+  ]);
+  const faulty = await readVantageConfig({ ...settings, VANTAGE_SECONDARIES: '192.0.2.9' });
+  expect(faulty.ok ? '' : faulty.fault[0]).toContain('VANTAGE_SECONDARIES: expected up to 8 addresses');
+});

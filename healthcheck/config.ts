@@ -31,6 +31,7 @@ import {
 import { siteNamed, vantageNamed } from './core/target.ts';
 import { zoneFaults } from './core/zone.ts';
 import type { CookieSecrets } from './dns/cookie.ts';
+import { parseTsigKey, type TsigKey } from './dns/tsig.ts';
 import { publicKeyText } from './dns/zone-keys.ts';
 
 export interface VantageConfig {
@@ -54,6 +55,10 @@ export interface VantageConfig {
   readonly stateDir: string;
   /** Signs what this nameserver says; undefined while the manifest has no zone keys. */
   readonly zoneKey: KeyObject | undefined;
+  /** Shared with secondaries; the first one signs what is sent to them unasked. Empty: no transfers. */
+  readonly transferKeys: readonly TsigKey[];
+  /** Told at once when the zone changes. */
+  readonly secondaries: readonly Endpoint[];
   /** UDP responses a second for each /24 or /56 without a cookie; 0: no limit. */
   readonly responsesPerSecond: number;
   /** Undefined: the nameserver makes its own. */
@@ -85,6 +90,28 @@ const cookieSecrets: Setting<CookieSecrets> = {
   },
 };
 
+const transferKeyFile = contentOf('TSIG keys');
+const transferKeys: Setting<readonly TsigKey[]> = {
+  expected: 'the path of a readable file with 1 to 4 TSIG keys such as hmac-sha256:name:base64, one a line',
+  secret: true,
+  fallback: [],
+  parse: (path) => {
+    const lines = transferKeyFile.parse(path)?.trim().split(/\s+/) ?? [];
+    const keys = lines.flatMap((line) => parseTsigKey(line) ?? []);
+    return keys.length === lines.length && keys.length >= 1 && keys.length <= 4 ? keys : undefined;
+  },
+};
+
+const secondaries: Setting<readonly Endpoint[]> = {
+  expected: 'up to 8 addresses with ports, separated by commas, such as 192.0.2.9:53,[2001:db8::9]:53',
+  fallback: [],
+  parse: (text) => {
+    const parts = text.split(',');
+    const endpoints = parts.flatMap((part) => endpoint().parse(part.trim()) ?? []);
+    return endpoints.length === parts.length && endpoints.length <= 8 ? endpoints : undefined;
+  },
+};
+
 type VantageShape = {
   readonly VANTAGE_SITE: Setting<string>;
   readonly VANTAGE_MANIFEST: Setting<string>;
@@ -99,6 +126,8 @@ type VantageShape = {
   readonly VANTAGE_CA: Setting<string | undefined>;
   readonly VANTAGE_STATE_DIR: Setting<string>;
   readonly VANTAGE_ZONE_KEY: Setting<string | undefined>;
+  readonly VANTAGE_TRANSFER_KEYS: Setting<readonly TsigKey[]>;
+  readonly VANTAGE_SECONDARIES: Setting<readonly Endpoint[]>;
   readonly VANTAGE_RESPONSES_PER_SECOND: Setting<number>;
   readonly VANTAGE_COOKIE_SECRETS: Setting<CookieSecrets | undefined>;
   readonly VANTAGE_LOG_LEVEL: Setting<LogLevel>;
@@ -120,6 +149,8 @@ export const VANTAGE_SETTINGS: VantageShape = {
   VANTAGE_CA: optional(contentOf('a certificate authority (PEM)')),
   VANTAGE_STATE_DIR: directory,
   VANTAGE_ZONE_KEY: optional(contentOf('an EC private key on P-256 (PKCS#8 PEM)')),
+  VANTAGE_TRANSFER_KEYS: transferKeys,
+  VANTAGE_SECONDARIES: secondaries,
   VANTAGE_RESPONSES_PER_SECOND: integer(0, 1_000_000, 100),
   VANTAGE_COOKIE_SECRETS: optional(cookieSecrets),
   VANTAGE_LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error'], 'info'),
@@ -160,6 +191,8 @@ export async function readVantageConfig(
     extraCa: values.VANTAGE_CA,
     stateDir: values.VANTAGE_STATE_DIR,
     zoneKey: values.VANTAGE_ZONE_KEY === undefined ? undefined : privateKeyOf(values.VANTAGE_ZONE_KEY),
+    transferKeys: values.VANTAGE_TRANSFER_KEYS,
+    secondaries: values.VANTAGE_SECONDARIES,
     responsesPerSecond: values.VANTAGE_RESPONSES_PER_SECOND,
     cookieSecrets: values.VANTAGE_COOKIE_SECRETS,
     logLevel: values.VANTAGE_LOG_LEVEL,

@@ -8,6 +8,7 @@ import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import { DECISION_LOG_FAULTS, type DecisionLogFault } from './adapters/decision-file.ts';
 import { DNS_DISCARDS, type DnsDiscard } from './adapters/dns-server.ts';
+import { NOTIFY_OUTCOMES, type NotifyOutcome } from './adapters/notify.ts';
 import { VOTE_DOOR_REFUSALS, type VoteDoorRefusal } from './adapters/vote-receiver.ts';
 import { POST_OUTCOMES, type PostOutcome } from './adapters/vote-sender.ts';
 import { ANSWER_REASONS, type AnswerReason } from './core/decision.ts';
@@ -61,6 +62,7 @@ export interface Events {
   packetDiscarded(reason: DnsDiscard): void;
   /** A new zone is not served; the last one still is. */
   zoneRefused(why: string): void;
+  secondaryNotified(outcome: NotifyOutcome): void;
   /** The zone is signed; `ds` is what the registrar has to have. */
   zoneSigned(ds: readonly string[]): void;
   /** When signatures end, seconds since 1970: over the key set, by the operators, and over records, by this site. */
@@ -101,8 +103,12 @@ function zoneEvents(
   counters: ReturnType<typeof createCounters>,
   present: Present,
   clock: Clock,
-): Pick<Events, 'zoneRefused' | 'zoneSigned' | 'signaturesLeft'> {
+): Pick<Events, 'zoneRefused' | 'secondaryNotified' | 'zoneSigned' | 'signaturesLeft'> {
   return {
+    secondaryNotified: (outcome) => {
+      counters.notifies.add(outcome);
+      if (outcome !== 'confirmed') log.warn('secondary not notified', { outcome });
+    },
     zoneRefused: (why) => {
       counters.zonesRefused.add('not_compiled');
       log.error('zone refused', { why });
@@ -304,6 +310,7 @@ function createCounters(metrics: Metrics) {
     posts: counter('votes_posted_total', 'Votes posted to others', 'outcome', POST_OUTCOMES),
     queries: counter('queries_total', 'DNS queries answered', 'rcode', RCODES),
     discards: counter('dns_discards_total', 'DNS packets and connections dropped', 'reason', DNS_DISCARDS),
+    notifies: counter('notifies_total', 'NOTIFYs to secondaries', 'outcome', NOTIFY_OUTCOMES),
     zonesRefused: counter('zones_refused_total', 'New zones that are not served', 'reason', ['not_compiled']),
     stateFaults: counter('state_faults_total', 'Trouble with the state file', 'fault', STATE_FAULTS),
   };

@@ -5,10 +5,12 @@ import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
 import type { Endpoint } from '../system/settings.ts';
 import { startDnsServer } from './adapters/dns-server.ts';
+import { createNotifier, type Notifier } from './adapters/notify.ts';
 import type { VantageConfig } from './config.ts';
 import { COOKIE_SECRET_BYTES, type CookieSecrets } from './dns/cookie.ts';
 import { createDoor } from './dns/door.ts';
 import { createRateLimit } from './dns/rate-limit.ts';
+import { createTransfers } from './dns/transfer.ts';
 import type { Events } from './events.ts';
 import { createZoneKeeper, type ZoneKeeper } from './zone-keeper.ts';
 
@@ -21,7 +23,7 @@ export interface Nameserver {
 
 export type NameserverConfig = Pick<
   VantageConfig,
-  'site' | 'zoneKey' | 'responsesPerSecond' | 'cookieSecrets'
+  'site' | 'zoneKey' | 'transferKeys' | 'secondaries' | 'responsesPerSecond' | 'cookieSecrets'
 >;
 
 interface NameserverDeps {
@@ -41,7 +43,30 @@ export async function startNameserver(
   { clock, random, events, resources }: NameserverDeps,
 ): Promise<Nameserver> {
   const { site, zoneKey } = config;
-  const keeper = createZoneKeeper({ site, zoneKey, clock, events, resources });
+  let notifier: Notifier | undefined;
+  resources.defer(() => notifier?.close());
+  const transferChanged = (apex: string): void => {
+    const [key] = config.transferKeys;
+    if (key === undefined) return;
+    notifier ??= createNotifier({
+      zone: apex,
+      secondaries: config.secondaries,
+      key,
+      from: endpoint.host,
+      clock,
+      random,
+      notified: (outcome) => events.secondaryNotified(outcome),
+    });
+    notifier.notify();
+  };
+  const keeper = createZoneKeeper({
+    site,
+    zoneKey,
+    clock,
+    events,
+    resources,
+    transferChanged: config.transferKeys.length === 0 ? undefined : transferChanged,
+  });
   const { responsesPerSecond } = config;
   const door = createDoor({
     zone: keeper.inForce,
@@ -50,6 +75,7 @@ export async function startNameserver(
       responsesPerSecond === 0
         ? undefined
         : createRateLimit({ responsesPerSecond, seed: Math.floor(random.fraction() * 2 ** 32) }),
+    transfers: createTransfers({ keys: config.transferKeys, zone: keeper.forTransfer }),
     serverId: Buffer.from(site, 'latin1'),
     firstTurn: random.fraction(),
   });

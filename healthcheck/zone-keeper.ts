@@ -16,6 +16,7 @@ import { type CompiledZone, compileZone } from './dns/compile.ts';
 import { canonicalSets } from './dns/record-set.ts';
 import { signBytesWith } from './dns/signature.ts';
 import { createSigner, type Signer } from './dns/signer.ts';
+import { compileTransfer, type TransferZone } from './dns/transfer-zone.ts';
 import { dsRecords, keyTagOf, publicKeyText, zoneKeysExpireSeconds } from './dns/zone-keys.ts';
 import type { Events } from './events.ts';
 
@@ -25,6 +26,8 @@ export interface ZoneKeeperOptions {
   readonly zoneKey: KeyObject | undefined;
   readonly clock: Clock;
   readonly events: Pick<Events, 'zoneRefused' | 'zoneSigned' | 'signaturesLeft'>;
+  /** What secondaries get has changed; undefined: there are none, and nothing is made for them. */
+  readonly transferChanged: ((apex: string) => void) | undefined;
   /** Stops what it does by the hour. */
   readonly resources: AsyncDisposableStack;
 }
@@ -37,6 +40,8 @@ export interface ZoneKeeper {
   readonly publish: (content: ZoneContent) => void;
   /** Undefined until there is something to serve. */
   readonly inForce: () => CompiledZone | undefined;
+  /** The same for secondaries; undefined until then, and while nobody transfers. */
+  readonly forTransfer: () => TransferZone | undefined;
 }
 
 const REFRESH_MS = 3_600_000;
@@ -47,6 +52,7 @@ const SIGNATURES_AT_A_TIME = 64;
 export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
   const { clock, events, resources } = options;
   const signWith = signers(options);
+  const transfers = createTransferKeeper(options);
   let wanted: ZoneContent | undefined;
   let served: { readonly zone: Zone; readonly manifest: Manifest } | undefined;
   let inForce: CompiledZone | undefined;
@@ -61,6 +67,7 @@ export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
     try {
       inForce = compileZone(zone, signWith(manifest)?.sign);
       served = { zone, manifest };
+      transfers.update(zone, manifest);
       return true;
     } catch (error) {
       events.zoneRefused(describeError(error));
@@ -103,6 +110,39 @@ export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
       } else if (serve(withSoaOf(zone, before.zone), manifest)) {
         cancelSoa = clock.after(0, () => serve(zone, manifest));
       }
+    },
+    inForce: () => inForce,
+    forTransfer: transfers.inForce,
+  };
+}
+
+/** The zone for secondaries, after each change and never in its way; its own signatures, since its TTL is another. */
+function createTransferKeeper(options: ZoneKeeperOptions): {
+  readonly update: (zone: Zone, manifest: Manifest) => void;
+  readonly inForce: () => TransferZone | undefined;
+} {
+  const { clock, events, transferChanged, resources } = options;
+  const signWith = signers(options);
+  let inForce: TransferZone | undefined;
+  let cancel: (() => void) | undefined;
+  resources.defer(() => cancel?.());
+  const compile = (zone: Zone, manifest: Manifest): void => {
+    try {
+      const previous = inForce;
+      inForce = compileTransfer(zone, signWith(manifest)?.sign, {
+        ttlSeconds: manifest.health.ttlMinSeconds,
+        nowSeconds: Math.floor(clock.wallMs() / 1000),
+        previous,
+      });
+      if (inForce !== previous) transferChanged?.(inForce.apex);
+    } catch (error) {
+      events.zoneRefused(describeError(error));
+    }
+  };
+  return {
+    update: (zone, manifest) => {
+      cancel?.();
+      if (transferChanged !== undefined) cancel = clock.after(0, () => compile(zone, manifest));
     },
     inForce: () => inForce,
   };

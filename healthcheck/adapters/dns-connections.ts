@@ -121,6 +121,12 @@ function serveFrames(
       return false;
     }
     replied(reply.rcode);
+    if (reply.kind === 'messages') {
+      for (const message of reply.messages) {
+        socket.write(Buffer.concat([Buffer.of(message.length >> 8, message.length & 0xff), message]));
+      }
+      return true;
+    }
     replyBuffer.writeUInt16BE(reply.length);
     socket.write(Uint8Array.from(replyBuffer.subarray(0, 2 + reply.length)));
     return true;

@@ -14,6 +14,7 @@ import { zoneFrom } from '../core/zone.ts';
 import { compileZone } from '../dns/compile.ts';
 import { createDoor } from '../dns/door.ts';
 import { encodeQuery, parseResponse, type Rcode, TYPE } from '../dns/message.ts';
+import { createTransfers } from '../dns/transfer.ts';
 import { type DnsDiscard, type DnsServer, startDnsServer } from './dns-server.ts';
 import { ListenError } from './listen.ts';
 
@@ -36,6 +37,7 @@ async function start(port: number): Promise<DnsServer> {
       zone: () => zone,
       secrets: () => [new Uint8Array(16)],
       rateLimit: undefined,
+      transfers: createTransfers({ keys: [], zone: () => undefined }),
       serverId: Buffer.from('aws'),
       firstTurn: 0.1,
     }),

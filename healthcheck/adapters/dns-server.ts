@@ -131,6 +131,10 @@ function createUdpAnswerer(
       return;
     }
     replied(reply.rcode);
+    if (reply.kind === 'messages') {
+      for (const message of reply.messages) udp.send(message, from.port, from.address, failed);
+      return;
+    }
     udp.send(out, 0, reply.length, from.port, from.address, failed);
     if (udp.getSendQueueCount() > 0) out = Buffer.allocUnsafeSlow(UDP_BYTES_MAX);
   };

@@ -10,6 +10,7 @@ import { compileZone } from './compile.ts';
 import { createDoor, type Door, type Reply } from './door.ts';
 import { encodeQuery, parseResponse, type Response, TYPE } from './message.ts';
 import { createRateLimit } from './rate-limit.ts';
+import { createTransfers } from './transfer.ts';
 
 const manifest = {
   ...testManifest(['aws', 'gcp', 'hetzner'], { ipv6: true }),
@@ -36,6 +37,7 @@ function doorWith(responsesPerSecond: number): Door {
     zone: () => zone,
     secrets: () => [new Uint8Array(16).fill(9)],
     rateLimit: createRateLimit({ responsesPerSecond, seed: 1 }),
+    transfers: createTransfers({ keys: [], zone: () => undefined }),
     serverId: Buffer.from('aws'),
     firstTurn: 0,
   });

@@ -12,9 +12,11 @@ import type { Rcode } from './message.ts';
 import { type PacketDiscard, parseQuery, type Query } from './query.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { type RespondContext, respond, respondMalformed } from './respond.ts';
+import type { AnswerTransfer } from './transfer.ts';
 
 export type Reply =
   | { readonly kind: 'reply'; readonly length: number; readonly rcode: Rcode }
+  | { readonly kind: 'messages'; readonly messages: readonly Uint8Array[]; readonly rcode: Rcode }
   | { readonly kind: 'discarded'; readonly reason: PacketDiscard | 'over_budget' };
 
 export interface Arrival {
@@ -32,6 +34,8 @@ export interface DoorOptions {
   readonly secrets: () => CookieSecrets;
   /** Undefined: no budget. */
   readonly rateLimit: RateLimit | undefined;
+  /** Answers requests that are signed with TSIG. */
+  readonly transfers: AnswerTransfer;
   /** What NSID says. */
   readonly serverId: Uint8Array;
   /** In [0, 1); where turns begin. */
@@ -59,6 +63,10 @@ export function createDoor(options: DoorOptions): Door {
       const verdict = rateLimit.take(arrival.source, arrival.nowMs);
       if (verdict === 'drop') return OVER_BUDGET;
       if (verdict === 'slip') limit = parsed.kind === 'query' && parsed.cookieAt > 0 ? 'cookie' : 'truncate';
+    }
+    if (parsed.kind === 'query' && parsed.tsigAt > 0 && limit === 'none') {
+      const answered = options.transfers(packet, parsed, arrival.transport, arrival.wallSeconds);
+      return { kind: 'messages', ...answered };
     }
     turn += TURN_STEP;
     if (turn >= 1) turn -= 1;

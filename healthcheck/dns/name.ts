@@ -39,6 +39,12 @@ export function endOfPlainName(bytes: Uint8Array, offset: number): number | unde
   return undefined;
 }
 
+/** Whether the uncompressed name at `bytes[start]` to `end`, in any case, is the one given as lower-case text. */
+export function isNameText(bytes: Uint8Array, start: number, end: number, name: string): boolean {
+  const found = Buffer.from(bytes.subarray(start, end)).toString('latin1').toLowerCase();
+  return found === Buffer.from(encodeName(name)).toString('latin1');
+}
+
 /**
  * Reads a name that may be compressed. Each pointer must lead before everything read so far, so reading ends. Gives
  * the text (other bytes than letters, digits, `-` and `_` as `\ddd`) and where the name's first part ends.

@@ -1,13 +1,14 @@
 /**
  * A strict parser for what an authoritative server may be asked (RFC 1035 §4, RFC 6891): one question, at most three
- * additional records, of which one may be OPT and the last a TSIG, and not a byte more.
+ * additional records, of which one may be OPT and the last a TSIG, and not a byte more. A request for an incremental
+ * transfer also has one SOA.
  *
  * The counts in the header are checked before anything is decoded. Parsing takes one pass, makes nothing but its
  * result, and never throws.
  */
 import { CLIENT_COOKIE_BYTES } from './cookie.ts';
 import { HEADER_BYTES, OPTION, TYPE, u16 } from './message.ts';
-import { endOfPlainName } from './name.ts';
+import { endOfPlainName, readName } from './name.ts';
 
 export interface Query {
   readonly kind: 'query';
@@ -28,6 +29,8 @@ export interface Query {
   readonly asksServerId: boolean;
   /** Where the TSIG record begins; 0 when there is none (RFC 8945). */
   readonly tsigAt: number;
+  /** The serial that an IXFR request says it has (RFC 1995 §3); 0 otherwise. */
+  readonly knownSerial: number;
 }
 
 /** Packets that get no reply at all: a reply would be an attack or a loop. */
@@ -55,7 +58,8 @@ export function parseQuery(bytes: Uint8Array): ParsedQuery {
   if ((flags & 0x7800) !== 0) return NOTIMP;
   const questions = u16(bytes, 4);
   const additionals = u16(bytes, 10);
-  if (questions > 1 || u16(bytes, 6) !== 0 || u16(bytes, 8) !== 0) return FORMERR;
+  const authorities = u16(bytes, 8);
+  if (questions > 1 || u16(bytes, 6) !== 0 || authorities > 1) return FORMERR;
   if (additionals > ADDITIONALS_MAX) return FORMERR;
   const query = {
     kind: 'query' as const,
@@ -70,7 +74,9 @@ export function parseQuery(bytes: Uint8Array): ParsedQuery {
     cookieLength: 0,
     asksServerId: false,
     tsigAt: 0,
+    knownSerial: 0,
   };
+  let at = HEADER_BYTES;
   if (questions === 1) {
     const nameEnd = endOfPlainName(bytes, HEADER_BYTES);
     if (nameEnd === undefined || nameEnd + 4 > bytes.length) return FORMERR;
@@ -78,8 +84,14 @@ export function parseQuery(bytes: Uint8Array): ParsedQuery {
     query.type = u16(bytes, nameEnd);
     query.class = u16(bytes, nameEnd + 2);
     query.questionEnd = nameEnd + 4;
+    at = query.questionEnd;
   }
-  if (!readAdditionals(bytes, query, additionals)) return FORMERR;
+  if (authorities === 1) {
+    const end = query.type === TYPE.IXFR ? readKnownSoa(bytes, query) : undefined;
+    if (end === undefined) return FORMERR;
+    at = end;
+  }
+  if (!readAdditionals(bytes, query, at, additionals)) return FORMERR;
   // Only whoever asks for a cookie may ask for nothing else (RFC 7873 §5.4).
   return questions === 1 || query.cookieAt > 0 ? query : FORMERR;
 }
@@ -88,8 +100,8 @@ export function parseQuery(bytes: Uint8Array): ParsedQuery {
 type Draft = { -readonly [Field in keyof Query]: Query[Field] };
 
 /** At most one OPT, TSIG only at the end, other records skipped unread, and nothing after the last. */
-function readAdditionals(bytes: Uint8Array, query: Draft, count: number): boolean {
-  let at = query.questionEnd;
+function readAdditionals(bytes: Uint8Array, query: Draft, start: number, count: number): boolean {
+  let at = start;
   for (let index = 0; index < count; index += 1) {
     const name = endOfPlainName(bytes, at);
     if (name === undefined || name + 10 > bytes.length) return false;
@@ -103,12 +115,24 @@ function readAdditionals(bytes: Uint8Array, query: Draft, count: number): boolea
       query.dnssecOk = ((bytes[name + 6] ?? 0) & 0x80) !== 0;
       if (!readOptions(bytes, query, name + 10, end)) return false;
     } else if (type === TYPE.TSIG) {
-      if (index !== count - 1) return false;
+      // Class ANY and TTL 0, and nothing after it (RFC 8945 §4.2).
+      const isPlain = u16(bytes, name + 2) === TYPE.ANY && u16(bytes, name + 4) + u16(bytes, name + 6) === 0;
+      if (index !== count - 1 || !isPlain) return false;
       query.tsigAt = at;
     }
     at = end;
   }
   return at === bytes.length;
+}
+
+/** The SOA of an IXFR request, whose owner may be a pointer; gives where it ends. The serial is 20 bytes before that. */
+function readKnownSoa(bytes: Uint8Array, query: Draft): number | undefined {
+  const owner = readName(bytes, query.questionEnd);
+  if (owner === undefined || owner.end + 10 > bytes.length) return undefined;
+  const end = owner.end + 10 + u16(bytes, owner.end + 8);
+  if (u16(bytes, owner.end) !== TYPE.SOA || end > bytes.length || end - owner.end < 32) return undefined;
+  query.knownSerial = u16(bytes, end - 20) * 2 ** 16 + u16(bytes, end - 18);
+  return end;
 }
 
 /** Lengths must fill the record exactly; the first cookie counts; options that mean nothing to us are ignored. */

@@ -108,6 +108,7 @@ const UNREADABLE: Query = {
   cookieLength: 0,
   asksServerId: false,
   tsigAt: 0,
+  knownSerial: 0,
 };
 
 interface Sections {

@@ -32,7 +32,7 @@ export async function startTestNameserver(options: TestNameserverOptions): Promi
   const log = createLog({ clock, base: {}, level: 'error', write: () => undefined });
   const events = createEvents(log, createMetrics('test_'), clock);
   const nameserver = await startNameserver(
-    { responsesPerSecond: 0, cookieSecrets: undefined, ...options },
+    { responsesPerSecond: 0, cookieSecrets: undefined, transferKeys: [], secondaries: [], ...options },
     { host: address, port },
     { clock, random: systemRandom, events, resources },
   );

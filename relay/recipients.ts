@@ -17,6 +17,7 @@ import type { Message } from './core/message.ts';
 import { REFUSALS, type Refusal } from './core/refusal.ts';
 import { TICK_MS } from './core/session.ts';
 import type { Failures } from './failures.ts';
+import { isAmbiguous } from './http/target.ts';
 
 export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' | 'onClose'> {
   readonly connectionsMax: number;
@@ -73,6 +74,7 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
   });
 
   const refusalOf = (request: IncomingMessage): Refusal | undefined => {
+    if (isAmbiguous(request)) return 'host_ambiguous';
     if (request.url?.split('?')[0] !== '/v1/ws') return 'not_found';
     if (isDraining) return 'draining';
     const isFull = connections.size >= deps.connectionsMax || deps.isBusy();

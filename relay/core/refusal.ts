@@ -22,6 +22,7 @@ export type Refusal =
   | 'idempotency_key_malformed'
   | 'idempotency_key_missing'
   | 'header_repeated'
+  | 'host_ambiguous'
   | 'body_incomplete'
   | 'request_malformed'
   | 'mailbox_token_invalid'
@@ -72,6 +73,7 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
     status: 400,
     title: 'Send each header that the protocol names once.',
   },
+  host_ambiguous: { status: 400, title: 'Send one Host header, and no other host in the target.' },
   body_incomplete: { status: 400, title: 'The body ended early; send it again.' },
   request_malformed: { status: 400, title: 'Send the JSON object that the protocol describes.' },
   mailbox_token_invalid: {

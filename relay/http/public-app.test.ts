@@ -63,9 +63,10 @@ describe('a message', () => {
       (letter) => `%${letter.charCodeAt(0).toString(16)}`,
     );
     const paths = [`https://relay.test${at.recipient.path}`, `${at.recipient.path}?x=/y`, escaped];
-    for (const path of paths) {
-      expect((await at.ask('POST', path, { headers: HEADERS, body: BODY })).status).toBe(201);
-    }
+    const headers = { ...HEADERS, Host: 'relay.test' };
+    for (const path of paths) expect((await at.ask('POST', path, { headers, body: BODY })).status).toBe(201);
+    const elsewhere = `https://other.test${at.recipient.path}`;
+    expectRefusal(await at.ask('POST', elsewhere, { headers, body: BODY }), 400, 'host_ambiguous');
     expect(await stored(at)).toEqual([BODY]);
     for (const path of ['/p/', '/p', `${at.recipient.path}/x`]) {
       expectRefusal(await at.ask('POST', path, { headers: HEADERS, body: BODY }), 404, 'not_found');

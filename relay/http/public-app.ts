@@ -19,6 +19,7 @@ import { capabilityIn, createPushListener, EXPOSED_HEADERS } from './push-listen
 import { refusalAnswer } from './refusal-answer.ts';
 import { retractMessage } from './retract.ts';
 import { revokePushUrl } from './revocations.ts';
+import { isAmbiguous } from './target.ts';
 
 export interface PublicAppDeps {
   readonly push: PushDeps;
@@ -46,6 +47,12 @@ export function createPublicApp(deps: PublicAppDeps): PublicApp {
   const pushes = createPushListener({ ...deps.push, failures: deps.failures });
   const others = getRequestListener(createOthers(deps).fetch);
   return (request, response) => {
+    if (isAmbiguous(request)) {
+      deps.events.refused('host_ambiguous');
+      const { status, headers, body } = refusalAnswer('host_ambiguous');
+      response.writeHead(status, headers).end(body);
+      return;
+    }
     const capability = capabilityIn(request);
     void (capability === undefined ? others(request, response) : pushes(request, response, capability));
   };

@@ -9,7 +9,12 @@ export interface RefusalAnswer {
   readonly body: string;
 }
 
-const BODY_UNREAD: readonly Refusal[] = ['body_too_large', 'body_incomplete', 'not_encrypted'];
+const BODY_UNREAD: readonly Refusal[] = [
+  'body_too_large',
+  'body_incomplete',
+  'not_encrypted',
+  'host_ambiguous',
+];
 
 /** The whole answer to a request that is refused. */
 export function refusalAnswer(refusal: Refusal): RefusalAnswer {

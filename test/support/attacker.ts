@@ -1,0 +1,69 @@
+/**
+ * What somebody hostile does to a relay from outside: raw TLS and TCP connections that say what no client would, many
+ * of them at the same time.
+ */
+import { once } from 'node:events';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
+
+export interface Attacker {
+  /** A TLS connection to the relay; an error of it is swallowed. */
+  secure(options?: ConnectionOptions): Promise<TLSSocket>;
+  /** A TCP connection that says nothing. */
+  silent(): Promise<Socket>;
+  /** What the relay answers to `bytes`, until it closes or `withinMs` have passed. */
+  say(
+    bytes: string | readonly (string | Buffer)[],
+    withinMs: number,
+  ): Promise<{ answer: string; isClosed: boolean }>;
+  /** Ends all connections. */
+  close(): void;
+}
+
+/** Where attacks come from: another address than that of clients that behave. */
+export const ATTACKER_ADDRESS = '127.66.6.6';
+
+/** `servername` is sent in each ClientHello; certificates of the relay are not checked. */
+export function createAttacker(host: string, port: number, servername: string): Attacker {
+  const from = { host, port, localAddress: ATTACKER_ADDRESS };
+  const sockets = new Set<Socket>();
+  const keep = <Kind extends Socket>(socket: Kind): Kind => {
+    sockets.add(socket);
+    socket.on('error', () => socket.destroy()).on('close', () => sockets.delete(socket));
+    return socket;
+  };
+  const secure = async (options: ConnectionOptions = {}): Promise<TLSSocket> => {
+    const socket = keep(connectTls({ ...from, servername, rejectUnauthorized: false, ...options }));
+    await Promise.race([once(socket, 'secureConnect'), once(socket, 'close')]);
+    return socket;
+  };
+  return {
+    secure,
+    silent: async () => {
+      const socket = keep(connectTcp(from));
+      await once(socket, 'connect');
+      return socket;
+    },
+    say: async (bytes, withinMs) => {
+      const socket = await secure();
+      let answer = '';
+      socket.on('data', (chunk: Buffer) => {
+        answer += chunk.toString('latin1');
+      });
+      const closed = once(socket, 'close').then(
+        () => true,
+        () => true,
+      );
+      for (const part of typeof bytes === 'string' ? [bytes] : bytes) socket.write(part);
+      const { promise, resolve } = Promise.withResolvers<false>();
+      const timer = setTimeout(() => resolve(false), withinMs);
+      const isClosed = await Promise.race([closed, promise]);
+      clearTimeout(timer);
+      socket.destroy();
+      return { answer, isClosed };
+    },
+    close: () => {
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}

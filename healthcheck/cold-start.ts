@@ -13,6 +13,8 @@ import type { Judgement } from './judgement.ts';
 
 /** A saved answer older than this says too little about now. */
 const PERSISTED_ANSWER_MS_MAX = 600_000;
+/** So many changes may have been served whose state a crash kept from the disk. */
+const GENERATIONS_LOST_MAX = 3;
 const VOTES_WITHIN_MS_MAX = 3000;
 const VOTES_POLL_MS = 25;
 
@@ -22,7 +24,7 @@ export interface Beginning {
   readonly answer: Answer;
   /** The answer was in force a short while ago. */
   readonly isRecent: boolean;
-  /** What to have on disk before the first vote: the new boot epoch, and everything else as it was. */
+  /** What to have on disk before the first vote: the new boot epoch and generation, and everything else as it was. */
   readonly toSave: SavedState;
 }
 
@@ -36,7 +38,7 @@ export function beginningFrom(saved: SavedState | undefined, manifest: Manifest,
   }
 
   const bootEpoch = Math.max(wallMs, saved.bootEpoch + 1);
-  const generation = saved.generation + 1;
+  const generation = saved.generation + GENERATIONS_LOST_MAX + 1;
   const published = targetsOf(manifest);
   const kept = published.filter((target) => saved.targets.includes(keyOf(target)));
   const isComplete = published.every((target) => kept.some((other) => other.family === target.family));
@@ -50,7 +52,7 @@ export function beginningFrom(saved: SavedState | undefined, manifest: Manifest,
   const answer = isRecent
     ? { generation, targets: kept.map(keyOf), failOpen: saved.failOpen, lastWithdrawal, warming: [] }
     : { ...answerWithAll(manifest, generation), lastWithdrawal };
-  return { bootEpoch, answer, isRecent, toSave: { ...saved, bootEpoch } };
+  return { bootEpoch, answer, isRecent, toSave: { ...saved, bootEpoch, generation } };
 }
 
 /** Begins to answer as soon as there is something to rest the answer on, or when waiting has taken long enough. */

@@ -4,9 +4,9 @@
  */
 import { type Manifest, openManifest } from '../fleet/manifest.ts';
 import { fail, ok, type Result } from '../system/result.ts';
-import { type AnswerReason, type Decision, decide } from './core/decision.ts';
+import { type AnswerReason, type Decision, decide, RULES } from './core/decision.ts';
 import type { LogRecord } from './core/decision-log.ts';
-import { type Answer, answerUnder, type Choose } from './core/failover.ts';
+import { type Answer, answerUnder } from './core/failover.ts';
 import { openVote, parseVote, type Vote, voteKeysOf } from './core/vote.ts';
 
 type AnswerRecord = Extract<LogRecord, { kind: 'answer' }>;
@@ -33,7 +33,6 @@ export interface Explanation {
 export async function explain(
   records: readonly LogRecord[],
   n: number | 'last',
-  choose: Choose,
 ): Promise<Result<Explanation, string>> {
   const record = records.findLast(
     (one): one is AnswerRecord => one.kind === 'answer' && (n === 'last' || one.n === n),
@@ -59,7 +58,7 @@ export async function explain(
     nowMs: record.nowMs,
     wallMs: record.atWallMs,
   };
-  const { healths, choice, next } = decide(circumstances, choose, () => record.previous);
+  const { healths, choice, next } = decide(circumstances, RULES, () => record.previous);
   const { atWallMs, vantage, reason, isolated, previous, answer, ttlSeconds } = record;
   return ok({
     n: record.n,

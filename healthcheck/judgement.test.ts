@@ -9,8 +9,9 @@ import { createLog } from '../system/log.ts';
 import { createMetrics } from '../system/metrics.ts';
 import { testManifest } from '../test/support/manifests.ts';
 import { createManualClock, type ManualClock } from '../test/support/manual-clock.ts';
+import { RULES } from './core/decision.ts';
 import type { Verdict } from './core/detector.ts';
-import { type Answer, answerWithAll, choose } from './core/failover.ts';
+import { type Answer, answerWithAll } from './core/failover.ts';
 import { targetsOf } from './core/target.ts';
 import { createEvents } from './events.ts';
 import { createJudgement, type Judgement, type Served, sitesIn } from './judgement.ts';
@@ -107,7 +108,7 @@ function createVantage(self: string, manifest: Manifest, clock: ManualClock): Va
   const judgement = createJudgement({
     manifest,
     self,
-    choose,
+    rules: RULES,
     clock,
     events: createEvents(log, createMetrics('vantage_'), clock),
     serve: (now) => {

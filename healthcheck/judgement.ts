@@ -14,10 +14,11 @@ import {
   type Circumstances,
   type Decision,
   decide,
+  type Rules,
   reasonFor,
 } from './core/decision.ts';
 import { type Detector, NEW_DETECTOR, observationsToChange, observe, verdictAt } from './core/detector.ts';
-import { type Answer, answerUnder, type Choose } from './core/failover.ts';
+import { type Answer, answerUnder } from './core/failover.ts';
 import { isFrozen } from './core/override.ts';
 import { type Health, isIsolated } from './core/quorum.ts';
 import { type WarmShares, warmShares } from './core/rotation.ts';
@@ -38,7 +39,8 @@ import { createTelling, type Telling } from './telling.ts';
 export interface JudgementOptions {
   readonly manifest: Manifest;
   readonly self: SiteName;
-  readonly choose: Choose;
+  /** `RULES` everywhere but in drills and simulations that prove themselves. */
+  readonly rules: Rules;
   readonly clock: Clock;
   readonly events: Events;
   /** The answer, its TTL or the shares of warming sites changed: serve this from now on. */
@@ -183,7 +185,7 @@ function evaluate(state: State, telling: Telling, options: JudgementOptions): vo
   }
   const previous = state.answer;
   const circumstances = circumstancesOf(state, previous, options);
-  const decision = decide(circumstances, options.choose, () => state.answer ?? circumstances.previous);
+  const decision = decide(circumstances, options.rules, () => state.answer ?? circumstances.previous);
   state.healths = decision.healths;
   telling.verdicts(state.manifest, state.detectors, circumstances.nowMs);
   telling.healths(decision.healths, state.manifest);

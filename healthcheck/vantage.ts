@@ -19,6 +19,7 @@ import { createStateFile, readState, writeState } from './adapters/state-file.ts
 import { startStatusServer } from './adapters/status-server.ts';
 import { beginningFrom, beginToAnswer, savedFrom } from './cold-start.ts';
 import { readVantageConfig, type VantageConfig } from './config.ts';
+import { RULES } from './core/decision.ts';
 import { entryFor } from './core/decision-log.ts';
 import type { Answer, Choose } from './core/failover.ts';
 import { createEvents, type Events } from './events.ts';
@@ -89,7 +90,7 @@ async function startVantage(
   const judgement = createJudgement({
     manifest,
     self: config.site,
-    choose: deps.choose,
+    rules: { ...RULES, choose: deps.choose },
     clock,
     events,
     serve,

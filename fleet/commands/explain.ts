@@ -4,7 +4,6 @@
  */
 import { readFile } from 'node:fs/promises';
 import { readLog } from '../../healthcheck/core/decision-log.ts';
-import { choose } from '../../healthcheck/core/failover.ts';
 import type { Vote } from '../../healthcheck/core/vote.ts';
 import { type Explanation, explain } from '../../healthcheck/explain.ts';
 import { type CommandIo, DONE, NOT_WELL, type OperatorCommand, readWords, WRONG_USAGE } from './command.ts';
@@ -27,7 +26,7 @@ export const explainCommand: OperatorCommand = {
     if (content === undefined) return refuse(`--file: ${JSON.stringify(file)} cannot be read.`, io);
     const records = readLog(content.split('\n').filter((line) => line !== ''));
     if (!records.ok) return say(`${file}: ${records.fault}.`, io);
-    const explanation = await explain(records.value, which === 'last' ? 'last' : Number(which), choose);
+    const explanation = await explain(records.value, which === 'last' ? 'last' : Number(which));
     if (!explanation.ok) return say(explanation.fault, io);
     if (flags.has('json')) io.print(asJson(explanation.value));
     else for (const line of asText(explanation.value)) io.print(line);

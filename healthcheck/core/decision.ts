@@ -4,7 +4,7 @@
  */
 import type { Manifest } from '../../fleet/manifest.ts';
 import type { Result } from '../../system/result.ts';
-import { type Answer, type ApplyRefusal, applyChoice, type Choice, type Choose } from './failover.ts';
+import { type Answer, type ApplyRefusal, applyChoice, type Choice, type Choose, choose } from './failover.ts';
 import { type Health, healthsFrom } from './quorum.ts';
 import type { TargetKey } from './target.ts';
 import type { Stance, Vote } from './vote.ts';
@@ -23,6 +23,15 @@ export interface Circumstances {
   readonly wallMs: number;
 }
 
+/** The three steps of a decision; drills and simulations prove themselves with wrong ones. */
+export interface Rules {
+  readonly healthsFrom: typeof healthsFrom;
+  readonly choose: Choose;
+  readonly applyChoice: typeof applyChoice;
+}
+
+export const RULES: Rules = { healthsFrom, choose, applyChoice };
+
 export interface Decision {
   readonly healths: ReadonlyMap<TargetKey, Health>;
   readonly choice: Choice;
@@ -36,11 +45,11 @@ export function allVotes({ own, votes }: Pick<Circumstances, 'own' | 'votes'>): 
 }
 
 /** Decides; `current` is what is served at the moment of applying, the circumstances' previous answer if it holds. */
-export function decide(circumstances: Circumstances, choose: Choose, current: () => Answer): Decision {
+export function decide(circumstances: Circumstances, rules: Rules, current: () => Answer): Decision {
   const { manifest, previous, isolated, nowMs, wallMs } = circumstances;
-  const healths = healthsFrom(allVotes(circumstances), manifest);
-  const choice = choose({ healths, previous, nowMs, wallMs, isolated, manifest });
-  return { healths, choice, next: applyChoice(current(), choice, manifest) };
+  const healths = rules.healthsFrom(allVotes(circumstances), manifest);
+  const choice = rules.choose({ healths, previous, nowMs, wallMs, isolated, manifest });
+  return { healths, choice, next: rules.applyChoice(current(), choice, manifest) };
 }
 
 export const ANSWER_REASONS = [

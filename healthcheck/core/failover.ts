@@ -164,19 +164,16 @@ function planFamily(family: Family, input: ChoiceInput): FamilyPlan {
   const stateOf = (target: Target) => overrideOf(target.site, manifest, wallMs)?.state;
   const isIn = (target: Target): boolean => previous.targets.includes(keyOf(target));
   const judged = targets.filter((target) => stateOf(target) === undefined || stateOf(target) === 'serving');
-  const are = (health: Health): readonly Target[] => judged.filter((one) => healthOf(one, input) === health);
+  const { up = [], unknown = [], down = [] } = Object.groupBy(judged, (target) => healthOf(target, input));
   const plan = { family, leaving: [], kept: [], failOpen: false };
 
-  if (are('up').length > 0) {
-    const staying = judged.filter(
-      (target) => are('up').includes(target) || (are('unknown').includes(target) && isIn(target)),
-    );
-    return { ...plan, staying, leaving: are('down').filter(isIn) };
+  if (up.length > 0) {
+    return { ...plan, staying: [...up, ...unknown.filter(isIn)], leaving: down.filter(isIn) };
   }
-  if (are('unknown').length > 0) {
+  if (unknown.length > 0) {
     const before = judged.filter(isIn);
-    const staying = before.length > 0 ? before : are('unknown');
-    const kept = staying.filter((target) => are('down').includes(target));
+    const staying = before.length > 0 ? before : unknown;
+    const kept = staying.filter((target) => down.includes(target));
     return {
       ...plan,
       staying,

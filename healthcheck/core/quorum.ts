@@ -9,7 +9,15 @@
  */
 import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest.ts';
 import type { Verdict } from './detector.ts';
-import { keyOf, siteNamed, type Target, type TargetKey, targetsOf, vantageNamed } from './target.ts';
+import {
+  isSameTarget,
+  keyOf,
+  siteNamed,
+  type Target,
+  type TargetKey,
+  targetsOf,
+  vantageNamed,
+} from './target.ts';
 import type { Vote } from './vote.ts';
 
 /** What the quorum says; the same three words as a verdict, about more eyes. */
@@ -29,12 +37,36 @@ export function ballotsOn(target: Target, votes: readonly Vote[], manifest: Mani
   const judged = siteNamed(manifest, target.site);
   return votes.flatMap((vote) => {
     const provider = vantageNamed(manifest, vote.vantage)?.provider;
-    const entry = vote.verdicts.find((verdict) => keyOf(verdict) === keyOf(target));
+    const entry = vote.verdicts.find((verdict) => isSameTarget(verdict, target));
     if (provider === undefined || provider === judged?.provider || entry === undefined) return [];
     const verdict = vote.isolated ? 'unknown' : entry.verdict;
     const { observationsToChange } = entry;
     return [{ provider, verdict, observationsToChange, outside: vote.outside }];
   });
+}
+
+/**
+ * The same, and for every vantage whose word is missing one that says unknown: it may be heard again at any moment,
+ * with whatever it has found out meanwhile.
+ */
+export function possibleBallotsOn(
+  target: Target,
+  votes: readonly Vote[],
+  manifest: Manifest,
+): readonly Ballot[] {
+  const own = siteNamed(manifest, target.site)?.provider;
+  const silent = vantagesOf(manifest).filter(
+    ({ name, provider }) => provider !== own && !votes.some(({ vantage }) => vantage === name),
+  );
+  return [
+    ...ballotsOn(target, votes, manifest),
+    ...silent.map(({ provider }) => ({
+      provider,
+      verdict: 'unknown' as const,
+      observationsToChange: 0,
+      outside: true,
+    })),
+  ];
 }
 
 /** How many different providers must say that the target is down: two, or one where there is only one other. */

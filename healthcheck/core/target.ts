@@ -31,9 +31,21 @@ function familiesOf(site: SiteEntry): readonly Family[] {
   return FAMILIES.filter((family) => site.relay[family].length > 0);
 }
 
+/** Asked for at every probe and vote, and the same for as long as the manifest is. */
+const known = new WeakMap<Manifest['sites'], readonly Target[]>();
+
 /** Every target of the fleet, in the order of the manifest. */
-export function targetsOf(manifest: Pick<Manifest, 'sites'>): readonly Target[] {
-  return manifest.sites.flatMap((site) => familiesOf(site).map((family) => ({ site: site.name, family })));
+export function targetsOf({ sites }: Pick<Manifest, 'sites'>): readonly Target[] {
+  const before = known.get(sites);
+  if (before !== undefined) return before;
+  const targets = sites.flatMap((site) => familiesOf(site).map((family) => ({ site: site.name, family })));
+  known.set(sites, targets);
+  return targets;
+}
+
+/** Whether both name the same site and family. */
+export function isSameTarget(a: Target, b: Target): boolean {
+  return a.site === b.site && a.family === b.family;
 }
 
 /** The site of that name, undefined when the manifest has none. */

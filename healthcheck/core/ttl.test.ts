@@ -62,8 +62,33 @@ test('it never leaves the bounds of the policy', () => {
   expect(ttl([vote('aws', 1000), vote('gcp', 1000), vote('hetzner', 1000)])).toBe(60);
 });
 
-test('where nothing could change it, it is the longest', () => {
-  expect(ttl([])).toBe(60);
+test('whoever is not heard may be heard again at any moment, with anything', () => {
+  expect(ttl([])).toBe(2);
+  expect(ttl([vote('aws', 3), vote('hetzner', 3)])).toBe(9);
+});
+
+test('while the fleet is frozen it is the longest, and ends with the freeze', () => {
+  const frozen = (frozenUntilWallMs: number): number =>
+    ttlSeconds({
+      answer: all,
+      votes: [vote('aws', 1), vote('gcp', 1), vote('hetzner', 1)],
+      deferred: [],
+      isolated: false,
+      nowMs: 0,
+      wallMs: 0,
+      manifest: { ...manifest, overrides: { sites: [], frozenUntilWallMs } },
+    });
+  expect(frozen(3_600_000)).toBe(60);
+  expect(frozen(20_000)).toBe(20);
+});
+
+test('an override that ends soon is a change', () => {
+  const sites = [{ site: 'aws', state: 'drained' as const, untilWallMs: 7000 }];
+  const drained = { ...manifest, overrides: { sites, frozenUntilWallMs: null } };
+  const votes = [vote('aws', 9), vote('gcp', 9), vote('hetzner', 9)];
+  const input = { answer: all, votes, deferred: [], isolated: false, nowMs: 0, wallMs: 0 };
+  expect(ttlSeconds({ ...input, manifest: drained })).toBe(7);
+  expect(ttlSeconds({ ...input, wallMs: 7000, manifest: drained })).toBe(27);
 });
 
 test('while the vantage is isolated it is the shortest', () => {
@@ -72,7 +97,14 @@ test('while the vantage is isolated it is the shortest', () => {
 
 test('a site that could return counts as a change', () => {
   const without: Answer = { ...all, targets: ['gcp/ipv4', 'hetzner/ipv4'] };
-  const votes = [vote('gcp', 15, 'down'), vote('hetzner', 15, 'down')];
+  const accusing = (vantage: string): Vote => {
+    const said = vote(vantage, 15);
+    const verdicts = said.verdicts.map((one) =>
+      one.site === 'aws' ? { ...one, verdict: 'down' as const } : one,
+    );
+    return { ...said, verdicts };
+  };
+  const votes = [vote('aws', 20), accusing('gcp'), accusing('hetzner')];
   expect(ttl(votes)).toBe(2);
   expect(ttl(votes, { answer: without })).toBe(45);
 });

@@ -8,7 +8,7 @@
 import type { HealthPolicy, Manifest } from '../../fleet/manifest.ts';
 import type { Answer, Deferred } from './failover.ts';
 import { isFrozen, overrideOf, untilOverrideEndsMs } from './override.ts';
-import { ballotsOn, observationsUntil, providersNeeded } from './quorum.ts';
+import { observationsUntil, possibleBallotsOn, providersNeeded } from './quorum.ts';
 import { keyOf, type Target, targetsOf } from './target.ts';
 import type { Vote } from './vote.ts';
 
@@ -44,7 +44,7 @@ function untilChangeMs(target: Target, input: TtlInput): number {
   const deferral = input.deferred.find((deferred) => deferred.target === keyOf(target));
   if (deferral?.reason === 'withdrawal_window') return windowLeftMs(input);
   const next = answer.targets.includes(keyOf(target)) ? 'down' : 'up';
-  const ballots = ballotsOn(target, input.votes, manifest);
+  const ballots = possibleBallotsOn(target, input.votes, manifest);
   const observations = observationsUntil(next, ballots, providersNeeded(target, manifest));
   return observations * manifest.health.probeIntervalMs;
 }

@@ -40,6 +40,8 @@ export function createFrontDoor(options: FrontDoorOptions): FrontDoor {
   const { clients, events } = options;
   const sockets = new Set<Socket>();
   const clientSockets = new Set<Socket>();
+  /** Connections whose name is not known yet, and what ends the wait. */
+  const waiting = new Map<Socket, () => void>();
   // Node checks the time limits of requests from the moment a server listens; this one never does by itself.
   clients.emit('listening');
   const server = createServer((socket) => {
@@ -49,11 +51,13 @@ export function createFrontDoor(options: FrontDoorOptions): FrontDoor {
       return;
     }
     sockets.add(socket);
-    socket.once('close', () => {
+    // The only listener of this side that stays: what waits for the name must not live as long as the connection.
+    socket.on('close', () => {
       sockets.delete(socket);
       clientSockets.delete(socket);
+      waiting.get(socket)?.();
     });
-    route(socket, options, clientSockets);
+    waiting.set(socket, route(socket, options, clientSockets, waiting));
   });
   return {
     server,
@@ -77,7 +81,13 @@ export function createFrontDoor(options: FrontDoorOptions): FrontDoor {
   };
 }
 
-function route(socket: Socket, options: FrontDoorOptions, clientSockets: Set<Socket>): void {
+/** Hands the connection on once its name is known; the returned function stops waiting for it. */
+function route(
+  socket: Socket,
+  options: FrontDoorOptions,
+  clientSockets: Set<Socket>,
+  waiting: Map<Socket, () => void>,
+): () => void {
   let seen: Buffer = Buffer.alloc(0);
   const turnAway = (reason: 'no_client_hello' | 'hello_timeout'): void => {
     options.events.turnedAway(reason);
@@ -96,14 +106,18 @@ function route(socket: Socket, options: FrontDoorOptions, clientSockets: Set<Soc
       turnAway('no_client_hello');
       return;
     }
-    clearTimeout(timer);
-    socket.off('readable', onReadable).off('error', onError);
+    stopWaiting();
     socket.unshift(seen);
     const isPeer = hello.serverName === options.peerServerName;
     if (!isPeer) clientSockets.add(socket);
     (isPeer ? options.peers : options.clients).emit('connection', socket);
   };
   const timer = setTimeout(() => turnAway('hello_timeout'), options.helloWithinMs ?? HELLO_WITHIN_MS);
+  const stopWaiting = (): void => {
+    waiting.delete(socket);
+    clearTimeout(timer);
+    socket.off('readable', onReadable).off('error', onError);
+  };
   socket.on('error', onError).on('readable', onReadable);
-  socket.once('close', () => clearTimeout(timer));
+  return stopWaiting;
 }

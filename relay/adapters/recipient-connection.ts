@@ -179,7 +179,9 @@ export class RecipientConnection {
         this.handle({ type: 'verified', mailboxes: undefined });
         return;
       }
-      mailboxes.push({ publicKey, tag: mailboxTagOf(mailboxIdOf(publicKey), this.#deps.session.pepper) });
+      const tag = mailboxTagOf(mailboxIdOf(publicKey), this.#deps.session.pepper);
+      // A copy: what was parsed is a view, and would keep alive the large buffer that it looks at.
+      mailboxes.push({ publicKey: new Uint8Array(publicKey), tag });
     }
     if (mailboxes.every(({ tag }) => this.#deps.mayReceive(tag)))
       this.handle({ type: 'verified', mailboxes });

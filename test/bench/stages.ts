@@ -12,9 +12,9 @@ import { systemRandom } from '../../system/random.ts';
 import { createTestMailbox, TEST_PEPPER } from '../support/mailbox.ts';
 import { type Deployment, deploy, infoOf, type Mode } from './deployment.ts';
 import { measureInserts } from './floor.ts';
+import { measureIdleFloor, settledBytes } from './idle-floor.ts';
 import type { IdleConfig } from './idle-process.ts';
 import type { LoadConfig, LoadResult } from './load.ts';
-import { residentBytes } from './process-usage.ts';
 import type { Target } from './push-connection.ts';
 
 export const BODY_BYTES = 1024;
@@ -39,6 +39,8 @@ export interface GrowthResult {
 /** Bytes of each connection: resident memory, and what of it V8 and its buffers say they use. */
 export interface IdleResult {
   readonly connections: number;
+  /** What Node alone keeps for an idle TLS connection: an echo server with as many of them. */
+  readonly floorBytesEach: number;
   readonly bytesEach: number;
   readonly heapBytesEach: number;
   readonly externalBytesEach: number;
@@ -55,7 +57,6 @@ const PRELOAD_BATCH = 128;
 const PRELOAD_AT_ONCE = 8;
 const PRELOAD_PER_MAILBOX = 100;
 const DAY_MS = 86_400_000;
-const SETTLE_MS = 3000;
 const ACKED_WITHIN_MS = 5000;
 
 /** The job of one mode, with the floor of the same Redis right before and after it. */
@@ -114,6 +115,7 @@ export async function measureIdle(connections: number): Promise<IdleResult> {
   const each = (of: (memory: Memory) => number): number => (of(after) - of(before)) / connections;
   return {
     connections,
+    floorBytesEach: await measureIdleFloor(connections),
     bytesEach: each(({ resident }) => resident),
     heapBytesEach: each(({ heap }) => heap),
     externalBytesEach: each(({ external }) => external),
@@ -128,12 +130,8 @@ interface Memory {
 
 /** After the garbage is collected, and what was freed had time to go back to the system. */
 async function memoryOf(deployment: Deployment, relayPid: number): Promise<Memory> {
-  for (let times = 0; times < 2; times += 1) {
-    process.kill(relayPid, 'SIGUSR2');
-    await systemClock.sleep(SETTLE_MS);
-  }
   return {
-    resident: residentBytes(relayPid),
+    resident: await settledBytes(relayPid),
     heap: await deployment.counter('relay_nodejs_heap_size_used_bytes'),
     external: await deployment.counter('relay_nodejs_external_memory_bytes'),
   };

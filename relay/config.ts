@@ -7,6 +7,7 @@ import {
   contentOf,
   type Endpoint,
   endpoint,
+  endpoints,
   integer,
   oneOf,
   optional,
@@ -31,7 +32,7 @@ interface RelayShape {
   readonly RELAY_PEER_KEY: Setting<string>;
   readonly RELAY_SECRETS: Setting<string>;
   readonly RELAY_STORE: Setting<'redis' | 'memory'>;
-  readonly RELAY_REDIS: Setting<Endpoint | undefined>;
+  readonly RELAY_REDIS: Setting<readonly Endpoint[] | undefined>;
   readonly RELAY_REDIS_USER: Setting<string | undefined>;
   readonly RELAY_REDIS_PASSWORD: Setting<string | undefined>;
   readonly RELAY_ENVIRONMENT: Setting<'production' | 'local'>;
@@ -72,7 +73,7 @@ export const RELAY_SETTINGS: RelayShape = {
   RELAY_PEER_KEY: contentOf('the private key of RELAY_PEER_CERTIFICATE, PEM'),
   RELAY_SECRETS: contentOf('the capability keys and the pepper, JSON'),
   RELAY_STORE: oneOf(['redis', 'memory'], 'redis'),
-  RELAY_REDIS: optional(endpoint()),
+  RELAY_REDIS: optional(endpoints()),
   RELAY_REDIS_USER: optional(text('a Redis ACL user', /^[\x21-\x7e]{1,64}$/)),
   RELAY_REDIS_PASSWORD: optional(contentOf('the password of the Redis')),
   RELAY_ENVIRONMENT: oneOf(['production', 'local'], 'production'),

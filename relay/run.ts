@@ -94,7 +94,7 @@ async function openStore(
   if (settings.RELAY_STORE === 'memory' || settings.RELAY_REDIS === undefined) return ok(createMemoryStore());
   const password = settings.RELAY_REDIS_PASSWORD?.trim();
   return openRedisStore({
-    ...settings.RELAY_REDIS,
+    nodes: settings.RELAY_REDIS,
     ...(settings.RELAY_REDIS_USER === undefined ? {} : { username: settings.RELAY_REDIS_USER }),
     ...(password === undefined ? {} : { password }),
     pepper: ring.pepper,

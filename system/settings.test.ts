@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { contentOf, endpoint, integer, oneOf, optional, readSettings, text } from './settings.ts';
+import { contentOf, endpoint, endpoints, integer, oneOf, optional, readSettings, text } from './settings.ts';
 
 const shape = {
   APP_NAME: text('a short name', /^[a-z]{1,8}$/),
@@ -83,4 +83,15 @@ test('no environment makes the parser throw', () => {
       readSettings('APP_', shape, environment);
     }),
   );
+});
+
+test('several addresses may be given with commas, and one that is wrong makes all of them wrong', () => {
+  const { parse } = endpoints();
+  expect(parse('192.0.2.7:443')).toEqual([{ host: '192.0.2.7', port: 443 }]);
+  expect(parse('192.0.2.7:443, [2001:db8::7]:444')).toEqual([
+    { host: '192.0.2.7', port: 443 },
+    { host: '2001:db8::7', port: 444 },
+  ]);
+  expect(parse('192.0.2.7:443,')).toBeUndefined();
+  expect(parse('192.0.2.7:443,example.com:1')).toBeUndefined();
 });

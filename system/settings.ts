@@ -110,6 +110,19 @@ export function endpoint(fallback?: Endpoint): Setting<Endpoint> {
   );
 }
 
+/** One address and port, or several with commas between them. */
+export function endpoints(): Setting<readonly Endpoint[]> {
+  const one = endpoint();
+  return {
+    expected: `${one.expected}, or several with commas between them`,
+    parse: (given) => {
+      const parsed = given.split(',').map((part) => one.parse(part.trim()));
+      const found = parsed.filter((each) => each !== undefined);
+      return found.length === parsed.length ? found : undefined;
+    },
+  };
+}
+
 /** A file that can be read; the value is its content, its path stays out of the program. */
 export function contentOf(what: string): Setting<string> {
   return {

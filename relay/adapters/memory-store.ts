@@ -35,11 +35,17 @@ interface Dated {
   readonly atMs: number;
 }
 
+interface Held extends Dated {
+  /** Of the digest. */
+  readonly slice: number;
+  readonly weight: bigint;
+}
+
 interface Shelf {
   readonly mailboxes: Map<MailboxTag, Mailbox>;
   readonly acks: Map<string, SignedAck>;
   /** Everything that the partition holds, with its expiry. */
-  readonly expiries: Map<string, Dated>;
+  readonly expiries: Map<string, Held>;
   readonly outboxes: Map<SiteName, Map<string, Dated>>;
 }
 
@@ -212,7 +218,7 @@ function pageOf(
   cursor: string,
   limit: number,
 ): { readonly references: readonly Listed[]; readonly cursor: string } {
-  const entries = shelf?.expiries ?? new Map<string, Dated>();
+  const entries = shelf?.expiries ?? new Map<string, Held>();
   const keys = [...entries.keys()].filter((key) => key > cursor).sort();
   const page = keys.slice(0, Math.max(1, limit));
   const references = page.flatMap((key) => {
@@ -224,9 +230,8 @@ function pageOf(
 
 function digestOf(shelf: Shelf | undefined, fromMs: number): Digest {
   const digest = emptyDigest();
-  for (const { reference, atMs } of shelf?.expiries.values() ?? []) {
-    const slice = sliceOf(reference);
-    if (atMs > fromMs) digest[slice] = (digest[slice] ?? 0n) + weightOf(reference, atMs);
+  for (const { slice, weight, atMs } of shelf?.expiries.values() ?? []) {
+    if (atMs > fromMs) digest[slice] = (digest[slice] ?? 0n) + weight;
   }
   return digest;
 }
@@ -297,7 +302,7 @@ function insertInto(
   }
   mailbox.order.splice(at, 0, message);
   const reference: Reference = { kind: 'message', mailbox: message.mailbox, id: message.id };
-  shelf.expiries.set(keyOf(reference), { reference, atMs: message.expiresMs });
+  hold(shelf, reference, message.expiresMs);
   owe(shelf, reference, owedTo, nowMs, onFull);
   return 'stored';
 }
@@ -326,7 +331,7 @@ function buryIn(shelf: Shelf, { ack, owedTo }: Burial, nowMs: number, onFull: ()
     if ((shelf.expiries.get(keyOf(earlier))?.atMs ?? 0) < untilMs) mailbox.tombstones.set(name, ack.id);
   }
   shelf.acks.set(key, ack);
-  shelf.expiries.set(key, { reference, atMs: untilMs });
+  hold(shelf, reference, untilMs);
   owe(shelf, reference, owedTo, nowMs, onFull);
   return true;
 }
@@ -342,12 +347,17 @@ function nameOf({ id, commitment }: Pick<Message, 'id' | 'commitment'>): string 
   return `${id} ${commitment}`;
 }
 
+function hold(shelf: Shelf, reference: Reference, atMs: number): void {
+  const held = { reference, atMs, slice: sliceOf(reference), weight: weightOf(reference, atMs) };
+  shelf.expiries.set(keyOf(reference), held);
+}
+
 /** Makes a tombstone outlive a message that it did not know. */
 function prolong(shelf: Shelf, reference: Reference, expiresMs: number): void {
   const key = keyOf(reference);
   const entry = shelf.expiries.get(key);
   const atMs = expiresMs + TOMBSTONE_SLACK_MS;
-  if (entry !== undefined && entry.atMs < atMs) shelf.expiries.set(key, { reference, atMs });
+  if (entry !== undefined && entry.atMs < atMs) hold(shelf, reference, atMs);
 }
 
 function owe(

@@ -29,10 +29,14 @@ const DEMANDS: readonly Demand[] = [
 
 /**
  * Every fault of the Redis behind `redis`, each a sentence that says how to mend it; empty when it may be used.
- * `where` begins each sentence. Rejects when the connection fails meanwhile.
+ * `where` begins each sentence; `isCluster` says whether it is to be a node of a Redis Cluster. Rejects when the connection fails meanwhile.
  */
-export async function checkRedis(redis: Redis, where: string): Promise<readonly string[]> {
-  const faults = await versionFaults(redis, where);
+export async function checkRedis(
+  redis: Redis,
+  where: string,
+  isCluster: boolean,
+): Promise<readonly string[]> {
+  const faults = await serverFaults(redis, where, isCluster);
   for (const { setting, value, otherwise } of DEMANDS) {
     const given = await refusable(redis.config('GET', setting));
     if (given instanceof Error) {
@@ -51,7 +55,7 @@ export async function checkRedis(redis: Redis, where: string): Promise<readonly 
   return faults;
 }
 
-async function versionFaults(redis: Redis, where: string): Promise<string[]> {
+async function serverFaults(redis: Redis, where: string, isCluster: boolean): Promise<string[]> {
   const info = await refusable(redis.info('server'));
   if (info instanceof Error) {
     return [
@@ -59,8 +63,20 @@ async function versionFaults(redis: Redis, where: string): Promise<string[]> {
     ];
   }
   const version = /^redis_version:(\S+)/m.exec(info)?.[1] ?? 'unknown';
-  if (Number.parseInt(version, 10) >= VERSION_MIN) return [];
-  return [`${where}: version is ${version}; install Redis ${VERSION_MIN}.0 or later`];
+  const faults: string[] = [];
+  if (!(Number.parseInt(version, 10) >= VERSION_MIN)) {
+    faults.push(`${where}: version is ${version}; install Redis ${VERSION_MIN}.0 or later`);
+  }
+  const isNode = /^redis_mode:cluster/m.test(info);
+  if (isNode && !isCluster) {
+    faults.push(`${where}: is a node of a Redis Cluster; list at least two of its nodes in RELAY_REDIS`);
+  }
+  if (!isNode && isCluster) {
+    faults.push(
+      `${where}: is no node of a Redis Cluster; list one Redis in RELAY_REDIS, or set \`cluster-enabled yes\``,
+    );
+  }
+  return faults;
 }
 
 /** An answer, or Redis's refusal as a value; a lost connection still rejects. */

@@ -11,6 +11,7 @@ import type { Clock } from '../../system/clock.ts';
 import { describeError, type Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
+import { PARTITIONS, type Partition } from '../core/mailbox.ts';
 import { StoreUnavailable } from '../ports.ts';
 import { checkRedis } from './redis-checks.ts';
 import { SCRIPTS, type Script } from './redis-scripts.ts';
@@ -18,6 +19,8 @@ import { SCRIPTS, type Script } from './redis-scripts.ts';
 export interface RedisConnectionOptions {
   readonly host: string;
   readonly port: number;
+  /** Whether it is to be a node of a Redis Cluster. */
+  readonly isCluster?: boolean;
   /** For a Redis with users or a password; without them none is sent. */
   readonly username?: string;
   readonly password?: string;
@@ -39,6 +42,10 @@ export interface RedisConnection {
    * it failed. Rejects with `StoreUnavailable` when nothing was sent.
    */
   run(commands: readonly RedisCommand[]): Promise<readonly unknown[]>;
+  /** One partition that is at home at each node; of a Redis that is no cluster, one in all. */
+  homes(): readonly Partition[];
+  /** Sends a command without a key to every node. */
+  everywhere(command: RedisCommand): Promise<readonly unknown[]>;
   close(): Promise<void>;
 }
 
@@ -58,7 +65,7 @@ export function connectCommands(
   const where = nameOf(options);
   let usable = false;
   const prepare = async (redis: Redis): Promise<readonly string[]> => {
-    const faults = await checkRedis(redis, where);
+    const faults = await checkRedis(redis, where, options.isCluster ?? false);
     if (faults.length > 0) return faults;
     await loadScripts(redis);
     usable = true;
@@ -67,8 +74,8 @@ export function connectCommands(
   const onLost = (): void => {
     usable = false;
   };
-  return connect(options, prepare, onLost, (redis, close) => ({
-    run: async (commands) => {
+  return connect(options, prepare, onLost, (redis, close) => {
+    const run: RedisConnection['run'] = async (commands) => {
       if (!usable) throw new StoreUnavailable(`${where} is not usable now`);
       const replies = await send(redis, commands, options);
       const unknown = replies.flatMap((reply, index) => (isNoScript(reply) ? [index] : []));
@@ -84,9 +91,15 @@ export function connectCommands(
         replies[index] = repeated[place];
       });
       return replies;
-    },
-    close,
-  }));
+    };
+    return { run, homes: () => PARTITIONS.slice(0, 1), everywhere: (command) => run([command]), close };
+  });
+}
+
+export interface Subscriber {
+  /** Whether it hears what is said now. */
+  readonly isUp: () => boolean;
+  close(): Promise<void>;
 }
 
 /** Connects a listener to `channel`. It subscribes again after every reconnection; what came meanwhile is lost. */
@@ -94,20 +107,20 @@ export function connectSubscriber(
   options: RedisConnectionOptions,
   channel: string,
   onMessage: (text: string) => void,
-): Promise<Result<{ close(): Promise<void> }, readonly string[]>> {
+): Promise<Result<Subscriber, readonly string[]>> {
+  let isUp = false;
   const prepare = async (redis: Redis): Promise<readonly string[]> => {
     await redis.subscribe(channel);
+    isUp = true;
     return [];
   };
-  return connect(
-    options,
-    prepare,
-    () => undefined,
-    (redis, close) => {
-      redis.on('message', (_channel: string, text: string) => onMessage(text));
-      return { close };
-    },
-  );
+  const onLost = (): void => {
+    isUp = false;
+  };
+  return connect(options, prepare, onLost, (redis, close) => {
+    redis.on('message', (_channel: string, text: string) => onMessage(text));
+    return { close, isUp: () => isUp };
+  });
 }
 
 function nameOf({ host, port }: RedisConnectionOptions): string {

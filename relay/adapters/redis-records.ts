@@ -102,7 +102,7 @@ function sealOf(record: Uint8Array): Buffer {
 }
 
 /** The epoch in the reply to its GET; undefined when there is none or it cannot be read. */
-export function readEpoch([reply]: readonly unknown[]): Epoch | undefined {
+export function readEpoch(reply: unknown): Epoch | undefined {
   if (!Buffer.isBuffer(reply)) return undefined;
   try {
     const value: unknown = JSON.parse(reply.toString('utf8'));

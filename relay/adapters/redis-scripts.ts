@@ -10,6 +10,7 @@
  *   t:{p}:<tag>   HASH  name → ack id (tombstone)         a:{p}         HASH  tag and ack id → sealed ack record
  *   x:{p}         ZSET  member by expiry                 o:{p}:<site>  ZSET  member by the time it became owed
  *   d:{p}         HASH  slice → sum of the weights of its members (`digest.ts`), kept by whatever changes `x:{p}`
+ *   e:{p}         STRING the epoch, at one partition of each node
  *
  * The name of a tombstone is a message's id, and of a retraction id and commitment, so that it means no other message.
  * Nothing expires by Redis's clock: a clock that is wrong there must not delete unread mail.
@@ -323,6 +324,10 @@ repeat
 until #found == 0
 return 1`);
 
+/** KEYS: any. Writes nothing, but fails where nothing can be written, other than for want of memory. */
+export const PROBE: Script = script(`#!lua flags=allow-oom
+return redis.call('DEL', KEYS[1])`);
+
 /** KEYS: the epoch. ARGV: its text as it was read ('' for none), its next text. Gives 1 when it was replaced. */
 export const REPLACE_EPOCH: Script = script(`#!lua flags=allow-oom
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
@@ -364,6 +369,7 @@ export const SCRIPTS: readonly Script[] = [
   EXPIRE,
   DIGEST,
   RETALLY,
+  PROBE,
   REPLACE_EPOCH,
   DEBT,
   USAGE,

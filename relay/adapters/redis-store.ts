@@ -6,9 +6,11 @@
  * known is simply repeated by whoever needs it.
  */
 import { fail, ok, type Result } from '../../system/result.ts';
+import type { Endpoint } from '../../system/settings.ts';
 import { type MailboxTag, parseMailboxTag, partitionOf } from '../core/mailbox.ts';
 import type { Burial, Epoch, Insertion, MailboxUsage, MessageStore, Settlement } from '../ports.ts';
 import { groupCommit } from './group-commit.ts';
+import { connectCluster } from './redis-cluster.ts';
 import {
   connectCommands,
   connectSubscriber,
@@ -16,15 +18,18 @@ import {
   type RedisCommand,
   type RedisConnection,
   type RedisConnectionOptions,
+  type Subscriber,
 } from './redis-connection.ts';
 import { type Damaged, discardCommand, findMissing, load, type Run, readPending } from './redis-reads.ts';
 import { listOf, readEpoch, TAG_LENGTH } from './redis-records.ts';
 import { createRounds } from './redis-rounds.ts';
-import { PENDING, REPLACE_EPOCH, USAGE } from './redis-scripts.ts';
+import { PENDING, PROBE, REPLACE_EPOCH, USAGE } from './redis-scripts.ts';
 import { readDigests, readPage, verifyPage } from './redis-sets.ts';
 import { buryGroup, CHANNEL, insertGroup, settleGroup, type Timed, unavailable } from './redis-writes.ts';
 
-export interface RedisStoreOptions extends RedisConnectionOptions {
+export interface RedisStoreOptions extends Omit<RedisConnectionOptions, 'host' | 'port' | 'isCluster'> {
+  /** The Redis; or several nodes of a Redis Cluster, from which the others are learnt. */
+  readonly nodes: readonly Endpoint[];
   /** The fleet's pepper, under which acks name their mailbox. */
   readonly pepper: Uint8Array;
 }
@@ -43,33 +48,65 @@ const LIST_MAX = 1_024;
 export async function openRedisStore(
   options: RedisStoreOptions,
 ): Promise<Result<MessageStore, readonly string[]>> {
-  const commands = await connectCommands(options);
+  const { nodes } = options;
+  const [single] = nodes;
+  if (single === undefined) return fail(['no Redis is given']);
+  const isCluster = nodes.length > 1;
+  const commands = isCluster
+    ? await connectCluster(nodes, { ...options, ...single })
+    : await connectCommands({ ...options, ...single });
   if (!commands.ok) return fail(commands.fault);
   const listeners: Parameters<MessageStore['onChange']>[0][] = [];
   const tell: Parameters<MessageStore['onChange']>[0] = (mailbox, what) => {
     for (const listener of listeners) listener(mailbox, what);
   };
   const origin = Buffer.from(options.random.bytes(ORIGIN_BYTES)).toString('base64url');
-  const subscriber = await connectSubscriber(options, CHANNEL, (text) => {
+  const hear = (text: string): void => {
     // What this relay wrote itself it has told already, and more exactly.
     if (text.startsWith(origin)) return;
     for (let at = TAG_LENGTH; at < text.length; at += TAG_LENGTH) {
       const mailbox = parseMailboxTag(text.slice(at, at + TAG_LENGTH));
       if (mailbox !== undefined) tell(mailbox);
     }
-  });
-  if (!subscriber.ok) {
+  };
+  const subscribers = await subscribe(nodes, options, hear);
+  if (!subscribers.ok) {
     await commands.value.close();
-    return fail(subscriber.fault);
+    return fail(subscribers.fault);
   }
   const close = async (): Promise<void> => {
-    await Promise.all([commands.value.close(), subscriber.value.close()]);
+    await Promise.all([commands.value.close(), ...subscribers.value.map((each) => each.close())]);
   };
   return ok({
     ...createStore(commands.value, options.pepper, origin, tell),
     onChange: (listener) => void listeners.push(listener),
     close,
   });
+}
+
+/**
+ * Listens at every node that is given, because any of them may go; what is said at one is said at all, so only the
+ * first one that is there is believed. Fails with every fault when none can be used.
+ */
+async function subscribe(
+  nodes: readonly Endpoint[],
+  options: RedisStoreOptions,
+  hear: (text: string) => void,
+): Promise<Result<readonly Subscriber[], readonly string[]>> {
+  const subscribers: (Subscriber | undefined)[] = [];
+  const opened = await Promise.all(
+    nodes.map(async (node, place) => {
+      const result = await connectSubscriber({ ...options, ...node }, CHANNEL, (text) => {
+        const first = subscribers.findIndex((each) => each?.isUp() === true);
+        if (first === place) hear(text);
+      });
+      if (result.ok) subscribers[place] = result.value;
+      return result;
+    }),
+  );
+  const usable = subscribers.filter((each) => each !== undefined);
+  if (usable.length > 0) return ok(usable);
+  return fail(opened.flatMap((result) => (result.ok ? [] : result.fault)));
 }
 
 function createStore(
@@ -137,9 +174,9 @@ function createStore(
     debts: rounds.debts,
     expire: rounds.expire,
     usage: (mailbox) => readUsage(mailbox, run),
-    fullness: async () => fullnessOf(await run([['INFO', 'memory']])),
-    ...epochIn(run),
-    ping: async () => void (await run([['PING']])),
+    fullness: async () => fullnessOf(await connection.everywhere(['INFO', 'memory'])),
+    ...epochIn(connection, run),
+    ping: async () => void (await run(connection.homes().map((p) => evalsha(PROBE, `e:{${p}}:probe`, [])))),
     onDamage: damage.listen,
     onOutboxFull: outboxFull.listen,
   };
@@ -160,20 +197,32 @@ function createEvent<Detail>(): Event<Detail> {
   };
 }
 
-function epochIn(run: Run): Pick<MessageStore, 'readEpoch' | 'replaceEpoch'> {
+/** Each node has the epoch, so that one which has lost its memory is noticed; they count only if all say the same. */
+function epochIn(connection: RedisConnection, run: Run): Pick<MessageStore, 'readEpoch' | 'replaceEpoch'> {
+  const read = async (): Promise<{ keys: readonly string[]; texts: readonly unknown[] }> => {
+    const keys = connection.homes().map((partition) => `e:{${partition}}`);
+    return { keys, texts: await run(keys.map((key) => ['GET', key])) };
+  };
   return {
-    readEpoch: async () => readEpoch(await run([['GET', 'epoch']])),
-    replaceEpoch: (expected, next) => replaceEpoch(expected, next, run),
+    readEpoch: async () => epochOf((await read()).texts),
+    replaceEpoch: async (expected, next) => {
+      const { keys, texts } = await read();
+      if (epochOf(texts)?.id !== expected?.id) return false;
+      // The text that is there decides: between reading and replacing it nobody may have written another.
+      const replies = await run(
+        keys.map((key, place) => {
+          const text = texts[place];
+          return evalsha(REPLACE_EPOCH, key, [Buffer.isBuffer(text) ? text : '', JSON.stringify(next)]);
+        }),
+      );
+      return replies.every((reply) => reply === 1);
+    },
   };
 }
 
-/** The text that is there decides: between reading and replacing it nobody may have written another. */
-async function replaceEpoch(expected: Epoch | undefined, next: Epoch, run: Run): Promise<boolean> {
-  const [text] = await run([['GET', 'epoch']]);
-  if (readEpoch([text])?.id !== expected?.id) return false;
-  const before = Buffer.isBuffer(text) ? text : '';
-  const [replaced] = await run([evalsha(REPLACE_EPOCH, 'epoch', [before, JSON.stringify(next)])]);
-  return replaced === 1;
+function epochOf(texts: readonly unknown[]): Epoch | undefined {
+  const [first, ...others] = texts.map((text) => readEpoch(text));
+  return others.every((other) => other?.id === first?.id) ? first : undefined;
 }
 
 async function readUsage(mailbox: MailboxTag, run: Run): Promise<MailboxUsage> {
@@ -183,10 +232,14 @@ async function readUsage(mailbox: MailboxTag, run: Run): Promise<MailboxUsage> {
   return { messages, bytes, isClaimed: claimed === 1 };
 }
 
-/** From INFO: `used_memory` over `maxmemory`; a Redis without a limit is never full. */
-function fullnessOf([info]: readonly unknown[]): number {
-  const bytesOf = (name: string): number =>
-    Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(String(info))?.[1] ?? 0);
-  const max = bytesOf('maxmemory');
-  return max === 0 ? 0 : bytesOf('used_memory') / max;
+/** From INFO: `used_memory` over `maxmemory` of the fullest node; a Redis without a limit is never full. */
+function fullnessOf(infos: readonly unknown[]): number {
+  const shares = infos.map((info) => {
+    if (info instanceof Error) throw unavailable(info);
+    const bytesOf = (name: string): number =>
+      Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(String(info))?.[1] ?? 0);
+    const max = bytesOf('maxmemory');
+    return max === 0 ? 0 : bytesOf('used_memory') / max;
+  });
+  return Math.max(0, ...shares);
 }

@@ -183,8 +183,7 @@ async function preload(deployment: Deployment, from: number, to: number): Promis
   const [site] = deployment.sites;
   if (site === undefined) throw new RangeError('no site');
   const opened = await openRedisStore({
-    host: site.redis.host,
-    port: site.redis.port,
+    nodes: [{ host: site.redis.host, port: site.redis.port }],
     pepper: TEST_PEPPER,
     commandTimeoutMs: 10_000,
     openTimeoutMs: 10_000,

@@ -26,8 +26,7 @@ const HOUR_MS = 3_600_000;
 const server = await startRedis();
 const plain = new Redis({ host: server.host, port: server.port, enableAutoPipelining: true });
 const opened = await openRedisStore({
-  host: server.host,
-  port: server.port,
+  nodes: [{ host: server.host, port: server.port }],
   pepper: TEST_PEPPER,
   commandTimeoutMs: 5_000,
   openTimeoutMs: 10_000,

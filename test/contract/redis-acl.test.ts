@@ -55,7 +55,7 @@ describe.skipIf(redisMissing !== undefined)(`a Redis with the documented user${r
 
   test('passes the checks of a relay that starts', async () => {
     const redis = new Redis({ host: server.host, port: server.port, ...USER });
-    expect(await checkRedis(redis, 'here')).toEqual([]);
+    expect(await checkRedis(redis, 'here', false)).toEqual([]);
     redis.disconnect();
   });
 

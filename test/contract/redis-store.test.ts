@@ -127,7 +127,7 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
   test('takes an epoch that cannot be read for none', async () => {
     const store = await openEmpty();
     for (const text of ['{', '7', '{"id":1,"refilledFrom":[]}']) {
-      await plain.set('epoch', text);
+      await plain.set('e:{00}', text);
       expect(await store.readEpoch()).toBeUndefined();
     }
   });

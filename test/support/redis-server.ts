@@ -13,6 +13,8 @@ import { createInterface } from 'node:readline';
 export interface RedisServer {
   readonly host: string;
   readonly port: number;
+  /** Where it keeps its files. */
+  readonly directory: string;
   /** Starts it again after `kill`, on what is on disk; resolves when it accepts commands. `settings` as before. */
   start(settings?: Readonly<Record<string, string>>): Promise<void>;
   /** SIGKILL; resolves when the process is gone. */
@@ -59,7 +61,7 @@ export async function startRedis(settings: Readonly<Record<string, string>> = {}
   const host = `127.${octet()}.${octet()}.${octet()}`;
   const port = await freePort(host);
   const directory = mkdtempSync(join(tmpdir(), 'archipelago-redis-'));
-  const place = { bind: host, port: String(port), dir: directory };
+  const place = { bind: host, port: String(port), dir: directory, 'cluster-announce-ip': host };
   let child: ChildProcess | undefined;
   const killNow = (): void => {
     child?.kill('SIGKILL');
@@ -93,6 +95,7 @@ export async function startRedis(settings: Readonly<Record<string, string>> = {}
   return {
     host,
     port,
+    directory,
     start,
     kill,
     pause: () => void child?.kill('SIGSTOP'),
@@ -116,7 +119,8 @@ function untilReady(child: ChildProcess): Promise<void> {
   return promise;
 }
 
-async function freePort(host: string): Promise<number> {
+/** A port of `host` that nobody listens at now. */
+export async function freePort(host: string): Promise<number> {
   const server = createServer().listen(0, host);
   await once(server, 'listening');
   const address = server.address();

@@ -18,8 +18,7 @@ export function redisStoreOptions(
   changed: Partial<RedisStoreOptions> = {},
 ): RedisStoreOptions {
   return {
-    host: server.host,
-    port: server.port,
+    nodes: [{ host: server.host, port: server.port }],
     pepper: TEST_PEPPER,
     commandTimeoutMs: PATIENT_MS,
     openTimeoutMs: PATIENT_MS,

@@ -11,7 +11,15 @@ const READY_WITHIN_MS = 30_000;
 /** Between two restarts of a rolling restart, so that clients and copies settle. */
 const SETTLE_MS = 1500;
 
-export type ProcessFault = 'none' | 'kill' | 'crash' | 'relay-stop' | 'relay-kill' | 'all-down' | 'rolling';
+export type ProcessFault =
+  | 'none'
+  | 'kill'
+  | 'destroyed'
+  | 'crash'
+  | 'relay-stop'
+  | 'relay-kill'
+  | 'all-down'
+  | 'rolling';
 
 export const PROCESS_FAULTS: Readonly<Record<ProcessFault, Fault>> = {
   none: {
@@ -30,6 +38,13 @@ export const PROCESS_FAULTS: Readonly<Record<ProcessFault, Fault>> = {
     what: 'is lost: every process killed at once, its data removed; it comes back empty',
     needs: [],
     seconds: 20,
+    expects: SITE_LOST,
+    inject: async ({ site }) => await killSite(site, 'data removed', () => site.wipe()),
+  },
+  destroyed: {
+    what: 'is gone for good, and rebuilt empty much later, from the keys that its operators have kept',
+    needs: [],
+    seconds: 45,
     expects: SITE_LOST,
     inject: async ({ site }) => await killSite(site, 'data removed', () => site.wipe()),
   },

@@ -7,6 +7,7 @@
 import type { Random } from '../system/random.ts';
 import { hkdf, open, overheadBytes, parseBody, SALT_BYTES, seal, TAG_BYTES } from './aes128gcm.ts';
 import { type Bytes, concat, fromBase64url, utf8 } from './bytes.ts';
+import type { Ciphertext } from './ciphertext.ts';
 import { DecryptionError, UsageError } from './errors.ts';
 
 /** What a sender needs to know to encrypt to a recipient; named as in the Push API's `PushSubscription`. */
@@ -15,13 +16,6 @@ export interface RecipientKeys {
   readonly p256dh: string;
   /** Authentication secret, 16 bytes as base64url. */
   readonly auth: string;
-}
-
-/** A body that is fit to be sent. */
-export interface Ciphertext {
-  readonly body: Uint8Array;
-  /** The content coding `aes128gcm`, or a media type of ciphertext such as `message/mls`. */
-  readonly coding: string;
 }
 
 export type Padding = 'buckets' | 'none';

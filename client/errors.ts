@@ -2,7 +2,7 @@
  * What can go wrong with a client, each with a name of its own. No message or field of these errors carries a push
  * URL, a mailbox id or a message id, so they may be logged as they are.
  */
-import type { Ciphertext } from './encryption.ts';
+import type { Ciphertext } from './ciphertext.ts';
 
 export type TransportFault =
   | 'unresolved'

@@ -2,7 +2,7 @@
  * What a sender asks for, checked, and turned once into the request (RFC 8030 §5) that every attempt repeats byte
  * for byte: the message id is derived from it, so that all attempts are one message.
  */
-import type { Ciphertext } from './encryption.ts';
+import type { Ciphertext } from './ciphertext.ts';
 import { UsageError, type UsageFault } from './errors.ts';
 import type { Fleet, Site } from './fleet.ts';
 import type { HttpRequest } from './transport.ts';

@@ -7,8 +7,9 @@
 import type { BackoffConfig } from '../system/backoff.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
+import type { Ciphertext } from './ciphertext.ts';
 import { type DeliveryConfig, type DeliveryEnd, deliver } from './delivery.ts';
-import { type Ciphertext, encrypt, type Padding } from './encryption.ts';
+import { encrypt, type Padding } from './encryption.ts';
 import { UnreachableError } from './errors.ts';
 import type { Fleet } from './fleet.ts';
 import { createHedgeBudget } from './hedge-budget.ts';

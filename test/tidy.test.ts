@@ -4,7 +4,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { expect, test } from 'vitest';
+import { DEFAULT_HEALTH_POLICY } from '../fleet/manifest.ts';
 import { VANTAGE_SETTINGS } from '../healthcheck/config.ts';
+import { FORGIVEN_AFTER, RELAPSES_MAX, STALE_AFTER_INTERVALS } from '../healthcheck/core/detector.ts';
 import { RELAY_SETTINGS } from '../relay/config.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -119,4 +121,28 @@ test('the lockfile has every platform of a package that comes per platform', () 
     .filter((name) => !Object.keys(lock.packages).some((path) => path.endsWith(`node_modules/${name}`)));
   // npm leaves out what a registry did not give it, and `npm ci` then refuses the lockfile as a whole.
   expect(missing, 'put the entries back that the last npm install dropped').toEqual([]);
+});
+
+test('the table of defaults says what the program does', () => {
+  const rows = read('docs/configuration-vantage.md').matchAll(
+    /^\| ([^|]+?) +\| (`\w+`|fixed) +\| (\d+) +\|/gm,
+  );
+  const told = [...rows].map(([, what, field, value]) => [
+    what,
+    field === 'fixed' ? what : field,
+    Number(value),
+  ]);
+  const policy = Object.entries(DEFAULT_HEALTH_POLICY).map(([field, value]) => [`\`${field}\``, value]);
+  const fixed = [
+    ['hold-down', RELAPSES_MAX],
+    ['hold-down forgotten', FORGIVEN_AFTER],
+    ['stale', STALE_AFTER_INTERVALS],
+  ];
+  const inTable = new Map(told.map(([, key, value]) => [key, value]));
+  expect([...inTable].toSorted()).toEqual([...policy, ...fixed].toSorted());
+  expect(told.map(([what]) => what)).toEqual(
+    'interval,timeout,down,ok,up,hold-down,hold-down forgotten,stale,vote freshness,isolation,window,warm-up,canary,TTL minimum,TTL maximum'.split(
+      ',',
+    ),
+  );
 });

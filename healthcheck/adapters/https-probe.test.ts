@@ -2,10 +2,17 @@
  * Probes against real servers that are well, unwell, slow, gone, or somebody else.
  */
 
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
-import { createServer, type Server, type ServerOptions } from 'node:https';
-import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import { createServer, get, type Server, type ServerOptions } from 'node:https';
+import {
+  type AddressInfo,
+  connect,
+  createServer as createTcpServer,
+  type Socket,
+  type Server as TcpServer,
+} from 'node:net';
 import { promisify } from 'node:util';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -63,7 +70,8 @@ async function outcomeOf(
   return outcomeAt(await listening(createServer(options, respond)), timeoutMs);
 }
 
-const ready: RequestListener = (_, response) => response.writeHead(200).end();
+const FULL_SIZE = '.'.repeat(4096);
+const ready: RequestListener = (_, response) => response.writeHead(200).end(FULL_SIZE);
 
 describe('a site that answers', () => {
   test('200 is ready, and the request is the one that was promised', async () => {
@@ -72,16 +80,25 @@ describe('a site that answers', () => {
       const { host = '' } = incoming.headers;
       const sni = 'servername' in incoming.socket ? incoming.socket.servername : undefined;
       seen.push({ path: incoming.url ?? '', host, bytes: incoming.socket.bytesRead, sni });
-      response.writeHead(200).end();
+      response.writeHead(200).end(FULL_SIZE);
     });
     expect(outcome).toBe('ready');
-    expect(seen).toMatchObject([{ path: '/readyz', sni: ZONE }]);
+    expect(seen).toMatchObject([{ path: '/readyz?bytes=4096', sni: ZONE }]);
     expect(seen[0]?.host).toMatch(/^relay\.example\.com:\d+$/);
     expect(seen[0]?.bytes).toBeGreaterThan(2 * 1500);
   });
 
   test.each([204, 301, 404, 500, 503])('%i is not ready', async (status) => {
     expect(await outcomeOf(good, (_, response) => response.writeHead(status).end())).toBe('not_ready');
+  });
+
+  test('200 and less than the whole body is malformed', async () => {
+    expect(await outcomeOf(good, (_, response) => response.writeHead(200).end())).toBe('response_malformed');
+    const cut: RequestListener = (_, response) => {
+      response.writeHead(200, { 'content-length': '4096' });
+      response.write('.'.repeat(100), () => response.destroy());
+    };
+    expect(await outcomeOf(good, cut)).toBe('response_malformed');
   });
 
   test('what is no HTTP is malformed', async () => {
@@ -179,4 +196,76 @@ describe('trouble of our own', () => {
     const options = { address: ADDRESS, port, serverName: ZONE, trust, timeoutMs: 50 };
     expect(await probe({ ...options, clock: stalled })).toBe('local_stall');
   });
+});
+
+describe('a path that loses large packets', () => {
+  /** Forwards what comes in pieces below the size of the padding, and swallows everything from the first larger one. */
+  async function lossyPath(port: number, lossy: 'request' | 'response'): Promise<number> {
+    const proxy = createTcpServer((near) => {
+      const far = connect(port, ADDRESS);
+      const pass = (from: Socket, to: Socket, isLossy: boolean): void => {
+        let isStuck = false;
+        from.on('data', (chunk: Buffer) => {
+          isStuck ||= isLossy && chunk.length > 3500;
+          if (!isStuck) to.write(chunk);
+        });
+        from
+          .on('error', () => undefined)
+          .once('close', () => {
+            // Behind lost data the end of a connection is not seen either.
+            if (!isStuck) to.destroy();
+          });
+      };
+      pass(near, far, lossy === 'request');
+      pass(far, near, lossy === 'response');
+    });
+    return listening(proxy);
+  }
+
+  /** What a check would see that asks no more than it has to. */
+  async function smallCheck(port: number): Promise<number | undefined> {
+    const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
+    const options = { host: ADDRESS, port, servername: ZONE, path: '/readyz', agent: false } as const;
+    const asked = get({ ...options, rejectUnauthorized: false }, (response) => {
+      resolve(response.statusCode);
+      response.resume();
+    });
+    asked.on('error', reject);
+    return promise;
+  }
+
+  test.each(['request', 'response'] as const)(
+    'in the %s times out, though a small check passes it',
+    async (lossy) => {
+      const padded: RequestListener = (incoming, response) =>
+        response.writeHead(200).end(incoming.url === '/readyz' ? '' : FULL_SIZE);
+      const port = await lossyPath(await listening(createServer(good, padded)), lossy);
+      expect(await smallCheck(port)).toBe(200);
+      expect(await outcomeAt(port, 500)).toBe('timed_out');
+    },
+  );
+});
+
+test('a relay that is stopped by SIGSTOP times out, though it takes connections', async () => {
+  const { cert, key } = good;
+  const script = `require('node:https').createServer(JSON.parse(process.env.TLS), (_, response) =>
+    response.writeHead(200).end('.'.repeat(4096))).listen(0, '${ADDRESS}', function () {
+    process.stdout.write(String(this.address().port)); })`;
+  const child = spawn(process.execPath, ['-e', script], {
+    env: { TLS: JSON.stringify({ cert, key }) },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  try {
+    const [port] = (await once(child.stdout, 'data')) as [Buffer];
+    expect(await outcomeAt(Number(port))).toBe('ready');
+    child.kill('SIGSTOP');
+    expect(await outcomeAt(Number(port), 300)).toBe('timed_out');
+    const socket = connect(Number(port), ADDRESS);
+    await once(socket, 'connect');
+    socket.destroy();
+    child.kill('SIGCONT');
+    expect(await outcomeAt(Number(port))).toBe('ready');
+  } finally {
+    child.kill('SIGKILL');
+  }
 });

@@ -2,8 +2,8 @@
  * One probe: a new TLS connection to one public address of a site, the certificate verified for the name that
  * clients use, and `GET /readyz` answered with 200, all within one deadline.
  *
- * The request is padded beyond one packet, so that a path that lost its large packets fails the probe as it would
- * fail a message. Trouble of this machine (no file descriptors, no such address family, an event loop that stood
+ * Request and response are both larger than two packets, so that a path that loses large packets, in whichever
+ * direction, fails the probe as it would fail a message. Trouble of this machine (no file descriptors, no such address family, an event loop that stood
  * still) is told apart, because it says nothing about the site.
  */
 import { type RequestOptions, request } from 'node:https';
@@ -25,7 +25,8 @@ export interface ProbeOptions {
 }
 
 /** More than two full Ethernet frames, and well below Node's limit of 16 KiB for all headers. */
-const PADDING = 'x'.repeat(4096);
+const FULL_SIZE_BYTES = 4096;
+const PADDING = 'x'.repeat(FULL_SIZE_BYTES);
 /** A deadline that fires this late finds a machine that stood still, and perhaps a response that nobody read. */
 const STALL_MS = 250;
 
@@ -66,8 +67,14 @@ export async function probe(options: ProbeOptions): Promise<ProbeOutcome> {
     resolve(lateMs > STALL_MS ? 'local_stall' : 'timed_out');
   });
   attempt.once('response', (response) => {
-    resolve(response.statusCode === 200 ? 'ready' : 'not_ready');
-    response.on('error', () => undefined).resume();
+    if (response.statusCode !== 200) resolve('not_ready');
+    let bytes = 0;
+    response.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes >= FULL_SIZE_BYTES) resolve('ready');
+    });
+    // A body that is cut short, whatever it says of itself.
+    response.on('error', () => undefined).once('close', () => resolve('response_malformed'));
   });
   attempt.on('error', (error) => resolve(outcomeOf(error)));
   attempt.end();
@@ -85,7 +92,7 @@ function requestOptions(options: ProbeOptions): RequestOptions & { readonly secu
     host: address,
     port,
     servername: serverName,
-    path: '/readyz',
+    path: `/readyz?bytes=${FULL_SIZE_BYTES}`,
     agent: false,
     headers: { host: port === 443 ? serverName : `${serverName}:${port}`, 'x-padding': PADDING },
     maxHeaderSize: 16_384,

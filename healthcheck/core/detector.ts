@@ -42,11 +42,11 @@ export type Detector = Memory &
   );
 
 /** Without an observation for this many intervals the verdict is unknown, and counting starts again. */
-const STALE_AFTER_INTERVALS = 3;
+export const STALE_AFTER_INTERVALS = 3;
 /** A target that stays up for this many observations has no relapses on its record: 10 min at 2 s. */
-const FORGIVEN_AFTER = 300;
+export const FORGIVEN_AFTER = 300;
 /** The hold-down never grows beyond `upAfter` · 2^4: 320 s in the default profile. */
-const RELAPSES_MAX = 4;
+export const RELAPSES_MAX = 4;
 
 export const NEW_DETECTOR: Detector = {
   verdict: 'unknown',

@@ -390,6 +390,14 @@ describe('besides', () => {
     expect(await at.ask('GET', '/readyz')).toMatchObject({ status: 503, body: '' });
   });
 
+  test('readiness is as long as a prober wants it, within bounds', async () => {
+    const at = await serve();
+    const lengths = ['=4096', '=9999', '=', '=-1', '=10000', '=1e3'].map(
+      async (query) => (await at.ask('GET', `/readyz?bytes${query}`)).body.length,
+    );
+    expect(await Promise.all(lengths)).toStrictEqual([4096, 8192, 0, 0, 0, 0]);
+  });
+
   test.each([
     ['GET', '/'],
     ['GET', '/p/x'],

@@ -107,7 +107,9 @@ function createOthers(deps: PublicAppDeps): App {
       timeMs: deps.push.clock.wallMs(),
     }),
   );
-  app.get('/readyz', (context) => context.body(null, deps.isReady() ? 200 : 503));
+  app.get('/readyz', (context) =>
+    context.body(readinessPadding(context.req.query('bytes')), deps.isReady() ? 200 : 503),
+  );
   app.notFound((context) => refuse(context, 'not_found'));
   app.onError((error, context) => {
     deps.events.failed('request', describeError(error));
@@ -131,4 +133,12 @@ function addLongPoll(
     const acked = await longPoll.ack(context);
     return acked.ok ? context.body(null, 204) : refuse(context, acked.fault);
   });
+}
+
+/** A prober that asks for so many bytes learns whether large packets come through, too. */
+const READINESS_BYTES_MAX = 8192;
+
+function readinessPadding(bytes: string | undefined): string {
+  const length = /^[1-9]\d{0,3}$/.test(bytes ?? '') ? Number(bytes) : 0;
+  return '.'.repeat(Math.min(length, READINESS_BYTES_MAX));
 }

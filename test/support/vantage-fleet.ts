@@ -126,7 +126,7 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
   const startRelay = async (site: TestSite): Promise<void> => {
     const relay = createHttpsServer(
       { cert: certificate.certificatePem, key: certificate.keyPem },
-      (_, response) => response.writeHead(200).end(),
+      (_, response) => response.writeHead(200).end('.'.repeat(4096)),
     );
     relayPort = await listen(relay, relayAddress[site], relayPort);
     relays.set(site, relay);

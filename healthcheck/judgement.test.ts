@@ -14,6 +14,7 @@ import type { Verdict } from './core/detector.ts';
 import { type Answer, answerWithAll } from './core/failover.ts';
 import { targetsOf } from './core/target.ts';
 import { createEvents } from './events.ts';
+import { registerGauges } from './gauges.ts';
 import { createJudgement, type Judgement, type Served, sitesIn } from './judgement.ts';
 import { statusOf } from './status.ts';
 
@@ -290,4 +291,27 @@ test('status shows who says what', () => {
     votes,
     targets: [{ family: 'ipv4', health: 'down', votes }],
   });
+});
+
+test('metrics show who says what, how old that is, and where vantages disagree', async () => {
+  const world = settledWorld();
+  const judgement = world.vantages.get('aws')?.judgement ?? expect.unreachable();
+  const metrics = createMetrics('vantage_');
+  registerGauges(metrics, judgement, world.clock);
+  world.lies.set('hetzner', () => 'down');
+  world.run(4000);
+  const text = await metrics.text();
+  for (const line of [
+    'vantage_verdict{target="gcp/ipv4",vantage="aws"} 1',
+    'vantage_verdict{target="gcp/ipv4",vantage="hetzner"} -1',
+    'vantage_verdict_flips{target="gcp/ipv4",vantage="hetzner"} 2',
+    'vantage_vote_age_seconds{vantage="hetzner"} 0',
+    'vantage_health{target="gcp/ipv4"} 0',
+    'vantage_disagreement{target="gcp/ipv4"} 1',
+    // Only gcp's word about aws counts beside the liar's.
+    'vantage_disagreement{target="aws/ipv4"} 1',
+    'vantage_disagreement{target="hetzner/ipv4"} 0',
+  ]) {
+    expect(text).toContain(`${line}\n`);
+  }
 });

@@ -17,7 +17,14 @@ import {
   type Rules,
   reasonFor,
 } from './core/decision.ts';
-import { type Detector, NEW_DETECTOR, observationsToChange, observe, verdictAt } from './core/detector.ts';
+import {
+  type Detector,
+  NEW_DETECTOR,
+  observationsToChange,
+  observe,
+  type Verdict,
+  verdictAt,
+} from './core/detector.ts';
 import { type Answer, answerUnder } from './core/failover.ts';
 import { isFrozen } from './core/override.ts';
 import { type Health, isIsolated } from './core/quorum.ts';
@@ -98,6 +105,13 @@ export interface JudgementState {
   readonly isolated: boolean;
   readonly outside: boolean;
   readonly healths: ReadonlyMap<TargetKey, Health>;
+  /** By `target vantage`: what was said last, and how often it was something else than before. */
+  readonly flips: ReadonlyMap<string, Flips>;
+}
+
+interface Flips {
+  readonly verdict: Verdict;
+  readonly count: number;
 }
 
 /** The same, as it changes. */
@@ -110,6 +124,7 @@ interface State extends JudgementState {
   isolated: boolean;
   outside: boolean;
   healths: ReadonlyMap<TargetKey, Health>;
+  readonly flips: Map<string, Flips>;
   /** What is served and voted, as text, so that each change is told once. */
   toldServed: string;
   toldStance: string;
@@ -128,6 +143,7 @@ export function createJudgement(options: JudgementOptions): Judgement {
     isolated: true,
     outside: false,
     healths: new Map(),
+    flips: new Map(),
     toldServed: '',
     toldStance: '',
   };
@@ -144,6 +160,7 @@ export function createJudgement(options: JudgementOptions): Judgement {
       const admitted = admitVote(state.book, received, state.manifest);
       if (!admitted.ok) return admitted;
       state.book = admitted.value;
+      countFlips(state.flips, vote);
       again();
       return ok(undefined);
     },
@@ -193,8 +210,19 @@ function evaluate(state: State, telling: Telling, options: JudgementOptions): vo
   if (previous !== undefined) obey(state, previous, circumstances, decision, telling, options);
   const text = JSON.stringify(circumstances.own);
   if (text !== state.toldStance) {
+    countFlips(state.flips, circumstances.own);
     state.toldStance = text;
     options.stanceChanged();
+  }
+}
+
+function countFlips(flips: Map<string, Flips>, stance: Stance): void {
+  for (const { site, family, verdict } of stance.verdicts) {
+    const key = `${site}/${family} ${stance.vantage}`;
+    const before = flips.get(key);
+    if (before?.verdict !== verdict) {
+      flips.set(key, { verdict, count: before === undefined ? 0 : before.count + 1 });
+    }
   }
 }
 

@@ -23,6 +23,7 @@ import { RULES } from './core/decision.ts';
 import { entryFor } from './core/decision-log.ts';
 import type { Answer, Choose } from './core/failover.ts';
 import { createEvents, type Events } from './events.ts';
+import { registerGauges } from './gauges.ts';
 import { createJudgement, type JudgementOptions, type Served } from './judgement.ts';
 import { joinFleet, type Membership } from './membership.ts';
 import { startNameserver } from './nameserver.ts';
@@ -98,6 +99,7 @@ async function startVantage(
     decided: decisions.decided,
   });
 
+  registerGauges(deps.metrics, judgement, clock);
   const status = await startStatusServer(config.privateListen, {
     ready: () => nameserver?.isReady() ?? inForce !== undefined,
     status: () =>

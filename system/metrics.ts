@@ -18,6 +18,13 @@ export interface Metrics {
   ): CounterOf<Reason>;
   /** A gauge that is read when it is scraped; `read` gives the value for each label value. */
   gauge(name: string, help: string, label: string, read: () => ReadonlyMap<string, number>): void;
+  /** A gauge with two labels, read when it is scraped; `read` gives every pair of label values with its value. */
+  grid(
+    name: string,
+    help: string,
+    labels: readonly [string, string],
+    read: () => readonly (readonly [string, string, number])[],
+  ): void;
   /** A gauge without labels. */
   value(name: string, help: string, read: () => number): void;
   /** A histogram; buckets are upper bounds in the unit that the name ends with. */
@@ -57,6 +64,20 @@ export function createMetrics(prefix: string): Metrics {
         collect: () => {
           gauge.reset();
           for (const [key, value] of read()) gauge.set({ [label]: key }, value);
+        },
+      });
+    },
+    grid: (name, help, labels, read) => {
+      const gauge: Gauge = new Gauge({
+        name: prefix + name,
+        help,
+        labelNames: [...labels],
+        registers: [registry],
+        collect: () => {
+          gauge.reset();
+          for (const [first, second, value] of read()) {
+            gauge.set({ [labels[0]]: first, [labels[1]]: second }, value);
+          }
         },
       });
     },

@@ -102,6 +102,33 @@ test('a vantage that is cut off keeps its answer, and its silence withdraws nobo
   for (const vantage of vantages) await untilAnswerIs(vantage, [aws, hetzner]);
 }, 60_000);
 
+test('a newer manifest takes effect while nameservers answer, and an older one is refused', async () => {
+  const { aws, gcp, hetzner } = fleet.relayAddress;
+  for (const vantage of vantages) await untilAnswerIs(vantage, [aws, gcp, hetzner]);
+  const untilWallMs = Date.now() + 3_600_000;
+  const drained = {
+    sites: [{ site: 'gcp', state: 'draining' as const, untilWallMs }],
+    frozenUntilWallMs: null,
+  };
+  for (const vantage of vantages) await fleet.handManifest(vantage, { version: 2, overrides: drained });
+  for (const vantage of vantages) {
+    await untilAnswerIs(vantage, [aws, hetzner]);
+    await eventually(`${vantage.site} hears the others again`, async () => {
+      const { isolated, manifestVersion } = await vantage.status();
+      return (!isolated && manifestVersion === 2) || undefined;
+    });
+  }
+  const [first] = vantages;
+  if (first === undefined) throw new Error('three vantages');
+  await fleet.handManifest(first, { version: 1 });
+  await eventually('the older manifest is refused', () =>
+    first.lines.find((line) => line.event === 'manifest refused' && line['reason'] === 'not_newer'),
+  );
+  expect(await addressesFrom(first)).toStrictEqual([aws, hetzner]);
+  for (const vantage of vantages) await fleet.handManifest(vantage, { version: 3 });
+  for (const vantage of vantages) await untilAnswerIs(vantage, [aws, gcp, hetzner]);
+}, 60_000);
+
 test('a vantage that restarts begins with the answer that it gave before', async () => {
   const { aws, hetzner } = fleet.relayAddress;
   await fleet.stopRelay('gcp');

@@ -62,6 +62,7 @@ interface VantageStatus {
     readonly failOpen: boolean;
   };
   readonly isolated: boolean;
+  readonly manifestVersion: number;
   readonly sites: readonly {
     readonly name: string;
     readonly health: string;
@@ -79,6 +80,8 @@ export interface RunningVantage {
   /** The exit code, null when a signal ended it. */
   readonly exited: Promise<number | null>;
   kill(signal: NodeJS.Signals): Promise<number | null>;
+  /** Sends SIGHUP. */
+  hangUp(): void;
 }
 
 export interface VantageFleet extends AsyncDisposable {
@@ -87,6 +90,8 @@ export interface VantageFleet extends AsyncDisposable {
   startVantage(site: TestSite, main?: string): Promise<RunningVantage>;
   stopRelay(site: TestSite): Promise<void>;
   startRelay(site: TestSite): Promise<void>;
+  /** Signs a manifest with these changes, puts it where the vantage looks, and tells it by SIGHUP. */
+  handManifest(vantage: RunningVantage, over: Partial<Manifest>): Promise<void>;
   /** Cuts every connection between this site's vantage and the other vantages. */
   cut(site: TestSite): void;
   heal(site: TestSite): void;
@@ -236,6 +241,7 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
       lines,
       exited,
       kill,
+      hangUp: () => void child.kill('SIGHUP'),
       status: async () => {
         const response = await fetch(`http://${laneAddress[site]}:${privatePort}/status`);
         return (await response.json()) as VantageStatus;
@@ -248,6 +254,11 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
     startVantage,
     startRelay,
     stopRelay,
+    handManifest: async (vantage, over) => {
+      const signed = await signManifest({ ...manifestFor(vantage.site), ...over }, signingKey);
+      await writeFile(join(directory, `${vantage.site}.manifest`), signed);
+      vantage.hangUp();
+    },
     cut: (site) => lanes.get(site)?.forEach((lane) => lane.cut()),
     heal: (site) => lanes.get(site)?.forEach((lane) => lane.heal()),
     [Symbol.asyncDispose]: async () => resources.disposeAsync(),

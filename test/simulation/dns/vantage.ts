@@ -64,6 +64,7 @@ const SILENT_LOG: Log = { debug: nothing, info: nothing, warn: nothing, error: n
 const NO_METRICS: Metrics = {
   counter: () => ({ add: nothing }),
   gauge: nothing,
+  grid: nothing,
   value: nothing,
   histogram: () => ({ observe: nothing }),
   text: async () => '',

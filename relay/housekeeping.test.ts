@@ -14,6 +14,7 @@ interface House {
   readonly store: MessageStore;
   readonly events: RecordedEvents;
   readonly reasons: ReturnType<Readiness['reasons']>[number][];
+  readonly lag: { ms: number };
   readonly figure: (line: string) => Promise<number>;
   /** Keeps house for a while. */
   readonly keep: (ms: number) => Promise<void>;
@@ -24,6 +25,7 @@ function house(store: MessageStore = createMemoryStore()): House {
   const metrics = createMetrics('relay_');
   const events = createRecordedEvents();
   const reasons: House['reasons'] = [];
+  const lag = { ms: 0 };
   const keepHouse = createHousekeeping({
     store,
     links: [
@@ -35,7 +37,13 @@ function house(store: MessageStore = createMemoryStore()): House {
         call: () => Promise.reject(new PeerUnreachable('')),
       },
     ],
-    readiness: { reasons: () => reasons, clockOffsetMs: () => -7, watch: () => Promise.resolve() },
+    readiness: {
+      reasons: () => reasons,
+      clockOffsetMs: () => -7,
+      expiryLagMs: () => lag.ms,
+      watch: () => Promise.resolve(),
+    },
+    skews: new Map([['gcp', -3]]),
     isRecovering: () => true,
     recoveringForMs: () => 2500,
     admission: { load: () => ({ underWay: 3, underWayMax: 10, lagMs: 12 }) },
@@ -50,6 +58,7 @@ function house(store: MessageStore = createMemoryStore()): House {
     store,
     events,
     reasons,
+    lag,
     figure: async (name) => {
       const line = (await metrics.text()).split('\n').find((text) => text.startsWith(`relay_${name} `));
       return Number(line?.split(' ').at(-1));
@@ -65,6 +74,17 @@ function house(store: MessageStore = createMemoryStore()): House {
 }
 
 const mailbox = createTestMailbox();
+
+test('what has expired by the own clock only is kept', async () => {
+  const { store, keep, events, lag } = house();
+  await store.insert([{ message: mailbox.message('m', { expiresMs: 1_001_000 }), owedTo: [] }], 1_000_000);
+  lag.ms = 60_000;
+  await keep(10_000);
+  expect(events.happened).toEqual([]);
+  lag.ms = 0;
+  await keep(2_000);
+  expect(events.happened).toEqual(['discarded expired 1']);
+});
 
 test('what has expired is discarded and counted, and what has not stays', async () => {
   const { store, keep, events } = house();

@@ -4,6 +4,7 @@
 import type { Clock } from '../system/clock.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { Admission } from './admission.ts';
+import { createCatchUp } from './catch-up.ts';
 import type { RelayEvents } from './events.ts';
 import type { Debt, MessageStore, PeerLink } from './ports.ts';
 import type { Quotas } from './quotas.ts';
@@ -13,6 +14,8 @@ export interface HousekeepingDeps {
   readonly store: MessageStore;
   readonly links: readonly PeerLink[];
   readonly readiness: Readiness;
+  /** Each peer's clock minus ours, milliseconds. */
+  readonly skews: ReadonlyMap<string, number>;
   readonly isRecovering: () => boolean;
   readonly recoveringForMs: () => number;
   readonly admission: Pick<Admission, 'load'>;
@@ -29,17 +32,21 @@ const EXPIRE_STEP = 500;
 
 /** Exports the gauges at once; the returned function keeps house until `stopped`. */
 export function createHousekeeping(deps: HousekeepingDeps): (stopped: AbortSignal) => Promise<void> {
-  const { store, clock, events } = deps;
+  const { store, clock, events, readiness } = deps;
   const debts = new Map<string, Debt>();
+  const caughtUp = createCatchUp(deps);
   exportGauges(deps, debts);
   const sites = deps.links.map(({ site }) => site);
   return async (stopped) => {
     while (!stopped.aborted) {
       try {
-        for (const [site, debt] of await store.debts(sites)) debts.set(site, debt);
+        for (const [site, debt] of await store.debts(sites)) {
+          debts.set(site, debt);
+          caughtUp(site, debt);
+        }
         // A clock that the others contradict must not expire anything.
-        if (!deps.readiness.reasons().includes('clock_skew')) {
-          const expired = await store.expire(clock.wallMs(), EXPIRE_STEP);
+        if (!readiness.reasons().includes('clock_skew')) {
+          const expired = await store.expire(clock.wallMs() - readiness.expiryLagMs(), EXPIRE_STEP);
           if (expired > 0) events.discarded('expired', expired);
         }
       } catch {
@@ -72,6 +79,7 @@ function exportGauges(deps: HousekeepingDeps, debts: ReadonlyMap<string, Debt>):
     () => deps.recoveringForMs() / 1000,
   );
   metrics.value('ready', 'Whether this site wants clients', () => (readiness.reasons().length === 0 ? 1 : 0));
+  metrics.gauge('peer_clock_skew_milliseconds', "A peer's clock minus the own one", 'site', () => deps.skews);
   metrics.value('clock_offset_milliseconds', 'Own clock minus the median of all', () =>
     readiness.clockOffsetMs(),
   );

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { createFakeClock } from '../test/support/fake-clock.ts';
 import { testManifest } from '../test/support/manifests.ts';
+import { createRecordedEvents } from '../test/support/recorded-events.ts';
 import { createMemoryStore } from './adapters/memory-store.ts';
 import { type PeerLink, PeerUnreachable, StoreUnavailable } from './ports.ts';
 import { createReadiness, type Readiness, type ReadinessDeps } from './readiness.ts';
@@ -30,6 +31,7 @@ async function look(changed: Partial<ReadinessDeps>): Promise<Readiness> {
     isRecovering: () => false,
     isDraining: () => false,
     clock,
+    events: createRecordedEvents(),
     ...changed,
   });
   const stopping = new AbortController();

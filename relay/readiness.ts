@@ -6,8 +6,9 @@
  */
 import type { SiteEntry } from '../fleet/manifest.ts';
 import type { Clock } from '../system/clock.ts';
-import { clockOffset } from './core/clock-offset.ts';
+import { clockOffset, expiryLag } from './core/clock-offset.ts';
 import { canReachEnough } from './core/copies.ts';
+import type { RelayEvents } from './events.ts';
 import type { MessageStore, PeerLink } from './ports.ts';
 
 type NotReady = 'draining' | 'store_unavailable' | 'recovering' | 'too_few_providers' | 'clock_skew';
@@ -22,6 +23,7 @@ export interface ReadinessDeps {
   readonly isRecovering: () => boolean;
   readonly isDraining: () => boolean;
   readonly clock: Clock;
+  readonly events: Pick<RelayEvents, 'clockOff' | 'clockRight'>;
 }
 
 export interface Readiness {
@@ -29,20 +31,36 @@ export interface Readiness {
   reasons(): readonly NotReady[];
   /** Own clock minus the median of all known clocks, milliseconds. */
   clockOffsetMs(): number;
+  /** How far behind the own clock to be when something is deleted because it has expired, milliseconds. */
+  expiryLagMs(): number;
   /** Asks the store every second until `stopped`. */
   readonly watch: (stopped: AbortSignal) => Promise<void>;
 }
 
 /** A clock that is further off than this could expire unread messages. */
 const CLOCK_OFFSET_MS_MAX = 30_000;
+/** From here on a person should look, and below the half of it all is well again. */
+const CLOCK_ALARM_MS = 500;
 const WATCH_MS = 1000;
 
 /** Not ready until the store has answered once. */
 export function createReadiness(deps: ReadinessDeps): Readiness {
   let storeAnswers = false;
   const clockOffsetMs = (): number => clockOffset([...deps.skews.values()]);
+  let isOff = false;
+  const alarm = (): void => {
+    const offsetMs = Math.round(clockOffsetMs());
+    if (!isOff && Math.abs(offsetMs) > CLOCK_ALARM_MS) {
+      isOff = true;
+      deps.events.clockOff(offsetMs);
+    } else if (isOff && Math.abs(offsetMs) < CLOCK_ALARM_MS / 2) {
+      isOff = false;
+      deps.events.clockRight();
+    }
+  };
   return {
     clockOffsetMs,
+    expiryLagMs: () => expiryLag([...deps.skews.values()]),
     reasons: () => {
       const reasons: NotReady[] = [];
       if (deps.isDraining()) reasons.push('draining');
@@ -55,6 +73,7 @@ export function createReadiness(deps: ReadinessDeps): Readiness {
     },
     watch: async (stopped) => {
       while (!stopped.aborted) {
+        alarm();
         storeAnswers = await deps.store.ping().then(
           () => true,
           () => false,

@@ -21,6 +21,8 @@ import { isAmbiguous } from './http/target.ts';
 
 export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' | 'onClose'> {
   readonly connectionsMax: number;
+  /** Called with the mailboxes of a recipient that has just shown that they are its own. */
+  readonly arrived: (mailboxes: readonly MailboxTag[]) => void;
   /** Whether the relay has so much to do that recipients should go elsewhere. */
   readonly isBusy: () => boolean;
   readonly failures: Pick<Failures, 'note' | 'isUnwelcome'>;
@@ -54,6 +56,7 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
   const connectionDeps: RecipientConnectionDeps = {
     ...deps,
     onOpen: (connection, tags) => {
+      deps.arrived(tags);
       for (const tag of tags) {
         const listeners = byMailbox.get(tag) ?? new Set<RecipientConnection>();
         byMailbox.set(tag, listeners.add(connection));

@@ -67,6 +67,7 @@ interface Parts {
   readonly replication: Replication;
   readonly recipients: Recipients;
   readonly readiness: Readiness;
+  readonly skews: ReadonlyMap<string, number>;
   readonly verify: MailboxTokenVerifier;
   readonly events: RelayEvents;
   readonly links: readonly RunningPeerLink[];
@@ -174,6 +175,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     links,
     skews,
     clock,
+    events,
     isRecovering: replication.isRecovering,
     isDraining: stop.isUnready,
   });
@@ -191,11 +193,19 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
   const { bury } = replication.acceptor;
   const openAckGate = createAckGate({ store, bury, fullness: quotas.fullness, clock, events });
   const { mayReceive, isBusy } = admission;
-  const receiving = createReceiving(config, deps, { mayReceive, isBusy, events, failures, openAckGate });
+  const receiving = createReceiving(config, deps, {
+    mayReceive,
+    isBusy,
+    events,
+    failures,
+    openAckGate,
+    arrived: replication.lookFor,
+  });
   return {
     ...receiving,
     failures,
     replication,
+    skews,
     readiness,
     events,
     links,
@@ -231,6 +241,7 @@ function createReceiving(
     readonly events: RelayEvents;
     readonly failures: Failures;
     readonly openAckGate: () => BuryAck;
+    readonly arrived: Replication['lookFor'];
   },
 ): Pick<Parts, 'verify' | 'recipients' | 'longPoll'> {
   const { pepper } = ring;
@@ -316,6 +327,16 @@ function connectPeers(
     );
 }
 
+/** The own clock, with the wall clock put right by what the other sites say. */
+function fleetClock(clock: Clock, readiness: Readiness): Clock {
+  return {
+    monotonicMs: () => clock.monotonicMs(),
+    wallMs: () => Math.round(clock.wallMs() - readiness.clockOffsetMs()),
+    sleep: (ms, signal) => clock.sleep(ms, signal),
+    after: (ms, callback) => clock.after(ms, callback),
+  };
+}
+
 function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): PublicApp {
   const { manifest, own, ring, settings } = config;
   const { clock, random } = deps;
@@ -334,7 +355,8 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
       revocations: createRevocations(deps.store, clock),
       verifyVapid: createVapidVerifier({ audiences: [origin, ...sites.map((site) => site.origin)] }, clock),
       recipients,
-      clock,
+      // How long a message lives is reckoned by the clock of the fleet, not by one that the others contradict.
+      clock: fleetClock(clock, readiness),
       random,
       events,
       origin,

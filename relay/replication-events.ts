@@ -2,11 +2,14 @@
  * What is worth telling of the replication between sites: each event with its metric, and a log line where a person
  * would want one.
  */
+import type { SiteName } from '../fleet/manifest.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { Compared } from './replication/comparison.ts';
 
 type RecoveryCause = 'no_memory' | 'away';
+/** Upper bounds of the histograms of how long it took to have all copies again. */
+const RESTORE_SECONDS: readonly number[] = [0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600];
 const RECOVERY_CAUSES: readonly RecoveryCause[] = ['no_memory', 'away'];
 
 export interface ReplicationEvents {
@@ -18,6 +21,15 @@ export interface ReplicationEvents {
   comparisonFailed(): void;
   /** Records that were read to see whether they are whole. */
   verified(count: number): void;
+  /** A recipient connected and another site was asked; how many messages that brought. */
+  readRepaired(count: number): void;
+  /** No answer in time, or too many at once. */
+  readRepairLeft(why: 'failed' | 'skipped'): void;
+  /** Nothing old is owed to a site any more; for how long it was, milliseconds. */
+  caughtUp(site: SiteName, ms: number): void;
+  /** The own clock is off by so much, by the median of all. */
+  clockOff(offsetMs: number): void;
+  clockRight(): void;
   /** `no_memory`: the store is empty or was wiped; `away`: the site was not in touch for a while. */
   recovering(why: RecoveryCause): void;
   /** How long it took until the store was known to be whole. */
@@ -43,13 +55,15 @@ export function createReplicationEvents(metrics: Metrics, log: Log): Replication
     'skipped_partitions',
     'verified',
   ]);
-  const recoveries = metrics.counter('recoveries_total', 'Refills begun', 'cause', RECOVERY_CAUSES);
-  const restored = metrics.histogram(
-    'restored_seconds',
-    'From finding the store without memory, or the site back, until it was whole',
-    [0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600],
-  );
+  const readRepairs = metrics.counter('read_repair_total', 'Looks at other sites for who connects', 'event', [
+    'asked',
+    'messages',
+    'failed',
+    'skipped',
+  ]);
   return {
+    ...restoreEvents(metrics, log),
+    ...clockEvents(metrics, log),
     owedNowhere: (count) => outbox.add('nowhere', count),
     outboxFull: (count) => outbox.add('full', count),
     compared: ({ slices, listed, taken, skipped }) => {
@@ -62,6 +76,34 @@ export function createReplicationEvents(metrics: Metrics, log: Log): Replication
     },
     comparisonFailed: () => comparisons.add('failed'),
     verified: (count) => repair.add('verified', count),
+    readRepaired: (count) => {
+      readRepairs.add('asked');
+      readRepairs.add('messages', count);
+    },
+    readRepairLeft: (why) => readRepairs.add(why),
+  };
+}
+
+function restoreEvents(
+  metrics: Metrics,
+  log: Log,
+): Pick<ReplicationEvents, 'caughtUp' | 'recovering' | 'recoveredIn'> {
+  const recoveries = metrics.counter('recoveries_total', 'Refills begun', 'cause', RECOVERY_CAUSES);
+  const caughtUp = metrics.histogram(
+    'caught_up_seconds',
+    'From the first thing that a site lacked until nothing old was owed to it',
+    RESTORE_SECONDS,
+  );
+  const restored = metrics.histogram(
+    'restored_seconds',
+    'From finding the store without memory, or the site back, until it was whole',
+    RESTORE_SECONDS,
+  );
+  return {
+    caughtUp: (site, ms) => {
+      caughtUp.observe(ms / 1000);
+      log.info('caught up', { peer: site, tookMs: ms });
+    },
     recovering: (why) => {
       recoveries.add(why);
       log.warn(why === 'away' ? 'this site was away' : 'the store has no memory');
@@ -69,6 +111,23 @@ export function createReplicationEvents(metrics: Metrics, log: Log): Replication
     recoveredIn: (ms) => {
       restored.observe(ms / 1000);
       log.info('whole again', { tookMs: Math.round(ms) });
+    },
+  };
+}
+
+function clockEvents(metrics: Metrics, log: Log): Pick<ReplicationEvents, 'clockOff' | 'clockRight'> {
+  const clock = metrics.counter('clock_total', 'Times the own clock was found off, or right again', 'event', [
+    'off',
+    'right',
+  ]);
+  return {
+    clockOff: (offsetMs) => {
+      clock.add('off');
+      log.warn('the clock of this machine is off', { offsetMs });
+    },
+    clockRight: () => {
+      clock.add('right');
+      log.info('the clock of this machine is right again');
     },
   };
 }

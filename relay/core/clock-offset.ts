@@ -15,3 +15,12 @@ export function clockOffset(skewsMs: readonly number[]): number {
   const median = all.length % 2 === 1 ? upper : ((all[middle - 1] ?? 0) + upper) / 2;
   return -median;
 }
+
+/**
+ * How far behind the own clock to be, milliseconds, when something is deleted because it has expired: by the median of
+ * all clocks, and with one other clock, where nobody can tell which is right, by the slower one.
+ */
+export function expiryLag(skewsMs: readonly number[]): number {
+  const aheadMs = skewsMs.length === 1 ? -(skewsMs[0] ?? 0) : clockOffset(skewsMs);
+  return Math.max(0, aheadMs);
+}

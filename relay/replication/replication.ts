@@ -6,6 +6,7 @@ import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import type { Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
+import type { MailboxTag } from '../core/mailbox.ts';
 import type { RelayEvents } from '../events.ts';
 import type { MessageStore, PeerLink } from '../ports.ts';
 import type { Acceptor, CreateAcceptor } from './acceptor.ts';
@@ -13,6 +14,7 @@ import { runAntiEntropy } from './anti-entropy.ts';
 import { createNotices } from './notices.ts';
 import { drainOutbox } from './outbox.ts';
 import { createPeerService, type PeerService } from './peer-service.ts';
+import { createReadRepair } from './read-repair.ts';
 import { createRefill } from './refill.ts';
 import { createTopics, type Topics } from './topics.ts';
 
@@ -45,6 +47,8 @@ export interface Replication {
   readonly isRecovering: () => boolean;
   /** For how long it has been, milliseconds; 0 when the store is whole. */
   readonly recoveringForMs: () => number;
+  /** Asks the other sites what waits in the mailboxes of a recipient that has just connected. */
+  readonly lookFor: (mailboxes: readonly MailboxTag[]) => void;
   /** Drains, compares and refills until `stopped`. */
   readonly run: (stopped: AbortSignal) => Promise<void>;
   /** Sends what others still wait to hear. */
@@ -84,6 +88,7 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
     }),
     isRecovering: refill.isRecovering,
     recoveringForMs: refill.recoveringForMs,
+    lookFor: createReadRepair(withPepper),
     run: async (stopped) => {
       const drains = deps.links.map((link) => drainOutbox(link, outbox, withPepper, stopped));
       const comparing = runAntiEntropy({ ...withPepper, isRecovering: refill.isRecovering }, stopped);

@@ -41,6 +41,11 @@ export function createRecordedEvents(): RecordedEvents {
     comparisonFailed: note('comparisonFailed'),
     verified: () => undefined,
     recovering: note('recovering'),
+    readRepaired: note('readRepaired'),
+    readRepairLeft: note('readRepairLeft'),
+    caughtUp: (site) => happened.push(`caughtUp ${site}`),
+    clockOff: note('clockOff'),
+    clockRight: note('clockRight'),
     // How long it took differs from run to run.
     recoveredIn: () => happened.push('recovered'),
     failed: note('failed'),

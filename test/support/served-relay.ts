@@ -212,6 +212,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     clock: systemClock,
     events,
     connectionsMax: options.connectionsMax ?? 1000,
+    arrived: () => undefined,
     ...gates,
   });
   const quotas = createQuotas({

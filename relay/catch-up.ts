@@ -1,0 +1,29 @@
+/**
+ * How long messages had fewer copies than sites: from when a site began to lack what it was owed until nothing old was
+ * owed to it any more. While that lasts, a second failure may reach what the first one left.
+ */
+import type { SiteName } from '../fleet/manifest.ts';
+import type { Clock } from '../system/clock.ts';
+import type { RelayEvents } from './events.ts';
+import type { Debt } from './ports.ts';
+
+/** What is owed for less than this is on its way, milliseconds. */
+const BEHIND_MS = 3000;
+
+/** Gives what takes note of a debt each time it is known, and tells how long it took when a site has caught up. */
+export function createCatchUp(deps: {
+  readonly clock: Pick<Clock, 'wallMs'>;
+  readonly events: Pick<RelayEvents, 'caughtUp'>;
+}): (site: SiteName, debt: Debt) => void {
+  const sinceMs = new Map<SiteName, number>();
+  return (site, { oldestMs }) => {
+    const nowMs = deps.clock.wallMs();
+    const isBehind = oldestMs !== undefined && nowMs - oldestMs > BEHIND_MS;
+    const began = sinceMs.get(site);
+    if (isBehind) sinceMs.set(site, began ?? oldestMs);
+    else if (began !== undefined) {
+      sinceMs.delete(site);
+      deps.events.caughtUp(site, Math.max(0, nowMs - began));
+    }
+  };
+}

@@ -103,7 +103,7 @@ export interface MessageStore {
   ): Promise<{ readonly checked: number; readonly cursor: string }>;
   /**
    * Outbox entries for `site` that were made before `beforeMs`, at most `limit`, oldest first per partition. What
-   * another relay of this site made may be found only after 64 calls; so it is with `debts` and `expire`.
+   * another relay of this site made may be found only after 64 calls; so it is with `expire`, and with `debts` after 256.
    */
   owed(site: SiteName, beforeMs: number, limit: number): Promise<readonly Reference[]>;
   /** Takes entries out of the outbox. */

@@ -9,6 +9,7 @@ import type { Clock } from '../system/clock.ts';
 import type { MailboxTag } from './core/mailbox.ts';
 import type { Urgency } from './core/message.ts';
 import { fitsInMemory, GUARD_FROM, type Quota, roomOf } from './core/quota.ts';
+import { createRecent } from './core/recent.ts';
 import type { Refusal } from './core/refusal.ts';
 import type { MailboxUsage, MessageStore } from './ports.ts';
 
@@ -53,29 +54,23 @@ const LOOK_MS = 1000;
 
 /** Quotas that have not looked at any mailbox yet. */
 export function createQuotas(deps: QuotasDeps): Quotas {
-  const allowances = new Map<MailboxTag, { messages: number; bytes: number }>();
+  const allowances = createRecent<MailboxTag, { messages: number; bytes: number }>(MAILBOXES_MAX);
   /** Until when a mailbox counts as never read; infinity for one that was read. */
-  const claims = new Map<MailboxTag, number>();
+  const claims = createRecent<MailboxTag, number>(MAILBOXES_MAX);
   let fullness = 0;
   const usageOf = (mailbox: MailboxTag): Promise<MailboxUsage | undefined> =>
     deps.store.usage(mailbox).catch(() => undefined);
   const isClaimed = (mailbox: MailboxTag, usage: MailboxUsage): boolean =>
     usage.isClaimed || deps.isConnected(mailbox);
   const grant = (mailbox: MailboxTag, { messages, bytes }: Quota): void => {
-    allowances.delete(mailbox);
     allowances.set(mailbox, { messages, bytes });
-    const [oldest] = allowances.keys();
-    if (allowances.size > MAILBOXES_MAX && oldest !== undefined) allowances.delete(oldest);
   };
 
   const rememberClaim = (mailbox: MailboxTag, claimed: boolean): void => {
-    claims.delete(mailbox);
     claims.set(
       mailbox,
       claimed ? Number.POSITIVE_INFINITY : deps.clock.monotonicMs() + UNCLAIMED_BELIEVED_MS,
     );
-    const [oldest] = claims.keys();
-    if (claims.size > MAILBOXES_MAX && oldest !== undefined) claims.delete(oldest);
   };
   /** Undefined when the store cannot be asked. */
   const wasRead = async (mailbox: MailboxTag): Promise<boolean | undefined> => {

@@ -12,7 +12,7 @@ import type { Random } from '../../system/random.ts';
 import { encodePeerFrame, type PeerReply, type PeerRequest } from '../core/peer-frame.ts';
 import type { RelayEvents } from '../events.ts';
 import { type PeerLink, PeerUnreachable } from '../ports.ts';
-import { readPeerFrames } from './peer-socket.ts';
+import { readPeerFrames, writePeerFrames } from './peer-socket.ts';
 
 /** Opens a connection on which the other side has proved one of the pinned keys; rejects after `timeoutMs`. */
 export type ConnectPeer = (
@@ -126,6 +126,7 @@ interface Connection {
 
 function openConnection(socket: Duplex, clock: Clock, site: string): Connection {
   const calls = new Map<number, Call>();
+  const write = writePeerFrames(socket);
   const ending = new AbortController();
   let lastCall = 0;
 
@@ -169,7 +170,7 @@ function openConnection(socket: Duplex, clock: Clock, site: string): Connection 
         reject(new PeerUnreachable(`no answer from ${site} within ${timeoutMs} ms`));
       });
       calls.set(number, { resolve, reject, cancelTimeout });
-      socket.write(encodePeerFrame(number, request));
+      write(encodePeerFrame(number, request));
       return promise;
     },
   };

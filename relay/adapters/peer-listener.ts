@@ -10,7 +10,7 @@ import { type PinnedIdentity, peerPin, pinnedServerOptions } from '../../system/
 import { encodePeerFrame, type PeerReply, type PeerRequest } from '../core/peer-frame.ts';
 import type { RelayEvents } from '../events.ts';
 import type { PeerService } from '../replication/peer-service.ts';
-import { readPeerFrames } from './peer-socket.ts';
+import { readPeerFrames, writePeerFrames } from './peer-socket.ts';
 
 export interface PeerListenerOptions {
   readonly own: SiteName;
@@ -63,9 +63,10 @@ function servePeer(
   options: Pick<PeerListenerOptions, 'service' | 'events'>,
 ): void {
   let underWay = 0;
+  const write = writePeerFrames(socket);
   const answer = (call: number, reply: PeerReply): void => {
     if (socket.destroyed) return;
-    socket.write(encodePeerFrame(call, reply));
+    write(encodePeerFrame(call, reply));
     if (socket.writableLength > WAITING_BYTES_MAX) socket.destroy(new Error('the peer does not read'));
   };
   const handle = async (call: number, request: PeerRequest): Promise<void> => {

@@ -5,6 +5,26 @@ import type { Duplex } from 'node:stream';
 import { FRAME_BYTES_MAX, type PeerFrame, parsePeerFrame } from '../core/peer-frame.ts';
 
 /**
+ * Writes frames of one turn of the event loop together: each write of a TLS socket is a record and a system call.
+ * The returned function takes the bytes of one frame.
+ */
+export function writePeerFrames(socket: Duplex): (frame: Uint8Array) => void {
+  let isCorked = false;
+  const uncork = (): void => {
+    isCorked = false;
+    socket.uncork();
+  };
+  return (frame) => {
+    if (!isCorked) {
+      isCorked = true;
+      socket.cork();
+      process.nextTick(uncork);
+    }
+    socket.write(frame);
+  };
+}
+
+/**
  * Calls `onFrame` for each frame; when that gives false, or a frame is malformed or too large, the connection is
  * destroyed: after a framing error nothing that follows can be believed.
  */

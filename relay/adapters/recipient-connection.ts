@@ -79,6 +79,7 @@ export class RecipientConnection {
   #reads: Promise<void> = Promise.resolve();
   #onFlushed: (() => void) | undefined;
   #cancelTermination: (() => void) | undefined;
+  readonly #flushed = (): void => this.#onFlushed?.();
 
   constructor(socket: RecipientSocket, deps: RecipientConnectionDeps, address?: string) {
     this.address = address;
@@ -142,7 +143,7 @@ export class RecipientConnection {
       case 'send': {
         const isBytes = action.frame instanceof Uint8Array;
         const data = isBytes ? action.frame : JSON.stringify(action.frame);
-        this.#socket.send(data, { binary: isBytes }, () => this.#onFlushed?.());
+        this.#socket.send(data, { binary: isBytes }, this.#flushed);
         if (this.#socket.bufferedAmount > WAITING_BYTES_MAX) this.#close('too_slow');
         break;
       }

@@ -106,11 +106,12 @@ async function sumDebts(
   run: Run,
 ): Promise<ReadonlyMap<SiteName, Debt>> {
   const sites = [...timesOf.keys()];
-  const partitions = new Set<Partition>();
+  // One unknown partition is enough here, because `owed` goes round as well.
+  const [any] = timesOf.values();
+  const partitions = new Set<Partition>(any?.round(1));
   const moments = new Map<SiteName, number>();
   for (const [site, times] of timesOf) {
     moments.set(site, times.moment());
-    for (const partition of times.round(UNKNOWN_EACH)) partitions.add(partition);
     for (const partition of times.before(Number.POSITIVE_INFINITY)) partitions.add(partition);
   }
   const asked = [...partitions];

@@ -4,6 +4,8 @@
  * A bucket that nobody knows is a full one, so forgetting one is forgiving and never unjust; that is what bounds
  * the memory.
  */
+import { createRecent } from './recent.ts';
+
 export interface TokenBucketsConfig {
   readonly perSecond: number;
   /** What a full bucket holds. */
@@ -22,7 +24,7 @@ export interface TokenBuckets {
 
 /** Buckets that fill at `perSecond` up to `burst`; beyond `keysMax` keys the one used longest ago is forgotten. */
 export function createTokenBuckets({ perSecond, burst, keysMax }: TokenBucketsConfig): TokenBuckets {
-  const buckets = new Map<string, { tokens: number; atMs: number }>();
+  const buckets = createRecent<string, { tokens: number; atMs: number }>(keysMax);
   const tokensOf = (key: string, nowMs: number): number => {
     const bucket = buckets.get(key) ?? { tokens: burst, atMs: nowMs };
     return Math.min(burst, bucket.tokens + ((nowMs - bucket.atMs) * perSecond) / 1000);
@@ -34,10 +36,7 @@ export function createTokenBuckets({ perSecond, burst, keysMax }: TokenBucketsCo
     left: tokensOf,
     take: (key, nowMs, count = 1) => {
       const bucket = { tokens: tokensOf(key, nowMs), atMs: nowMs };
-      buckets.delete(key);
       buckets.set(key, bucket);
-      const [idlest] = buckets.keys();
-      if (buckets.size > keysMax && idlest !== undefined) buckets.delete(idlest);
       if (bucket.tokens < count) return false;
       bucket.tokens -= count;
       return true;

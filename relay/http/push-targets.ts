@@ -10,6 +10,7 @@ import { type CapabilityFault, openPush, type PushCapability } from '../core/cap
 import type { KeyRing } from '../core/key-ring.ts';
 import { type MailboxTag, mailboxTagOf } from '../core/mailbox.ts';
 import type { MessageId } from '../core/message.ts';
+import { createRecent } from '../core/recent.ts';
 import { revocationIdOf } from '../core/revocation.ts';
 
 interface PushTarget extends PushCapability {
@@ -21,33 +22,20 @@ interface PushTarget extends PushCapability {
 /** Opens the text behind `/p/`; `nowSeconds` by the wall clock. */
 export type OpenTarget = (text: string, nowSeconds: number) => Result<PushTarget, CapabilityFault>;
 
-/** Remembered twice at most: those of this generation, and those of the one before. */
-const GENERATION_MAX = 4096;
+const TARGETS_MAX = 8192;
 
 /** Opens push URLs under `ring`, which may get other keys while it is used. */
 export function createTargets(ring: KeyRing): OpenTarget {
   let keys = ring.keys;
-  let young = new Map<string, PushTarget>();
-  let old = new Map<string, PushTarget>();
-  const remember = (text: string, target: PushTarget): void => {
-    if (young.size >= GENERATION_MAX) {
-      old = young;
-      young = new Map();
-    }
-    young.set(text, target);
-  };
+  let targets = createRecent<string, PushTarget>(TARGETS_MAX);
   return (text, nowSeconds) => {
     if (keys !== ring.keys) {
       keys = ring.keys;
-      young = new Map();
-      old = new Map();
+      targets = createRecent(TARGETS_MAX);
     }
-    const found = young.get(text);
-    const known = found ?? old.get(text);
-    if (known !== undefined && (known.expiresSeconds === 0 || known.expiresSeconds > nowSeconds)) {
-      if (found === undefined) remember(text, known);
+    const known = targets.get(text);
+    if (known !== undefined && (known.expiresSeconds === 0 || known.expiresSeconds > nowSeconds))
       return ok(known);
-    }
     const opened = openPush(text, ring, nowSeconds);
     if (!opened.ok) return opened;
     const { id, vapidKeyHash } = opened.value;
@@ -59,7 +47,7 @@ export function createTargets(ring: KeyRing): OpenTarget {
       tag: mailboxTagOf(opened.value.mailbox, ring.pepper),
       revocationId: revocationIdOf(text),
     };
-    remember(text, target);
+    targets.set(text, target);
     return ok(target);
   };
 }

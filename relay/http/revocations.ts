@@ -11,6 +11,7 @@ import { openPush } from '../core/capability.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import type { MailboxTag } from '../core/mailbox.ts';
 import type { MessageId } from '../core/message.ts';
+import { createRecent } from '../core/recent.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { openRevocation, parseRevocation } from '../core/revocation.ts';
 import { type MessageStore, StoreUnavailable } from '../ports.ts';
@@ -32,20 +33,14 @@ const REMEMBERED_MAX = 65_536;
 /** A cache of what `store` says of revocations, empty at first and bounded. */
 export function createRevocations(store: Pick<MessageStore, 'missing'>, clock: Clock): Revocations {
   /** Until when an answer is believed; infinity for a push URL that is revoked. */
-  const answers = new Map<string, number>();
-  const remember = (id: string, untilMs: number): void => {
-    answers.delete(id);
-    answers.set(id, untilMs);
-    const [oldest] = answers.keys();
-    if (answers.size > REMEMBERED_MAX && oldest !== undefined) answers.delete(oldest);
-  };
+  const answers = createRecent<string, number>(REMEMBERED_MAX);
   return {
     isRevoked: async (mailbox, id) => {
       const untilMs = answers.get(id) ?? 0;
       if (untilMs > clock.monotonicMs()) return untilMs === Number.POSITIVE_INFINITY;
       try {
         const isRevoked = (await store.missing([{ kind: 'message', mailbox, id }])).length === 0;
-        remember(id, isRevoked ? Number.POSITIVE_INFINITY : clock.monotonicMs() + BELIEVED_MS);
+        answers.set(id, isRevoked ? Number.POSITIVE_INFINITY : clock.monotonicMs() + BELIEVED_MS);
         return isRevoked;
       } catch (error) {
         if (error instanceof StoreUnavailable) return false;

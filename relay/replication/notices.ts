@@ -26,7 +26,8 @@ export interface NoticesDeps {
   readonly events: RelayEvents;
 }
 
-const GATHER_MS = 50;
+/** Well below the grace of the outbox; long enough for several messages of one partition to travel together. */
+const GATHER_MS = 200;
 const CALL_TIMEOUT_MS = 2000;
 const REFERENCES_MAX = 2048;
 

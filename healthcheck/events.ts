@@ -11,6 +11,7 @@ import { DNS_DISCARDS, type DnsDiscard } from './adapters/dns-server.ts';
 import { NOTIFY_OUTCOMES, type NotifyOutcome } from './adapters/notify.ts';
 import { VOTE_DOOR_REFUSALS, type VoteDoorRefusal } from './adapters/vote-receiver.ts';
 import { POST_OUTCOMES, type PostOutcome } from './adapters/vote-sender.ts';
+import { CHALLENGE_REFUSALS, type ChallengeRefusal } from './challenges.ts';
 import { ANSWER_REASONS, type AnswerReason } from './core/decision.ts';
 import type { Verdict } from './core/detector.ts';
 import { APPLY_REFUSALS, type ApplyRefusal, DEFERRALS, type Deferred } from './core/failover.ts';
@@ -62,6 +63,7 @@ export interface Events {
   packetDiscarded(reason: DnsDiscard): void;
   /** A new zone is not served; the last one still is. */
   zoneRefused(why: string): void;
+  challengesReceived(from: string, outcome: ChallengeRefusal | 'taken'): void;
   secondaryNotified(outcome: NotifyOutcome): void;
   /** The zone is signed; `ds` is what the registrar has to have. */
   zoneSigned(ds: readonly string[]): void;
@@ -103,8 +105,15 @@ function zoneEvents(
   counters: ReturnType<typeof createCounters>,
   present: Present,
   clock: Clock,
-): Pick<Events, 'zoneRefused' | 'secondaryNotified' | 'zoneSigned' | 'signaturesLeft'> {
+): Pick<
+  Events,
+  'zoneRefused' | 'challengesReceived' | 'secondaryNotified' | 'zoneSigned' | 'signaturesLeft'
+> {
   return {
+    challengesReceived: (from, outcome) => {
+      counters.challenges.add(outcome);
+      log[outcome === 'taken' ? 'info' : 'warn']('acme challenges', { from, outcome });
+    },
     secondaryNotified: (outcome) => {
       counters.notifies.add(outcome);
       if (outcome !== 'confirmed') log.warn('secondary not notified', { outcome });
@@ -310,6 +319,10 @@ function createCounters(metrics: Metrics) {
     posts: counter('votes_posted_total', 'Votes posted to others', 'outcome', POST_OUTCOMES),
     queries: counter('queries_total', 'DNS queries answered', 'rcode', RCODES),
     discards: counter('dns_discards_total', 'DNS packets and connections dropped', 'reason', DNS_DISCARDS),
+    challenges: counter('acme_challenges_total', 'Publications of ACME challenges', 'outcome', [
+      'taken',
+      ...CHALLENGE_REFUSALS,
+    ]),
     notifies: counter('notifies_total', 'NOTIFYs to secondaries', 'outcome', NOTIFY_OUTCOMES),
     zonesRefused: counter('zones_refused_total', 'New zones that are not served', 'reason', ['not_compiled']),
     stateFaults: counter('state_faults_total', 'Trouble with the state file', 'fault', STATE_FAULTS),

@@ -6,7 +6,7 @@
  * stays (R9 in the reference).
  */
 import { readFile } from 'node:fs/promises';
-import { type Manifest, openManifest } from '../fleet/manifest.ts';
+import { type Manifest, openManifest, type SiteName } from '../fleet/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
 import { fail, ok, type Result } from '../system/result.ts';
@@ -15,6 +15,7 @@ import { probeTrust } from './adapters/https-probe.ts';
 import { everyPeriod } from './adapters/schedule.ts';
 import { startVoteReceiver } from './adapters/vote-receiver.ts';
 import { createVoteSender, type VoteSender } from './adapters/vote-sender.ts';
+import { type ChallengeRefusal, type ChallengesOptions, createChallenges } from './challenges.ts';
 import type { VantageConfig } from './config.ts';
 import { openVote, signVote, type VoteKeys, voteKeysOf } from './core/vote.ts';
 import { zoneFaults } from './core/zone.ts';
@@ -29,6 +30,8 @@ export interface MembershipOptions {
   readonly judgement: Judgement;
   readonly events: Events;
   readonly bootEpoch: number;
+  /** The ACME challenges that hold now, of all sites. */
+  readonly challengesChanged: ChallengesOptions['changed'];
   /** A newer manifest, signed, is about to be in force. */
   readonly adopting: (signed: string) => void;
 }
@@ -36,10 +39,18 @@ export interface MembershipOptions {
 export interface Membership {
   /** Dates, signs and sends the own vote. */
   publish(): void;
+  /** Takes ACME challenges of this site, and gives them to every other vantage. */
+  publishChallenges(text: string): Promise<Result<ChallengesReport, ChallengeRefusal>>;
   /** Goes on with this signed manifest, if it is a good and newer one. */
   adopt(signed: string): Promise<Result<void, ManifestRefusal>>;
   /** Goes on with the manifest in the configured file, if it is a good and newer one. */
   reload(): Promise<void>;
+}
+
+/** Who serves this site's challenges now; an authority may ask any nameserver that can be reached. */
+interface ChallengesReport {
+  readonly confirmed: readonly SiteName[];
+  readonly missing: readonly SiteName[];
 }
 
 /** Everything that depends on one manifest. */
@@ -61,6 +72,7 @@ export async function joinFleet(
   let joined = await join(config.manifest, options, publish);
   send = (signed) => joined.sender.send(signed);
   resources.defer(() => joined.leave());
+  const takeChallenges = challengeTaker(options, resources);
   const receiver = await startVoteReceiver({
     manifest: () => joined.manifest,
     endpoint: config.voteListen,
@@ -72,6 +84,7 @@ export async function joinFleet(
       else events.voteRefused(taken.fault, sender);
       return taken;
     },
+    receiveChallenges: (text, sender) => takeChallenges(text, sender),
     refused: (reason) => events.voteRefused(reason, undefined),
   });
   resources.defer(async () => receiver.close());
@@ -100,12 +113,33 @@ export async function joinFleet(
   };
   return {
     publish,
+    publishChallenges: async (text) => {
+      const taken = takeChallenges(text, config.site);
+      if (!taken.ok) return taken;
+      const outcomes = [...(await joined.sender.sendChallenges(text))];
+      const namesOf = (delivered: boolean): readonly SiteName[] =>
+        outcomes.filter(([, outcome]) => (outcome === 'delivered') === delivered).map(([peer]) => peer);
+      return ok({ confirmed: [config.site, ...namesOf(true)], missing: namesOf(false) });
+    },
     adopt,
     reload: async () => {
       const signed = await readFile(config.manifestPath, 'utf8').catch(() => undefined);
       if (signed === undefined) events.manifestRefused('unreadable', 'VANTAGE_MANIFEST cannot be read');
       else await adopt(signed);
     },
+  };
+}
+
+function challengeTaker(
+  { clock, challengesChanged, events }: MembershipOptions,
+  resources: AsyncDisposableStack,
+): (text: string, from: SiteName) => Result<void, ChallengeRefusal> {
+  const challenges = createChallenges({ clock, changed: challengesChanged });
+  resources.defer(() => challenges.close());
+  return (text, from) => {
+    const taken = challenges.receive(text, from);
+    events.challengesReceived(from, taken.ok ? 'taken' : taken.fault);
+    return taken;
   };
 }
 

@@ -7,16 +7,19 @@ import type { Endpoint } from '../system/settings.ts';
 import { startDnsServer } from './adapters/dns-server.ts';
 import { createNotifier, type Notifier } from './adapters/notify.ts';
 import type { VantageConfig } from './config.ts';
+import type { ChallengeRecords } from './core/zone.ts';
 import { COOKIE_SECRET_BYTES, type CookieSecrets } from './dns/cookie.ts';
 import { createDoor } from './dns/door.ts';
 import { createRateLimit } from './dns/rate-limit.ts';
 import { createTransfers } from './dns/transfer.ts';
 import type { Events } from './events.ts';
-import { createZoneKeeper, type ZoneKeeper } from './zone-keeper.ts';
+import { createZoneKeeper, type ZoneContent, type ZoneKeeper } from './zone-keeper.ts';
 
 export interface Nameserver {
   /** Serves this zone from now on, unless it must not be served. */
   readonly publish: ZoneKeeper['publish'];
+  /** Serves these ACME challenges beside everything else. */
+  setChallenges(records: readonly ChallengeRecords[]): void;
   /** True once there is something to serve. */
   isReady(): boolean;
 }
@@ -87,7 +90,22 @@ export async function startNameserver(
     clock,
   });
   resources.defer(async () => server.close());
-  return { publish: keeper.publish, isReady: () => keeper.inForce() !== undefined };
+  let content: ZoneContent | undefined;
+  let challenges: readonly ChallengeRecords[] = [];
+  const publish = (): void => {
+    if (content !== undefined) keeper.publish({ ...content, challenges });
+  };
+  return {
+    publish: (next) => {
+      content = next;
+      publish();
+    },
+    setChallenges: (records) => {
+      challenges = records;
+      publish();
+    },
+    isReady: () => keeper.inForce() !== undefined,
+  };
 }
 
 /** The operators' secrets, for servers that share an address; otherwise one of our own, replaced every day. */

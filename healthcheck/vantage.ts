@@ -22,6 +22,7 @@ import { readVantageConfig, type VantageConfig } from './config.ts';
 import { RULES } from './core/decision.ts';
 import { entryFor } from './core/decision-log.ts';
 import type { Answer, Choose } from './core/failover.ts';
+import type { ChallengeRecords } from './core/zone.ts';
 import { createEvents, type Events } from './events.ts';
 import { registerGauges } from './gauges.ts';
 import { createJudgement, type JudgementOptions, type Served } from './judgement.ts';
@@ -105,11 +106,17 @@ async function startVantage(
     status: () =>
       statusOf(judgement.state(), judgement.stance(), { nowMs: clock.monotonicMs(), wallMs: clock.wallMs() }),
     metricsText: async () => deps.metrics.text(),
+    publishChallenges: async (text) => membership?.publishChallenges(text),
   });
   resources.defer(async () => status.close());
 
   const { adopting } = decisions;
-  membership = await joinFleet({ config, clock, random, judgement, events, bootEpoch, adopting }, resources);
+  const challengesChanged = (records: readonly ChallengeRecords[]): void =>
+    nameserver?.setChallenges(records);
+  membership = await joinFleet(
+    { config, clock, random, judgement, events, bootEpoch, adopting, challengesChanged },
+    resources,
+  );
   resources.defer(onHangUp(() => void membership?.reload()));
   resources.defer(everyPeriod(SAVE_EVERY_MS, save, { clock, random }));
   await beginToAnswer(judgement, beginning, { manifest, self: config.site, clock, stopped });

@@ -6,6 +6,7 @@
  */
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
+import type { Result } from '../../system/result.ts';
 import type { Endpoint } from '../../system/settings.ts';
 import { listenAt } from './listen.ts';
 
@@ -15,12 +16,17 @@ export interface StatusOptions {
   readonly status: () => unknown;
   /** Prometheus text format 0.0.4. */
   readonly metricsText: () => Promise<string>;
+  /** Takes ACME challenges of this site; undefined until the fleet is joined. */
+  readonly publishChallenges: (text: string) => Promise<Result<object, string> | undefined>;
 }
 
+const CHALLENGES_BYTES_MAX = 4096;
+
 /**
- * The routes of the private port: `/livez`, `/readyz`, `/metrics` (Prometheus text format 0.0.4), `/status` (JSON).
+ * The routes of the private port: `/livez`, `/readyz`, `/metrics` (Prometheus text format 0.0.4), `/status` (JSON), and
+ * `PUT /acme-challenges`, with which this site's ACME client publishes on all nameservers.
  */
-export function createStatusApp({ ready, status, metricsText }: StatusOptions): Hono {
+export function createStatusApp({ ready, status, metricsText, publishChallenges }: StatusOptions): Hono {
   const app = new Hono();
   app.get('/livez', (context) => context.body(null, 200));
   app.get('/readyz', (context) => context.body(null, ready() ? 200 : 503));
@@ -28,6 +34,13 @@ export function createStatusApp({ ready, status, metricsText }: StatusOptions): 
     context.body(await metricsText(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
   );
   app.get('/status', (context) => context.json(status() as object));
+  app.put('/acme-challenges', async (context) => {
+    const text = await context.req.text();
+    if (text.length > CHALLENGES_BYTES_MAX) return context.json({ code: 'body_too_large' }, 413);
+    const published = await publishChallenges(text);
+    if (published === undefined) return context.json({ code: 'not_ready' }, 503);
+    return published.ok ? context.json(published.value) : context.json({ code: published.fault }, 400);
+  });
   return app;
 }
 

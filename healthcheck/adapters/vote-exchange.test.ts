@@ -64,6 +64,10 @@ async function receiverAt(site: Site): Promise<number> {
       received.push({ at: site, text, sender });
       return verdict;
     },
+    receiveChallenges: (text, sender) => {
+      received.push({ at: site, text: `challenges ${text}`, sender });
+      return ok(undefined);
+    },
     refused: (reason) => doorRefusals.push(reason),
   });
   resources.defer(async () => receiver.close());
@@ -91,6 +95,19 @@ test('a vote reaches every other vantage, with the name that the key proves', as
     { at: 'gcp', text: 'a.b.c', sender: 'aws' },
     { at: 'hetzner', text: 'a.b.c', sender: 'aws' },
   ]);
+});
+
+test('challenges reach every other vantage that can be reached, and the sender is told which', async () => {
+  const gone = await receiverAt('hetzner');
+  await resources.disposeAsync();
+  resources = new AsyncDisposableStack();
+  const ports = { gcp: await receiverAt('gcp'), hetzner: gone };
+  const sender = senderOf('aws', manifestWith(ports), () => undefined);
+  expect([...(await sender.sendChallenges('{"zone":[]}'))]).toStrictEqual([
+    ['gcp', 'delivered'],
+    ['hetzner', 'failed'],
+  ]);
+  expect(received).toStrictEqual([{ at: 'gcp', text: 'challenges {"zone":[]}', sender: 'aws' }]);
 });
 
 test('votes to one peer share a connection', async () => {

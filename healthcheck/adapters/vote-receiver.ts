@@ -10,10 +10,12 @@ import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest.t
 import { type Pin, type PinnedIdentity, peerPin, pinnedServerOptions } from '../../system/pinned-tls.ts';
 import type { Result } from '../../system/result.ts';
 import type { Endpoint } from '../../system/settings.ts';
+import type { ChallengeRefusal } from '../challenges.ts';
 import { SIGNED_VOTE_BYTES_MAX, type VoteRefusal } from '../core/vote.ts';
 import { listenAt } from './listen.ts';
 
 export const VOTE_PATH = '/v1/vote';
+export const CHALLENGES_PATH = '/v1/acme-challenges';
 
 /** What the receiving side refuses before it reads a vote. */
 export const VOTE_DOOR_REFUSALS = [
@@ -31,6 +33,8 @@ export interface VoteReceiverOptions {
   readonly identity: PinnedIdentity;
   /** Takes a signed vote from the vantage that the connection has proved. */
   readonly receive: (signed: string, sender: SiteName) => Promise<Result<unknown, VoteRefusal>>;
+  /** Takes ACME challenges from the site that the connection has proved. */
+  readonly receiveChallenges: (text: string, sender: SiteName) => Result<unknown, ChallengeRefusal>;
   readonly refused: (reason: VoteDoorRefusal) => void;
 }
 
@@ -91,14 +95,15 @@ async function handle(
   incoming: IncomingMessage,
   response: ServerResponse,
   sender: SiteName,
-  { receive, refused }: VoteReceiverOptions,
+  { receive, receiveChallenges, refused }: VoteReceiverOptions,
 ): Promise<void> {
   const refuse = (status: number, code: string): void => {
     incoming.resume();
     response.writeHead(status, { 'content-type': 'application/problem+json', connection: 'close' });
-    response.end(JSON.stringify({ type: 'about:blank', title: 'The vote was not taken', status, code }));
+    response.end(JSON.stringify({ type: 'about:blank', title: 'Not taken', status, code }));
   };
-  if (incoming.method !== 'POST' || incoming.url !== VOTE_PATH) {
+  const isVote = incoming.url === VOTE_PATH;
+  if (incoming.method !== 'POST' || (!isVote && incoming.url !== CHALLENGES_PATH)) {
     refused('route_unknown');
     refuse(404, 'route_unknown');
     return;
@@ -109,7 +114,7 @@ async function handle(
     refuse(body.refusal === 'body_too_large' ? 413 : 400, body.refusal);
     return;
   }
-  const taken = await receive(body, sender);
+  const taken = isVote ? await receive(body, sender) : receiveChallenges(body, sender);
   if (taken.ok) response.writeHead(204).end();
   else refuse(409, taken.fault);
 }

@@ -11,7 +11,7 @@ import { type Manifest, type SiteName, vantagesOf, type WitnessEntry } from '../
 import type { Clock } from '../../system/clock.ts';
 import { connectPinned, type PinnedIdentity } from '../../system/pinned-tls.ts';
 import { nameserverName } from '../core/zone.ts';
-import { VOTE_PATH } from './vote-receiver.ts';
+import { CHALLENGES_PATH, VOTE_PATH } from './vote-receiver.ts';
 
 export const POST_OUTCOMES = ['delivered', 'refused', 'failed'] as const;
 export type PostOutcome = (typeof POST_OUTCOMES)[number];
@@ -22,6 +22,15 @@ const POST_DEADLINE_MS = 1000;
 export interface VoteSender {
   /** Sends this signed vote to every other vantage, instead of any that still waits. */
   send(signed: string): void;
+  /** Posts ACME challenges to every other vantage, once, and says what became of each. */
+  sendChallenges(text: string): Promise<ReadonlyMap<SiteName, PostOutcome>>;
+  close(): void;
+}
+
+interface Peer {
+  readonly name: SiteName;
+  send(signed: string): void;
+  sendChallenges(text: string): Promise<PostOutcome>;
   close(): void;
 }
 
@@ -45,31 +54,41 @@ export function createVoteSender(options: VoteSenderOptions): VoteSender {
     send: (signed) => {
       for (const peer of peers) peer.send(signed);
     },
+    sendChallenges: async (text) =>
+      new Map(
+        await Promise.all(peers.map(async (peer) => [peer.name, await peer.sendChallenges(text)] as const)),
+      ),
     close: () => {
       for (const peer of peers) peer.close();
     },
   };
 }
 
-function createPeer(peer: WitnessEntry, options: VoteSenderOptions): VoteSender {
+function createPeer(peer: WitnessEntry, options: VoteSenderOptions): Peer {
   const agent = pinnedAgent(peer, options);
   let waiting: string | undefined;
   let current: AbortController | undefined;
   const closed = new AbortController();
+  const postInTime = async (path: string, body: string, attempt: AbortController): Promise<PostOutcome> => {
+    const cancel = options.clock.after(POST_DEADLINE_MS, () => attempt.abort());
+    const outcome = await post(path, body, agent, attempt.signal);
+    cancel();
+    return outcome;
+  };
   const drain = async (): Promise<void> => {
     while (waiting !== undefined && !closed.signal.aborted) {
       const signed = waiting;
       waiting = undefined;
       const attempt = new AbortController();
       current = attempt;
-      const cancel = options.clock.after(POST_DEADLINE_MS, () => attempt.abort());
-      const outcome = await post(signed, agent, attempt.signal);
-      cancel();
+      const outcome = await postInTime(VOTE_PATH, signed, attempt);
       if (!closed.signal.aborted) options.posted(peer.name, outcome);
     }
     current = undefined;
   };
   return {
+    name: peer.name,
+    sendChallenges: async (text) => postInTime(CHALLENGES_PATH, text, new AbortController()),
     send: (signed) => {
       waiting = signed;
       if (current === undefined) void drain();
@@ -113,15 +132,15 @@ function pinnedAgent(peer: WitnessEntry, { manifest, identity }: VoteSenderOptio
 }
 
 /** One request; never rejects. */
-async function post(signed: string, agent: Agent, signal: AbortSignal): Promise<PostOutcome> {
+async function post(path: string, body: string, agent: Agent, signal: AbortSignal): Promise<PostOutcome> {
   const { promise, resolve } = Promise.withResolvers<PostOutcome>();
   const outgoing = request({
     agent,
     signal,
     method: 'POST',
-    path: VOTE_PATH,
+    path,
     host: 'vantage',
-    headers: { 'content-type': 'application/jose' },
+    headers: { 'content-type': path === VOTE_PATH ? 'application/jose' : 'application/json' },
   });
   outgoing.once('response', (response) => {
     response.on('error', () => undefined).resume();
@@ -129,6 +148,6 @@ async function post(signed: string, agent: Agent, signal: AbortSignal): Promise<
     response.once('close', () => resolve(response.statusCode === 204 ? 'delivered' : 'refused'));
   });
   outgoing.on('error', () => resolve('failed'));
-  outgoing.end(signed);
+  outgoing.end(body);
   return promise;
 }

@@ -11,7 +11,7 @@
  */
 import type { Manifest, SiteName } from '../../fleet/manifest.ts';
 import { TYPE } from '../dns/message.ts';
-import { parseRecordData } from '../dns/record-data.ts';
+import { parseRecordData, textData } from '../dns/record-data.ts';
 import { zoneKeyFaults, zoneKeyRecords } from '../dns/zone-keys.ts';
 import { type Answer, answerWithAll } from './failover.ts';
 import { ordersOf, type WarmShares } from './rotation.ts';
@@ -64,12 +64,23 @@ export interface ZoneInput {
   readonly ttlSeconds: number;
   /** Of the sites that are warming up; absent when none is. */
   readonly shares?: WarmShares;
+  /** What sites prove to certificate authorities now; absent: nothing. */
+  readonly challenges?: readonly ChallengeRecords[];
+}
+
+/** TXT values at a name below the zone; several sites may publish at one. */
+export interface ChallengeRecords {
+  readonly name: string;
+  readonly values: readonly string[];
 }
 
 const SITE_TTL_SECONDS = 300;
 const NAMESERVER_TTL_SECONDS = 3600;
 const NAMESERVER_PREFIX = 'ns-';
 const POSSIBLE_ANSWERS_MAX = 4096;
+/** Certificate authorities ask once; a value of last time must not be in the way of the next. */
+const CHALLENGE_TTL_SECONDS = 1;
+const CHALLENGE_LABEL = '_acme-challenge';
 
 /** The host name of a site's nameserver. */
 export function nameserverName(manifest: Pick<Manifest, 'zone'>, site: SiteName): string {
@@ -97,7 +108,10 @@ export function zoneFaults(manifest: Manifest): readonly string[] {
     .map(
       (key) => `manifest.records: the set ${JSON.stringify(key)} is listed twice; list its data in one set`,
     );
-  return [...collisions, ...malformed, ...repeated, ...zoneKeyFaults(manifest)];
+  const reserved = records
+    .filter(({ name }) => name.split('.')[0] === CHALLENGE_LABEL)
+    .map(({ name }) => `manifest.records: ${name} is the sites' own, for certificate authorities`);
+  return [...collisions, ...malformed, ...repeated, ...reserved, ...zoneKeyFaults(manifest)];
 }
 
 /** All records that this nameserver serves while `answer` holds. */
@@ -133,7 +147,7 @@ export function zoneFrom(input: ZoneInput): Zone {
       ...addressSet('AAAA', NAMESERVER_TTL_SECONDS, listOf(site.vantage.ipv6)),
     ]);
   }
-  for (const { name, set } of extraSets(manifest)) {
+  for (const { name, set } of [...extraSets(manifest), ...challengeSets(input)]) {
     const owner = name === '' ? manifest.zone : `${name}.${manifest.zone}`;
     names.set(owner, [...(names.get(owner) ?? []), set]);
   }
@@ -148,8 +162,14 @@ export function zoneSerial(manifestVersion: number, generation: number): number 
   return (((manifestVersion % 2 ** 16) * 2 ** 16 + (generation % 2 ** 32)) % 2 ** 32) >>> 0;
 }
 
+/** A record set and its name below the zone, empty for the zone itself. */
+interface NamedSet {
+  readonly name: string;
+  readonly set: RecordSet;
+}
+
 /** The operators' own records; what `zoneFaults` complains of is left out. */
-function extraSets(manifest: Manifest): readonly { readonly name: string; readonly set: RecordSet }[] {
+function extraSets(manifest: Manifest): readonly NamedSet[] {
   return (manifest.records ?? []).flatMap(({ name, type, ttlSeconds, data }) => {
     const parsed = data.flatMap((text) => {
       const one = parseRecordData(type, text);
@@ -168,6 +188,15 @@ function extraSets(manifest: Manifest): readonly { readonly name: string; readon
         } as const,
       },
     ];
+  });
+}
+
+function challengeSets({ challenges = [] }: ZoneInput): readonly NamedSet[] {
+  const byName = Map.groupBy(challenges, ({ name }) => name);
+  return [...byName].map(([name, parts]) => {
+    const values = [...new Set(parts.flatMap((part) => part.values))];
+    const ttlSeconds = CHALLENGE_TTL_SECONDS;
+    return { name, set: { type: 'other', number: TYPE.TXT, ttlSeconds, data: values.map(textData) } };
   });
 }
 

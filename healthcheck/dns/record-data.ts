@@ -49,7 +49,7 @@ export function parseRecordData(type: string, text: string): Result<RecordData, 
 }
 
 /** Any text, cut into strings of at most 255 bytes (RFC 1035 §3.3.14). */
-function textData(text: string): Uint8Array {
+export function textData(text: string): Uint8Array {
   const bytes = Buffer.from(text, 'utf8');
   const parts = Array.from({ length: Math.max(1, Math.ceil(bytes.length / TEXT_BYTES_MAX)) }, (_, index) =>
     bytes.subarray(index * TEXT_BYTES_MAX, (index + 1) * TEXT_BYTES_MAX),

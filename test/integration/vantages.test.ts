@@ -188,3 +188,23 @@ test('a vantage stops cleanly when it is told to', async () => {
   ]);
   expect(codes).toStrictEqual([0, 0, 0]);
 });
+
+test('what one site has to prove to a certificate authority is on every nameserver', async () => {
+  const [first] = vantages;
+  if (first === undefined) throw new Error('no vantage');
+  const value = 'v'.repeat(43);
+  const response = await fetch(`http://${first.privateAddress}:${first.privatePort}/acme-challenges`, {
+    method: 'PUT',
+    body: JSON.stringify({ zone: [value], site: [value] }),
+  });
+  expect(await response.json()).toStrictEqual({ confirmed: ['aws', 'gcp', 'hetzner'], missing: [] });
+  for (const vantage of vantages) {
+    for (const name of [`_acme-challenge.${ZONE}`, `_acme-challenge.aws.${ZONE}`]) {
+      const reply = await ask({ address: vantage.address, port: vantage.dnsPort }, name, TYPE.TXT);
+      const texts = reply?.answers.map((record) =>
+        record.type === 'other' ? Buffer.from(record.data.subarray(1)).toString() : '',
+      );
+      expect(texts).toStrictEqual([value]);
+    }
+  }
+}, 60_000);

@@ -36,11 +36,14 @@ export async function outputOf(program: string, parameters: readonly string[]): 
   }
 }
 
+export interface Daemon extends AsyncDisposable {
+  readonly pid: number;
+  /** What it wrote so far, both streams. */
+  readonly output: () => string;
+}
+
 /** Starts a daemon in the foreground; disposing of it kills it and waits for its end. */
-export function startDaemon(
-  program: string,
-  parameters: readonly string[],
-): AsyncDisposable & { output(): string } {
+export function startDaemon(program: string, parameters: readonly string[]): Daemon {
   const child = spawn(program, parameters, { env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   const note = (chunk: Buffer): void => {
@@ -57,6 +60,7 @@ export function startDaemon(
       });
   });
   return {
+    pid: child.pid ?? 0,
     output: () => output,
     [Symbol.asyncDispose]: async () => {
       child.kill('SIGKILL');

@@ -74,6 +74,7 @@ export interface RunningVantage {
   readonly site: TestSite;
   readonly address: string;
   readonly dnsPort: number;
+  readonly privateAddress: string;
   readonly privatePort: number;
   readonly lines: readonly LogLine[];
   status(): Promise<VantageStatus>;
@@ -237,6 +238,7 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
       site,
       address: vantageAddress[site],
       dnsPort,
+      privateAddress: laneAddress[site],
       privatePort,
       lines,
       exited,

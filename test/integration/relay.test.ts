@@ -195,16 +195,18 @@ test('a relay alone accepts nothing, says when to come back, and wants no client
   expect((await post('aws', new URL(endpoint).pathname)).status).toBe(201);
 });
 
+/** What each site answers to a message through the same push URL. */
+async function statuses({ endpoint }: Subscription): Promise<readonly number[]> {
+  const path = new URL(endpoint).pathname;
+  return Promise.all(['aws', 'gcp', 'hetzner'].map(async (site) => (await post(site, path)).status));
+}
+
 test('a push URL that one site was told to revoke is refused everywhere, also by a site that was away then', {
   timeout: MINUTE_MS,
 }, async () => {
   await startAll();
   const mailbox = await createMailbox(systemRandom);
   const [revoked, kept] = [await subscribe(mailbox, 'aws'), await subscribe(mailbox, 'aws')];
-  const statuses = async (at: Subscription): Promise<readonly number[]> =>
-    Promise.all(
-      ['aws', 'gcp', 'hetzner'].map(async (site) => (await post(site, new URL(at.endpoint).pathname)).status),
-    );
   // Each site has said and believes that this push URL is good.
   expect(await statuses(revoked)).toEqual([201, 201, 201]);
   await sites.kill('hetzner');

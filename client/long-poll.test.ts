@@ -22,6 +22,7 @@ function createFakeMailbox(name: string): Mailbox {
     keys: { p256dh: '', auth: '' },
     token: (audience) => Promise.resolve(`${name}@${audience}`),
     signAck: () => Promise.resolve(new Uint8Array(64)),
+    signRevocation: () => Promise.resolve(new Uint8Array(64)),
     decrypt: () => Promise.reject(new Error('not decrypted here')),
     export: () => Promise.reject(new Error('not exported here')),
   };

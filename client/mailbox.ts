@@ -20,6 +20,8 @@ export interface Mailbox {
   token(audience: string, nowSeconds: number): Promise<string>;
   /** The signature of an ack of these ids, 16 bytes each, one after the other. */
   signAck(idBytes: Uint8Array): Promise<Bytes>;
+  /** The signature that revokes the push URL with this id of 16 bytes (docs/protocol.md). */
+  signRevocation(idBytes: Uint8Array): Promise<Bytes>;
   /** Throws `DecryptionError`. */
   decrypt(body: Uint8Array): Promise<Bytes>;
   export(): Promise<MailboxExport>;
@@ -47,6 +49,7 @@ export interface MailboxExport {
 const TOKEN_SECONDS = 150;
 
 const ACK_LINE: Bytes = utf8('archipelago ack v1\n');
+export const REVOKE_LINE: Bytes = utf8('archipelago revoke v1\n');
 const SIGNING = 'Ed25519';
 const AGREEMENT = { name: 'ECDH', namedCurve: 'P-256' };
 
@@ -114,6 +117,7 @@ async function assemble(parts: Parts): Promise<Mailbox> {
       return `${signed}.${toBase64url(await sign(utf8(signed)))}`;
     },
     signAck: (idBytes) => sign(concat(ACK_LINE, idBytes)),
+    signRevocation: (idBytes) => sign(concat(REVOKE_LINE, idBytes)),
     decrypt: (body) =>
       decrypt(body, { privateKey: parts.agreementKey, point: parts.point, auth: parts.auth }),
     export: async () => {

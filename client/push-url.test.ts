@@ -95,7 +95,7 @@ describe('revoking', () => {
     expect(claim).toMatchObject({ capability: 'x', key: mailbox.publicKey });
     const id = createHash('sha256').update('archipelago revoke v1\nx').digest().subarray(0, 16);
     const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: mailbox.publicKey }, format: 'jwk' });
-    const signed = Buffer.concat([Buffer.from('archipelago ack v1\n'), id]);
+    const signed = Buffer.concat([Buffer.from('archipelago revoke v1\n'), id]);
     expect(verify(null, signed, key, Buffer.from(claim['signature'] ?? '', 'base64url'))).toBe(true);
   });
 

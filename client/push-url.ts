@@ -5,11 +5,11 @@
  */
 import type { Clock } from '../system/clock.ts';
 import { askAnySite, requireStatus } from './any-site.ts';
-import { toBase64url, utf8 } from './bytes.ts';
+import { concat, toBase64url, utf8 } from './bytes.ts';
 import type { RecipientKeys } from './encryption.ts';
 import { ProtocolError, UsageError } from './errors.ts';
 import type { Site } from './fleet.ts';
-import type { Mailbox } from './mailbox.ts';
+import { type Mailbox, REVOKE_LINE } from './mailbox.ts';
 import { parsePushUrl } from './send-request.ts';
 import type { Transport } from './transport.ts';
 
@@ -68,13 +68,12 @@ export async function createSubscription(mailbox: Mailbox, options: PushUrlOptio
   return { endpoint, keys: mailbox.keys };
 }
 
-const REVOKE_LINE = 'archipelago revoke v1\n';
 const ID_BYTES = 16;
 
 /**
  * Makes a push URL of this mailbox useless for ever: resolves once one site knows, the others hear of it, and within
- * seconds each answers senders with 410. Messages that were accepted before still arrive. The proof is an ack of an
- * id that only the push URL has. Throws `UsageError` (push_url_malformed), or as `askAnySite`.
+ * seconds each answers senders with 410. Messages that were accepted before still arrive. The proof is a
+ * signature over an id that only the push URL has. Throws `UsageError` (push_url_malformed), or as `askAnySite`.
  */
 export async function revokePushUrl(
   mailbox: Mailbox,
@@ -84,8 +83,8 @@ export async function revokePushUrl(
 ): Promise<void> {
   const capability = /^\/p\/([A-Za-z0-9_-]+)$/.exec(parsePushUrl(pushUrl).path)?.[1];
   if (capability === undefined) throw new UsageError('push_url_malformed');
-  const digest = await crypto.subtle.digest('SHA-256', utf8(REVOKE_LINE + capability));
-  const signature = await mailbox.signAck(new Uint8Array(digest).subarray(0, ID_BYTES));
+  const digest = await crypto.subtle.digest('SHA-256', concat(REVOKE_LINE, utf8(capability)));
+  const signature = await mailbox.signRevocation(new Uint8Array(digest).subarray(0, ID_BYTES));
   const claim = { capability, key: mailbox.publicKey, signature: toBase64url(signature) };
   const body = utf8(JSON.stringify(claim));
   await askAnySite(sites, async ({ origin }) => {

@@ -23,6 +23,7 @@ const mailbox: Mailbox = {
   keys: { p256dh: '', auth: '' },
   token: () => Promise.resolve('token'),
   signAck: () => Promise.resolve(new Uint8Array(64)),
+  signRevocation: () => Promise.resolve(new Uint8Array(64)),
   decrypt: () => Promise.reject(new Error('no messages here')),
   export: () => Promise.reject(new Error('not exported here')),
 };

@@ -32,14 +32,20 @@ export const SIGNATURE_BYTES = 64;
 /** A tombstone outlives its message by this much, milliseconds: clock skew and slow replays. */
 export const TOMBSTONE_SLACK_MS: number = 24 * 3_600_000;
 
-/** What the recipient signs: this line, then the 16-byte ids one after the other. */
-const SIGNED_PREFIX = Buffer.from('archipelago ack v1\n', 'latin1');
-const RECORD_VERSION = 1;
+/**
+ * What a mailbox key signs for: that messages were received, or that push URLs are revoked (`revocation.ts`). The first
+ * line of what is signed keeps them apart, and so does the version of the record.
+ */
+type Word = 'ack' | 'revocation';
+const WORDS: Readonly<Record<Word, { readonly line: Buffer; readonly version: number }>> = {
+  ack: { line: Buffer.from('archipelago ack v1\n', 'latin1'), version: 1 },
+  revocation: { line: Buffer.from('archipelago revoke v1\n', 'latin1'), version: 3 },
+};
 
 export type AckFault = 'malformed' | 'bad_signature';
 
 /**
- * Verifies an acknowledgement as it came from a recipient and makes its record:
+ * Verifies an acknowledgement, or a revocation, as it came from a recipient and makes its record:
  * version u8 | public key 32 | signature 64 | expiresMs u64 | count u16 | count × id 16.
  */
 export function createAck(
@@ -48,24 +54,28 @@ export function createAck(
   idBytes: Uint8Array,
   expiresMs: number,
   pepper: Uint8Array,
+  word: Word = 'ack',
 ): Result<SignedAck, AckFault> {
+  const { line, version } = WORDS[word];
   const count = idBytes.length / 16;
   if (!Number.isInteger(count) || count < 1 || count > ACK_IDS_MAX) return fail('malformed');
   const key = importPublicKey(publicKey);
   if (key === undefined || signature.length !== SIGNATURE_BYTES) return fail('malformed');
-  if (!verify(null, Buffer.concat([SIGNED_PREFIX, idBytes]), key, signature)) return fail('bad_signature');
+  if (!verify(null, Buffer.concat([line, idBytes]), key, signature)) return fail('bad_signature');
   const ids = Array.from({ length: count }, (_, index) =>
     Buffer.from(idBytes.subarray(index * 16, index * 16 + 16)).toString('base64url'),
   ) as MessageId[];
   const record = new ByteWriter()
-    .u8(RECORD_VERSION)
+    .u8(version)
     .bytes(publicKey)
     .bytes(signature)
     .u53(expiresMs)
     .u16(count)
     .bytes(idBytes)
     .finish();
-  const id = createHash('sha256').update(publicKey).update(idBytes).digest().toString('base64url', 0, 16);
+  const named = createHash('sha256').update(publicKey).update(idBytes);
+  if (word === 'revocation') named.update(line);
+  const id = named.digest().toString('base64url', 0, 16);
   const mailbox = mailboxTagOf(mailboxIdOf(publicKey), pepper);
   return ok({ id, mailbox, ids, commitments: undefined, expiresMs, record });
 }
@@ -73,13 +83,20 @@ export function createAck(
 /** The inverse, for records from a store or a peer: the signature is verified again. Never throws. */
 export function openAck(record: Uint8Array, pepper: Uint8Array): Result<SignedAck, AckFault> {
   const reader = new ByteReader(record);
-  if (reader.u8() !== RECORD_VERSION) return fail('malformed');
+  const version = reader.u8();
+  const word = (['ack', 'revocation'] as const).find((known) => WORDS[known].version === version);
+  if (word === undefined) return fail('malformed');
   const publicKey = reader.bytes(PUBLIC_KEY_BYTES);
   const signature = reader.bytes(SIGNATURE_BYTES);
   const expiresMs = reader.u53();
   const idBytes = reader.bytes(reader.u16() * 16);
   if (reader.malformed) return fail('malformed');
-  return createAck(publicKey, signature, idBytes, expiresMs, pepper);
+  return createAck(publicKey, signature, idBytes, expiresMs, pepper, word);
+}
+
+/** Whether a record is of a revocation, which may have to be remembered for ever. */
+export function isRevocation(record: Uint8Array): boolean {
+  return record[0] === WORDS.revocation.version;
 }
 
 const ED25519_SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');

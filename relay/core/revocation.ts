@@ -1,7 +1,7 @@
 /**
  * Revocations: the recipient's word that one of its push URLs is no good any more.
  *
- * A revocation is an acknowledgement (`ack.ts`) of an id that no message has, because it is derived from the push URL itself. So
+ * A revocation is like an acknowledgement (`ack.ts`) of an id that no message has, because it is derived from the push URL. So
  * the mailbox key signs it, it replicates, is verified and survives a wipe as every acknowledgement does, and
  * no relay has to keep a list.
  */
@@ -49,7 +49,7 @@ export function openRevocation(
 ): Result<SignedAck, 'revocation_not_signed'> {
   const expiresMs = capability.expiresSeconds === 0 ? FOREVER_MS : capability.expiresSeconds * 1000;
   const idBytes = Buffer.from(revocationIdOf(capabilityText), 'base64url');
-  const ack = createAck(publicKey, signature, idBytes, expiresMs, pepper);
+  const ack = createAck(publicKey, signature, idBytes, expiresMs, pepper, 'revocation');
   const isOwner = ack.ok && ack.value.mailbox === mailboxTagOf(capability.mailbox, pepper);
   return isOwner ? ok(ack.value) : fail('revocation_not_signed');
 }

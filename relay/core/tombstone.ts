@@ -1,12 +1,30 @@
 /**
  * Tombstones: what stores remember of messages that are gone, and peers verify before they delete. One is either the
- * recipient's signed acknowledgement or a retraction; the first byte of the record tells which.
+ * recipient's signed acknowledgement or revocation, or a retraction; the first byte of the record tells which.
  */
-import type { Result } from '../../system/result.ts';
-import { type AckFault, openAck, type SignedAck } from './ack.ts';
+import { ok, type Result } from '../../system/result.ts';
+import { type AckFault, isRevocation, openAck, type SignedAck } from './ack.ts';
 import { openRetraction, RETRACTION_VERSION } from './retraction.ts';
 
 /** Opens a record from a store or a peer and verifies what proves it. Never throws. */
 export function openTombstone(record: Uint8Array, pepper: Uint8Array): Result<SignedAck, AckFault> {
   return record[0] === RETRACTION_VERSION ? openRetraction(record) : openAck(record, pepper);
+}
+
+/** The longest that any message may live, milliseconds: the bound of RELAY_TTL_SECONDS_MAX. */
+const TTL_MS_MAX: number = 30 * 24 * 3_600_000;
+
+/**
+ * The same for a record that another site sent. How long a tombstone is remembered is signed by nobody, so a site could have
+ * the others remember it for ever: it is believed as far as a message can live from now on, and of a revocation, whose
+ * number the recipient's push URLs bound, without limit.
+ */
+export function openForeignTombstone(
+  record: Uint8Array,
+  pepper: Uint8Array,
+  nowMs: number,
+): Result<SignedAck, AckFault> {
+  const opened = openTombstone(record, pepper);
+  if (!opened.ok || isRevocation(record)) return opened;
+  return ok({ ...opened.value, expiresMs: Math.min(opened.value.expiresMs, nowMs + TTL_MS_MAX) });
 }

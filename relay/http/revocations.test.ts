@@ -33,7 +33,7 @@ function send(to: Recipient): Promise<Reply> {
 function revoke(target: Recipient, signer: Recipient = target): Promise<Reply> {
   const capability = target.path.replace('/p/', '');
   const id = Buffer.from(revocationIdOf(capability), 'base64url');
-  const content = Buffer.concat([Buffer.from('archipelago ack v1\n'), id]);
+  const content = Buffer.concat([Buffer.from('archipelago revoke v1\n'), id]);
   const signature = sign(null, content, signer.privateKey).toString('base64url');
   const body = JSON.stringify({ capability, key: signer.publicKey.toString('base64url'), signature });
   return relay.ask('POST', '/v1/revocations', { body });

@@ -10,7 +10,7 @@ import { type MailboxTag, PARTITIONS } from '../core/mailbox.ts';
 import { type Message, openMessage } from '../core/message.ts';
 import type { OfferedRecord, PeerReply, PeerRequest, PutOutcome } from '../core/peer-frame.ts';
 import type { Listed, Reference } from '../core/reference.ts';
-import { openTombstone } from '../core/tombstone.ts';
+import { openForeignTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
 import { type Burial, type Insertion, type MessageStore, StoreUnavailable } from '../ports.ts';
 
@@ -109,7 +109,7 @@ async function put(records: readonly OfferedRecord[], deps: PeerServiceDeps): Pr
 async function bury(records: readonly OfferedRecord[], deps: PeerServiceDeps): Promise<PeerReply> {
   const burials: Burial[] = [];
   for (const { record, holders } of records) {
-    const ack = openTombstone(record, deps.pepper);
+    const ack = openForeignTombstone(record, deps.pepper, deps.clock.wallMs());
     if (!ack.ok) return { type: 'refused', reason: ack.fault };
     burials.push({ ack: ack.value, owedTo: owedBesides(holders, deps) });
   }

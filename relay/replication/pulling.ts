@@ -5,7 +5,7 @@ import type { Clock } from '../../system/clock.ts';
 import { TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { openMessage } from '../core/message.ts';
 import type { Asked } from '../core/reference.ts';
-import { openTombstone } from '../core/tombstone.ts';
+import { openForeignTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
 import { type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 
@@ -46,7 +46,7 @@ async function store(
   asked: readonly Asked[],
   deps: PullingDeps,
 ): Promise<number> {
-  const tombstones = acks.map((record) => openTombstone(record, deps.pepper));
+  const tombstones = acks.map((record) => openForeignTombstone(record, deps.pepper, deps.clock.wallMs()));
   const opened = messages.map(openMessage);
   for (const result of [...tombstones, ...opened]) if (!result.ok) deps.events.damaged('peer');
   // The site that has a tombstone longest decides, so that all come to remember it equally long.

@@ -74,7 +74,7 @@ function describeTombstones(open: () => Promise<MessageStore>): void {
     const id = revocationIdOf('a capability');
     const reference = { kind: 'message', mailbox: mailbox.tag, id } as const;
     expect(await store.missing([reference])).toEqual([reference]);
-    await store.bury([{ ack: mailbox.ack([id], FOREVER_MS), owedTo: [] }], NOW_MS);
+    await store.bury([{ ack: mailbox.revocation(id, FOREVER_MS), owedTo: [] }], NOW_MS);
     await store.expire(FOREVER_MS, 1000);
     expect(await store.missing([reference])).toEqual([]);
     await store.close();

@@ -16,6 +16,8 @@ export interface TestMailbox {
   /** A message whose id follows from `name`. */
   message(name: string, fields?: Partial<MessageFields>): Message;
   ack(ids: readonly MessageId[], expiresMs: number): SignedAck;
+  /** The owner's word that the push URL with this id is no good any more. */
+  revocation(id: MessageId, expiresMs: number): SignedAck;
   /** What whoever knows the push URL retracts these messages with. */
   retraction(ids: readonly MessageId[], expiresMs: number): SignedAck;
 }
@@ -29,6 +31,18 @@ export function createTestMailbox(): TestMailbox {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const rawKey = publicKey.export({ format: 'der', type: 'spki' }).subarray(-32);
   const tag = mailboxTagOf(mailboxIdOf(rawKey), TEST_PEPPER);
+  const sealed = (
+    line: string,
+    ids: readonly MessageId[],
+    expiresMs: number,
+    word: 'ack' | 'revocation',
+  ): SignedAck => {
+    const idBytes = Buffer.concat(ids.map((id) => Buffer.from(id, 'base64url')));
+    const signed = Buffer.concat([Buffer.from(line, 'latin1'), idBytes]);
+    const ack = createAck(rawKey, sign(null, signed, privateKey), idBytes, expiresMs, TEST_PEPPER, word);
+    if (!ack.ok) throw new Error(ack.fault);
+    return ack.value;
+  };
   return {
     tag,
     message: (name, fields = {}) => {
@@ -48,12 +62,7 @@ export function createTestMailbox(): TestMailbox {
       });
     },
     retraction: (ids, expiresMs) => createRetraction(tag, ids.map(opened), expiresMs),
-    ack: (ids, expiresMs) => {
-      const idBytes = Buffer.concat(ids.map((id) => Buffer.from(id, 'base64url')));
-      const signed = Buffer.concat([Buffer.from('archipelago ack v1\n', 'latin1'), idBytes]);
-      const ack = createAck(rawKey, sign(null, signed, privateKey), idBytes, expiresMs, TEST_PEPPER);
-      if (!ack.ok) throw new Error(ack.fault);
-      return ack.value;
-    },
+    ack: (ids, expiresMs) => sealed('archipelago ack v1\n', ids, expiresMs, 'ack'),
+    revocation: (id, expiresMs) => sealed('archipelago revoke v1\n', [id], expiresMs, 'revocation'),
   };
 }

@@ -6,7 +6,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { createTestMailbox } from '../test/support/mailbox.ts';
-import { encodeMessageFrame } from './core/frame.ts';
+import { CONNECTION_UNKNOWN_MAX } from './ack-gate.ts';
+import { ACK_IDS_MAX } from './core/ack.ts';
+import { CLIENT_FRAME_BYTES_MAX, encodeMessageFrame, MAILBOXES_MAX, WINDOW_MAX } from './core/frame.ts';
 import type { MessageId } from './core/message.ts';
 import { REFUSALS } from './core/refusal.ts';
 import { CLOSE_CODES } from './core/session.ts';
@@ -36,6 +38,35 @@ test('every refusal is documented with its status, and no other', () => {
 test('every 429 and 503 says when to come back, and nothing else does', () => {
   for (const [code, { status, retryAfterSeconds }] of Object.entries(REFUSALS)) {
     expect(retryAfterSeconds !== undefined, code).toBe(status === 429 || status === 503);
+  }
+});
+
+test('every route is documented, and no other', () => {
+  const documented = [...protocol.matchAll(/`(GET|POST|DELETE) (\/[^`? ]+)/g)].map(
+    ([, method, path = '']) => {
+      return `${method} ${path.replace(/<.*>$/, ':')}`;
+    },
+  );
+  const source = readFileSync(join(import.meta.dirname, 'http/public-app.ts'), 'utf8');
+  const served = [...source.matchAll(/app\.(get|post|delete)\('([^']+)'/g)].map(
+    ([, method = '', path = '']) => {
+      return `${method.toUpperCase()} ${path.replace(/:.*$/, ':')}`;
+    },
+  );
+  // Pushes and WebSockets do not go through the table of routes.
+  expect(new Set(documented)).toEqual(new Set([...served, 'POST /p/:', 'GET /v1/ws']));
+});
+
+test('the limits are those of the code', () => {
+  for (const [limit, context] of [
+    [CLIENT_FRAME_BYTES_MAX, "A client's frame has at most"],
+    [ACK_IDS_MAX, 'count, 1 to'],
+    [MAILBOXES_MAX, '"window":64}`. 1 to'],
+    [WINDOW_MAX, '`window` 1 to'],
+    [CONNECTION_UNKNOWN_MAX, 'ids at once and 8 a second of one mailbox,'],
+  ] as const) {
+    const text = protocol.replaceAll(/\s+/g, ' ');
+    expect(text).toContain(`${context} ${String(limit).replace(/^(\d\d)(\d{3})$/, '$1,$2')}`);
   }
 });
 

@@ -74,7 +74,7 @@ export interface MessageStore {
   /** In the order asked; undefined for what is not here (acked, expired, damaged, never seen). */
   load(references: readonly Reference[]): Promise<readonly (Message | SignedAck | undefined)[]>;
   /**
-   * Those of `references` that are neither here nor buried here; of those that say how long they live elsewhere also
+   * Those of `references` that are neither here nor buried here; of messages that say how long they live elsewhere also
    * what lives shorter here.
    */
   missing(references: readonly Asked[]): Promise<readonly Asked[]>;

@@ -208,7 +208,8 @@ function find(shelf: Shelf | undefined, reference: Reference): Message | SignedA
 
 function isMissing(shelf: Shelf | undefined, reference: Asked): boolean {
   const untilMs = shelf?.expiries.get(keyOf(reference))?.atMs ?? 0;
-  if (find(shelf, reference) !== undefined && untilMs >= (reference.untilMs ?? 0)) return false;
+  const livesElsewhereMs = reference.kind === 'message' ? (reference.untilMs ?? 0) : 0;
+  if (find(shelf, reference) !== undefined && untilMs >= livesElsewhereMs) return false;
   const tombstones = shelf?.mailboxes.get(reference.mailbox)?.tombstones;
   return reference.kind === 'ack' || tombstones?.has(reference.id) !== true;
 }

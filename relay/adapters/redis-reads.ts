@@ -91,13 +91,18 @@ export async function findMissing(
         // Without an expiry it would be kept for ever and compared never: it has to come again.
         const isListed = Buffer.isBuffer(score);
         if (!isSealed(reference, value)) damaged.push({ reference, value });
-        else if (isListed && Number(score.toString()) >= (reference.untilMs ?? 0)) continue;
+        else if (isListed && Number(score.toString()) >= livesElsewhereMs(reference)) continue;
       }
       if (reference.kind === 'ack' || buried !== 1) absent.push(reference);
     }
   }
   await discard(damaged);
   return absent;
+}
+
+/** How long a message lives elsewhere; how long a tombstone is remembered is each site's own affair. */
+function livesElsewhereMs({ kind, untilMs = 0 }: Asked): number {
+  return kind === 'message' ? untilMs : 0;
 }
 
 function isSealed(reference: Reference, value: Buffer): boolean {

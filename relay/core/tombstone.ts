@@ -3,7 +3,7 @@
  * recipient's signed acknowledgement or revocation, or a retraction; the first byte of the record tells which.
  */
 import { ok, type Result } from '../../system/result.ts';
-import { type AckFault, isRevocation, openAck, type SignedAck } from './ack.ts';
+import { type AckFault, isRevocation, openAck, type SignedAck, TOMBSTONE_SLACK_MS } from './ack.ts';
 import { openRetraction, RETRACTION_VERSION } from './retraction.ts';
 
 /** Opens a record from a store or a peer and verifies what proves it. Never throws. */
@@ -17,14 +17,16 @@ const TTL_MS_MAX: number = 30 * 24 * 3_600_000;
 /**
  * The same for a record that another site sent. How long a tombstone is remembered is signed by nobody, so a site could have
  * the others remember it for ever: it is believed as far as a message can live from now on, and of a revocation, whose
- * number the recipient's push URLs bound, without limit.
+ * number the recipient's push URLs bound, without limit. `rememberedUntilMs`: until when the other site remembers it.
  */
 export function openForeignTombstone(
   record: Uint8Array,
   pepper: Uint8Array,
   nowMs: number,
+  rememberedUntilMs: (id: string) => number = () => 0,
 ): Result<SignedAck, AckFault> {
   const opened = openTombstone(record, pepper);
   if (!opened.ok || isRevocation(record)) return opened;
-  return ok({ ...opened.value, expiresMs: Math.min(opened.value.expiresMs, nowMs + TTL_MS_MAX) });
+  const expiresMs = Math.max(opened.value.expiresMs, rememberedUntilMs(opened.value.id) - TOMBSTONE_SLACK_MS);
+  return ok({ ...opened.value, expiresMs: Math.min(expiresMs, nowMs + TTL_MS_MAX) });
 }

@@ -138,6 +138,17 @@ describe('a comparison', () => {
   });
 });
 
+test('a site that says it remembers an ack for ever is believed as far as a message can live', async () => {
+  const ack = mailbox.ack([message('m').id], 9e15);
+  await fleet.site('aws').store.bury([{ ack, owedTo: [] }], fleet.clock.wallMs());
+  await fleet.clock.advance(ROUND_MS);
+  const { store } = fleet.site('gcp');
+  const reference = { kind: 'ack', mailbox: mailbox.tag, id: ack.id } as const;
+  expect(await store.missing([reference])).toEqual([]);
+  await store.expire(fleet.clock.wallMs() + 32 * 24 * HOUR_MS, 100);
+  expect(await store.missing([reference])).toEqual([reference]);
+});
+
 describe('a damaged message', () => {
   test('is fetched again soon after somebody tried to read it', async () => {
     const whole = message('m');

@@ -2,7 +2,6 @@
  * Taking things from another site by their names: what verifies is stored here, and what does not is counted.
  */
 import type { Clock } from '../../system/clock.ts';
-import { TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { openMessage } from '../core/message.ts';
 import type { Asked } from '../core/reference.ts';
 import { openForeignTombstone } from '../core/tombstone.ts';
@@ -46,17 +45,14 @@ async function store(
   asked: readonly Asked[],
   deps: PullingDeps,
 ): Promise<number> {
-  const tombstones = acks.map((record) => openForeignTombstone(record, deps.pepper, deps.clock.wallMs()));
-  const opened = messages.map(openMessage);
-  for (const result of [...tombstones, ...opened]) if (!result.ok) deps.events.damaged('peer');
   // The site that has a tombstone longest decides, so that all come to remember it equally long.
   const untilMs = new Map(asked.map(({ kind, id, untilMs: until = 0 }) => [`${kind} ${id}`, until]));
-  const burials = tombstones.flatMap((result) => {
-    if (!result.ok) return [];
-    const elsewhereMs = (untilMs.get(`ack ${result.value.id}`) ?? 0) - TOMBSTONE_SLACK_MS;
-    const expiresMs = Math.max(result.value.expiresMs, elsewhereMs);
-    return [{ ack: { ...result.value, expiresMs }, owedTo: [] }];
-  });
+  const nowMs = deps.clock.wallMs();
+  const remembered = (id: string): number => untilMs.get(`ack ${id}`) ?? 0;
+  const tombstones = acks.map((record) => openForeignTombstone(record, deps.pepper, nowMs, remembered));
+  const opened = messages.map(openMessage);
+  for (const result of [...tombstones, ...opened]) if (!result.ok) deps.events.damaged('peer');
+  const burials = tombstones.flatMap((result) => (result.ok ? [{ ack: result.value, owedTo: [] }] : []));
   // Acks first, so that a message they name is not stored at all. Third parties compare for themselves.
   await deps.store.bury(burials, deps.clock.wallMs());
   const insertions = opened.flatMap((result) => (result.ok ? [{ message: result.value, owedTo: [] }] : []));

@@ -79,6 +79,11 @@ export function describeSets(open: () => Promise<MessageStore>): void {
       const reference = { kind: 'message', mailbox: mailbox.tag, id: message.id } as const;
       const asked = [20_000, 20_001].map((untilMs) => ({ ...reference, untilMs }));
       expect(await store.missing(asked)).toEqual([asked[1]]);
+      const ack = mailbox.ack([mailbox.message('two').id], 20_000);
+      await store.bury([{ ack, owedTo: [] }], NOW_MS);
+      const acked = { kind: 'ack', mailbox: mailbox.tag, id: ack.id, untilMs: 1e15 } as const;
+      // How long a tombstone is remembered is each site's own affair.
+      expect(await store.missing([acked])).toEqual([]);
     });
 
     test('is what the list of another store says, with its expiry', async () => {

@@ -10,8 +10,9 @@ import { createEvents } from './events.ts';
 function setUp() {
   const clock = createManualClock();
   const metrics = createMetrics('vantage_');
-  const log = createLog({ clock, base: {}, level: 'error', write: () => undefined });
-  return { clock, metrics, events: createEvents(log, metrics, clock) };
+  const lines: string[] = [];
+  const log = createLog({ clock, base: {}, level: 'error', write: (line) => lines.push(line) });
+  return { clock, metrics, lines, events: createEvents(log, metrics, clock) };
 }
 
 test('every outcome, refusal and discard has a counter at zero from the start', async () => {
@@ -57,4 +58,19 @@ test('a failing open answer shows in the gauge until another answer comes', asyn
   const text = await metrics.text();
   expect(text).toContain('vantage_fail_open 0\n');
   expect(text).toContain('vantage_answer_generation 5\n');
+});
+
+test('signatures that end soon are an error, and the time left is always shown', async () => {
+  const { clock, metrics, events, lines } = setUp();
+  const nowSeconds = clock.wallMs() / 1000;
+  const days = (count: number): number => nowSeconds + count * 86_400;
+  events.signaturesLeft({ keysExpireSeconds: days(14), recordsExpireSeconds: days(7) });
+  expect(lines.filter((line) => line.includes('signatures end soon'))).toStrictEqual([]);
+  expect(await metrics.text()).toContain('vantage_signature_seconds_left{of="zone_keys"} 1209600\n');
+  events.signaturesLeft({ keysExpireSeconds: days(13.9), recordsExpireSeconds: days(6.9) });
+  const told = lines.filter((line) => line.includes('signatures end soon'));
+  expect(told.map((line) => /"of":"(\w+)","daysLeft":(\d+)/.exec(line)?.slice(1))).toStrictEqual([
+    ['zone_keys', '13'],
+    ['records', '6'],
+  ]);
 });

@@ -2,14 +2,19 @@
  * The door as a whole: cookies and budgets together, NSID, record types of the operators, and how little a forger
  * gains.
  */
+import { createPrivateKey } from 'node:crypto';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { makeZoneKeys } from '../../fleet/zone-keys.ts';
 import { testManifest } from '../../test/support/manifests.ts';
 import { answerWithAll } from '../core/failover.ts';
 import { zoneFrom } from '../core/zone.ts';
-import { compileZone } from './compile.ts';
+import { type CompiledZone, compileZone } from './compile.ts';
 import { createDoor, type Door, type Reply } from './door.ts';
 import { encodeQuery, parseResponse, type Response, TYPE } from './message.ts';
 import { createRateLimit } from './rate-limit.ts';
+import { signBytesWith } from './signature.ts';
+import { createSigner } from './signer.ts';
 import { createTransfers } from './transfer.ts';
 
 const manifest = {
@@ -32,9 +37,9 @@ const zone = compileZone(
 );
 const CLIENT_COOKIE = [1, 2, 3, 4, 5, 6, 7, 8];
 
-function doorWith(responsesPerSecond: number): Door {
+function doorWith(responsesPerSecond: number, served: CompiledZone = zone): Door {
   return createDoor({
-    zone: () => zone,
+    zone: () => served,
     secrets: () => [new Uint8Array(16).fill(9)],
     rateLimit: createRateLimit({ responsesPerSecond, seed: 1 }),
     transfers: createTransfers({ keys: [], zone: () => undefined }),
@@ -161,20 +166,103 @@ test('over its budget a network is told to come over TCP, or nothing; TCP has no
   }
 });
 
-test('a forger gains little: what a network gets is bounded, and beyond the budget it is less than was sent', () => {
-  const door = doorWith(100);
-  const types = [TYPE.A, TYPE.AAAA, TYPE.NS, TYPE.SOA, TYPE.CAA, TYPE.ANY, TYPE.TXT];
-  let sent = 0;
-  let received = 0;
-  for (let index = 0; index < 10_000; index += 1) {
-    const packet = query('relay.example.com', types[index % types.length] ?? TYPE.A);
-    sent += packet.length;
-    received += send(door, packet).bytes.length;
+function additionals(transport: 'udp' | 'tcp'): number {
+  const { bytes } = send(doorWith(1000), query('relay.example.com', TYPE.NS), { transport });
+  return parseResponse(bytes)?.additionals.length ?? 0;
+}
+
+test('additional records are for those who are where they say they are', () => {
+  expect(additionals('udp')).toBe(0);
+  expect(additionals('tcp')).toBe(3);
+});
+
+const keys = makeZoneKeys('relay.example.com', ['aws', 'gcp', 'hetzner'], Date.now());
+const keyPem = keys.keyPem.get('aws') ?? '';
+const signer = createSigner({
+  zone: 'relay.example.com',
+  keyTag: 1,
+  signBytes: signBytesWith(createPrivateKey(keyPem)),
+  wallSeconds: () => 1_800_000_000,
+});
+const signedZone = compileZone(
+  zoneFrom({
+    manifest: { ...manifest, zoneKeys: keys.zoneKeys },
+    self: 'aws',
+    answer: answerWithAll(manifest, 9),
+    ttlSeconds: 6,
+  }),
+  signer.sign,
+);
+
+/** Bytes received for each byte sent, without IP and UDP headers. */
+function amplification(name: string, type: number, served: typeof zone, dnssecOk: boolean): number {
+  const packet = encodeQuery(7, name, type, { payloadBytesMax: 65_535, dnssecOk });
+  const { bytes } = send(doorWith(1, served), packet);
+  return bytes.length / packet.length;
+}
+
+test('a forger gains little: over its budget a network gets less than was sent in its name', () => {
+  for (const served of [zone, signedZone]) {
+    const door = doorWith(100, served);
+    const types = [TYPE.A, TYPE.AAAA, TYPE.NS, TYPE.SOA, TYPE.CAA, TYPE.ANY, TYPE.TXT];
+    let sent = 0;
+    let received = 0;
+    for (let index = 0; index < 10_000; index += 1) {
+      const type = types[index % types.length] ?? TYPE.A;
+      const packet = encodeQuery(7, 'relay.example.com', type, { payloadBytesMax: 1232, dnssecOk: true });
+      sent += packet.length;
+      received += send(door, packet).bytes.length;
+    }
+    expect(received).toBeLessThan(0.6 * sent);
   }
-  expect(received).toBeLessThan(0.6 * sent);
-  const largest = types.map((type) => {
-    const packet = encodeQuery(7, 'relay.example.com', type, { payloadBytesMax: 65_535 });
-    return send(doorWith(1), packet).bytes.length / packet.length;
+});
+
+test('and within the budget no answer is more than a dozen times its question', () => {
+  const types = [TYPE.A, TYPE.AAAA, TYPE.NS, TYPE.SOA, TYPE.CAA, TYPE.ANY, TYPE.TXT, TYPE.DNSKEY, TYPE.RRSIG];
+  const apex = (served: typeof zone, dnssecOk: boolean): number =>
+    Math.max(...types.map((type) => amplification('relay.example.com', type, served, dnssecOk)));
+  expect(apex(zone, false)).toBeLessThan(3.5);
+  expect(apex(signedZone, true)).toBeLessThan(12);
+  expect(amplification('nobody.relay.example.com', TYPE.A, signedZone, true)).toBeLessThan(12);
+});
+
+/** Bytes that count how often they are read. */
+function counted(bytes: Uint8Array): { readonly packet: Uint8Array; readonly reads: () => number } {
+  let reads = 0;
+  const packet = new Proxy(bytes, {
+    get: (target, property) => {
+      reads += 1;
+      const value: unknown = Reflect.get(target, property, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
   });
-  expect(Math.max(...largest)).toBeLessThan(5);
+  return { packet, reads: () => reads };
+}
+
+test('no packet costs more than its length explains', () => {
+  const door = doorWith(1000, signedZone);
+  const labels = fc.array(fc.constantFrom(1, 2, 63), { minLength: 1, maxLength: 120 });
+  const hostile = fc.oneof(
+    fc.uint8Array({ maxLength: 512 }),
+    fc
+      .uint8Array({ maxLength: 400 })
+      .map((bytes) => Uint8Array.from([0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, ...bytes])),
+    labels.map((lengths) => {
+      const name = lengths.flatMap((length) => [length, ...Array.from({ length }, () => 97)]).slice(0, 220);
+      const apex = query('relay.example.com', TYPE.A).subarray(12);
+      return Uint8Array.from([0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, ...name, ...apex]);
+    }),
+    fc
+      .tuple(fc.constantFrom(TYPE.A, TYPE.NS, TYPE.ANY), fc.array(fc.nat({ max: 255 }), { maxLength: 60 }))
+      .map(([type, options]) => query('nobody.relay.example.com', type, options)),
+  );
+  fc.assert(
+    fc.property(hostile, (bytes) => {
+      const { packet, reads } = counted(bytes);
+      const reply = door(packet, { ...arrival, transport: 'tcp' }, out);
+      expect(reads()).toBeLessThan(40 * bytes.length + 200);
+      if (reply.kind === 'reply') expect(parseResponse(out.subarray(0, reply.length))).toBeDefined();
+    }),
+    { numRuns: 2000 },
+  );
 });

@@ -70,7 +70,14 @@ export function createDoor(options: DoorOptions): Door {
     }
     turn += TURN_STEP;
     if (turn >= 1) turn -= 1;
-    const context: RespondContext = { transport: arrival.transport, turn, limit, cookie, serverId };
+    const context: RespondContext = {
+      transport: arrival.transport,
+      isProven: isProven || arrival.transport === 'tcp',
+      turn,
+      limit,
+      cookie,
+      serverId,
+    };
     const { length, rcode } =
       parsed.kind === 'query'
         ? respond(packet, parsed, options.zone(), context, out)

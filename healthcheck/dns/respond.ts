@@ -12,6 +12,8 @@ import type { Query } from './query.ts';
 /** What is known of a query beside its bytes. */
 export interface RespondContext {
   readonly transport: 'udp' | 'tcp';
+  /** Whoever asks is where it says it is: over TCP, or with a cookie of ours. Others get no additional records. */
+  readonly isProven: boolean;
   /** Which order of the addresses to take, in [0, 1). */
   readonly turn: number;
   /** `truncate`: send no records but TC, so that a real client comes back over TCP. `cookie`: BADCOOKIE. */
@@ -81,7 +83,8 @@ export function respond(
   }
   const variant = set.variants[Math.floor(context.turn * set.variants.length)] ?? set.variants[0];
   const answer = (wantsSignatures ? variant?.signed : variant?.plain) ?? NOTHING;
-  const additional = wantsSignatures ? set.additional.signed : set.additional.plain;
+  const courtesy = wantsSignatures ? set.additional.signed : set.additional.plain;
+  const additional = context.isProven ? courtesy : NOTHING;
   return write(packet, query, 'NOERROR', apexAt, { ...NO_SECTIONS, answer, additional }, context, out);
 }
 

@@ -11,7 +11,7 @@ export type TestReply =
   | { readonly kind: 'reply'; readonly bytes: Uint8Array; readonly rcode: Rcode }
   | { readonly kind: 'discarded'; readonly reason: PacketDiscard };
 
-/** UDP, the first turn and no limit, unless told otherwise. */
+/** UDP with a cookie, the first turn and no limit, unless told otherwise. */
 export function replyTo(
   packet: Uint8Array,
   zone: CompiledZone | undefined,
@@ -21,6 +21,7 @@ export function replyTo(
   if (parsed.kind === 'discarded') return parsed;
   const context: RespondContext = {
     transport: 'udp',
+    isProven: true,
     turn: 0,
     limit: 'none',
     cookie: new Uint8Array(COOKIE_BYTES),

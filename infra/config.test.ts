@@ -1,40 +1,94 @@
 /** What the stack's configuration may say, and how it is told what is wrong. */
 import { expect, test } from 'vitest';
-import { parseSites } from './config.ts';
+import { secretsOf } from '../test/support/mock-engine.ts';
+import { type GivenConfig, parseConfig } from './config.ts';
 
-test('a stack with one site', () => {
-  const parsed = parseSites([{ name: 'hetzner', provider: 'hetzner', location: 'fsn1' }]);
-  expect(parsed).toEqual({ ok: true, value: [{ name: 'hetzner', provider: 'hetzner', location: 'fsn1' }] });
+const hetzner = { name: 'hetzner', provider: 'hetzner', location: 'fsn1', zones: ['eu-central'] };
+const good: GivenConfig = {
+  sites: [hetzner],
+  release: { sha256: 'ab'.repeat(32), urls: ['https://example.com/archipelago.tar.gz'] },
+  manifestKey: 'k'.repeat(43),
+  manifestVersionMin: undefined,
+  secrets: { hetzner: secretsOf({ provider: 'hetzner' }) },
+};
+
+function faultsOf(change: Partial<GivenConfig>): readonly string[] {
+  const parsed = parseConfig({ ...good, ...change });
+  return parsed.ok ? [] : parsed.fault;
+}
+
+const withSite = (change: object): Partial<GivenConfig> => ({ sites: [{ ...hetzner, ...change }] });
+
+test('a stack with one site needs no more than what has no default', () => {
+  const parsed = parseConfig(good);
+  expect(parsed.ok ? parsed.value.sites : parsed.fault).toEqual([
+    { ...hetzner, relays: 2, relaysMax: 2, redisGb: 20, sizes: {} },
+  ]);
 });
 
-test.each([
-  [undefined, 'archipelago:sites: expected a list'],
-  [[], 'archipelago:sites: expected a list'],
-  [[{ name: 'AWS', provider: 'aws', location: 'eu-central-1' }], 'archipelago:sites[0].name: expected'],
+test.each<[Partial<GivenConfig>, string]>([
+  [{ sites: undefined }, 'archipelago:sites[0].name: expected a list'],
+  [{ sites: [] }, 'archipelago:sites[0].name: expected a list'],
+  [withSite({ name: 'AWS' }), 'archipelago:sites[0].name: expected'],
+  [withSite({ provider: 'azure' }), 'archipelago:sites[0].provider: expected aws, gcp, hetzner'],
+  [withSite({ location: undefined }), 'archipelago:sites[0].location: expected'],
+  [withSite({ regoin: 'x' }), 'archipelago:sites[0].regoin: no such field'],
+  [withSite({ zones: [] }), 'archipelago:sites[0].zones[0]: expected the network zone'],
+  [withSite({ relays: 1 }), 'archipelago:sites[0].relays: expected a whole number from 2'],
+  [withSite({ relaysMax: 4 }), 'archipelago:sites[0].relaysMax: Hetzner has no autoscaling'],
+  [withSite({ relaySize: 'not a type' }), 'archipelago:sites[0].relaySize: expected a machine type'],
+  [withSite({ provider: 'aws' }), 'archipelago:sites[0].zones[0]: expected two availability zones'],
   [
-    [{ name: 'a', provider: 'azure', location: 'x1' }],
-    'archipelago:sites[0].provider: expected aws, gcp, hetzner',
+    withSite({ provider: 'gcp', zones: ['europe-west3-a', 'europe-west3-b'] }),
+    'archipelago:sites[0].project: expected',
   ],
-  [[{ name: 'a', provider: 'aws' }], 'archipelago:sites[0].location: expected'],
+  [{ release: undefined }, 'archipelago:release.sha256: expected'],
   [
-    [{ name: 'a', provider: 'aws', location: 'eu-1', regoin: 'x' }],
-    'archipelago:sites[0].regoin: no such field',
+    { release: { sha256: 'ab'.repeat(32), urls: ['https://example.com/a b'] } },
+    'archipelago:release.urls[0]: expected',
   ],
-])('%j is refused with its path and a command that mends it', (value, start) => {
-  const parsed = parseSites(value);
-  expect(parsed.ok).toBe(false);
-  if (parsed.ok) return;
-  expect(parsed.fault[0]).toContain(start);
-  expect(parsed.fault[0]).toContain('pulumi config ');
+  [{ manifestKey: 'short' }, 'archipelago:manifestKey: expected'],
+  [{ manifestVersionMin: 0 }, 'archipelago:manifestVersionMin: expected'],
+])('%j is refused with its path and a command that mends it', (change, start) => {
+  const [fault = ''] = faultsOf(change).filter((line) => line.startsWith(start));
+  expect(fault).not.toBe('');
+  expect(fault).toContain('pulumi config ');
 });
 
 test('every fault is told at once', () => {
-  const parsed = parseSites([{ name: '' }, { name: 'b', provider: 'x' }]);
-  expect(parsed.ok ? [] : parsed.fault).toHaveLength(2);
+  const faults = faultsOf({ sites: [{}], release: {}, manifestKey: '' });
+  for (const path of ['sites[0].name', 'sites[0].location', 'release.sha256', 'manifestKey']) {
+    expect(faults.join('\n')).toContain(`archipelago:${path}: `);
+  }
 });
 
 test('two sites of one name are refused', () => {
-  const site = { name: 'aws', provider: 'aws', location: 'eu-central-1' };
-  const parsed = parseSites([site, site]);
-  expect(parsed.ok ? [] : parsed.fault).toEqual([expect.stringContaining('"aws" is used twice')]);
+  expect(faultsOf({ sites: [hetzner, hetzner] })).toEqual([
+    expect.stringContaining('"hetzner" is used twice'),
+  ]);
+});
+
+test('a number may come as text, as some versions of the CLI write it', () => {
+  expect(faultsOf(withSite({ redisGb: '40' }))).toEqual([]);
+});
+
+test('a secret file that is missing is named, and its content is never repeated', () => {
+  const { relay, redis, nameserver } = secretsOf({ provider: 'hetzner' });
+  const faults = faultsOf({
+    secrets: {
+      hetzner: { relay: { ...relay, 'tls-key': '' }, redis, nameserver: { ...nameserver, extra: 'x' } },
+    },
+  });
+  expect(faults).toHaveLength(2);
+  expect(faults[1]).toContain('archipelago:secrets.hetzner.nameserver.extra: no such field');
+  expect(faults[0]).toContain('pulumi config set --secret --path');
+  expect(faults.join()).not.toContain('THE-CONTENT');
+});
+
+test('Redis and its relays must have one password', () => {
+  const secrets = secretsOf({ provider: 'hetzner' });
+  const redis = { ...secrets['redis'], 'redis-password': 'another-password-of-redis-0123' };
+  expect(faultsOf({ secrets: { hetzner: { ...secrets, redis } } })).toEqual([
+    expect.stringContaining('differs from that of the relays'),
+  ]);
 });

@@ -4,14 +4,22 @@
  * provider's outage or missing credentials cannot block it.
  */
 import { Config } from '@pulumi/pulumi';
-import { parseSites } from './config.ts';
+import { parseConfig } from './config.ts';
 import type { Site, SiteModule } from './site.ts';
 
 const config = new Config('archipelago');
-const parsed = parseSites(config.getObject('sites'));
+const parsed = parseConfig({
+  sites: config.getObject('sites'),
+  release: config.getObject('release'),
+  manifestKey: config.get('manifestKey'),
+  manifestVersionMin: config.get('manifestVersionMin'),
+  // Read in clear to be checked; every place that it goes to is marked secret again.
+  secrets: config.getObject('secrets'),
+});
 if (!parsed.ok) {
   throw new Error(`This stack's configuration has faults:\n${parsed.fault.map((f) => `  ${f}`).join('\n')}`);
 }
+const { sites: specs, secrets, ...shared } = parsed.value;
 const isProtected = config.getBoolean('protect') ?? true;
 
 const modules: Readonly<Record<string, () => Promise<SiteModule>>> = {
@@ -22,7 +30,9 @@ const modules: Readonly<Record<string, () => Promise<SiteModule>>> = {
 
 /** Addresses of each site, for the manifest and the delegation. */
 export const sites: Record<string, Site> = {};
-for (const spec of parsed.value) {
+for (const spec of specs) {
   const module = await modules[spec.provider]?.();
-  if (module !== undefined) sites[spec.name] = module.createSite(spec, { isProtected });
+  const files = secrets[spec.name];
+  if (module === undefined || files === undefined) continue;
+  sites[spec.name] = module.createSite(spec, { ...shared, isProtected, secrets: files });
 }

@@ -1,0 +1,222 @@
+/**
+ * The boot script, run: its parts for real, in a root of their own, against a server of releases. What a whole machine
+ * does with it has not been run.
+ */
+import { execFile, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { VANTAGE_SETTINGS } from '../healthcheck/config.ts';
+import { RELAY_SETTINGS } from '../relay/config.ts';
+import { readSettings, type Shape } from '../system/settings.ts';
+import { secretsOf } from '../test/support/mock-engine.ts';
+import { suiteWith } from '../test/support/programs.ts';
+import { renderBoot } from './boot.ts';
+import type { Role, SecretFiles, SiteSpec } from './site.ts';
+
+const spec: SiteSpec = {
+  name: 'hetzner',
+  provider: 'hetzner',
+  location: 'fsn1',
+  zones: ['eu-central'],
+  relays: 2,
+  relaysMax: 2,
+  redisGb: 20,
+  sizes: {},
+};
+
+let root = '';
+let server: Server;
+let asked: string[] = [];
+let archive: Buffer;
+
+beforeEach(async () => {
+  root = mkdtempSync(join(tmpdir(), 'archipelago-boot-'));
+  asked = [];
+  archive = makeArchive();
+  server = createServer(({ url = '' }, response) => {
+    asked.push(url);
+    if (url === '/good') response.end(archive);
+    else if (url === '/corrupted') response.end(Buffer.concat([archive, Buffer.of(0)]));
+    else response.writeHead(404).end();
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+});
+
+afterEach(() => {
+  server.close();
+  rmSync(root, { recursive: true });
+});
+
+describe('the release', () => {
+  test('is taken from the first address that has the pinned bytes; a corrupted one is refused', async () => {
+    const { code, stderr } = await run('relay', 'fetch_release', [
+      '/missing',
+      '/corrupted',
+      '/good',
+      '/missing',
+    ]);
+    expect(code).toBe(0);
+    expect(asked).toEqual(['/missing', '/corrupted', '/good']);
+    expect(stderr).toMatch(/\/missing: no answer[^]*\/corrupted: refused, not the release that is pinned/);
+    expect(readFileSync(join(releaseTree(), 'relay/main.ts'), 'utf8')).toBe('a relay');
+  });
+
+  test('that is there already is not fetched again', async () => {
+    await run('relay', 'fetch_release', ['/good']);
+    asked = [];
+    expect((await run('relay', 'fetch_release', ['/good'])).code).toBe(0);
+    expect(asked).toEqual([]);
+  });
+
+  test('that nobody has leaves nothing behind, and the boot fails', async () => {
+    const { code, stderr } = await run('relay', 'fetch_release', ['/corrupted', '/missing']);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain('none of the addresses has the release');
+    expect(existsSync(releaseTree())).toBe(false);
+    expect(existsSync(`${releaseTree()}.part`)).toBe(false);
+  });
+});
+
+describe.each<[Role, Shape, string]>([
+  ['relay', RELAY_SETTINGS, 'RELAY_'],
+  ['nameserver', VANTAGE_SETTINGS, 'VANTAGE_'],
+])('a machine that is a %s', (role, settings, prefix) => {
+  test('gets settings that the program of the release takes, and the files that they name', async () => {
+    expect((await run(role, 'fetch_secrets')).code).toBe(0);
+    expect((await run(role, `install_${role}`)).code).toBe(0);
+    const environment = Object.fromEntries(
+      readFileSync(join(root, 'etc/archipelago/environment'), 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => line.split(/=(.*)/, 2) as [string, string])
+        .map(([name, value]) => [name, value.replace(/^\/(etc|var)\//, `${root}/$1/`)]),
+    );
+    mkdirSync(join(root, 'var/lib/archipelago'), { recursive: true });
+    writeFileSync(join(root, 'var/lib/archipelago/manifest.jws'), 'a manifest');
+    const read = readSettings(prefix, settings, environment);
+    expect(read.ok ? [] : read.fault).toEqual([]);
+    expect(read.ok ? read.value[`${prefix}TLS_KEY`] : '').toBe('THE-CONTENT-OF-tls-key');
+  });
+
+  test('that boots again changes nothing', async () => {
+    for (const part of ['fetch_secrets', `install_${role}`]) await run(role, part);
+    expect(existsSync(join(root, 'etc/archipelago/changed'))).toBe(true);
+    rmSync(join(root, 'etc/archipelago/changed'));
+    for (const part of ['fetch_secrets', `install_${role}`]) await run(role, part);
+    expect(existsSync(join(root, 'etc/archipelago/changed'))).toBe(false);
+  });
+});
+
+test('a Redis keeps what it has accepted, listens inside the site only, and waits for its disk', async () => {
+  await run('redis', 'fetch_secrets');
+  expect((await run('redis', 'install_redis')).code).toBe(0);
+  const lines = readFileSync(join(root, 'etc/archipelago/redis.conf'), 'utf8').split('\n');
+  expect(lines).toEqual(
+    expect.arrayContaining([
+      'bind 10.80.0.10',
+      'requirepass a-password-of-redis-0123456789',
+      'appendonly yes',
+      'appendfsync always',
+      'no-appendfsync-on-rewrite no',
+      'maxmemory-policy noeviction',
+    ]),
+  );
+  expect(lines.find((line) => line.startsWith('maxmemory '))).toMatch(/^maxmemory \d{5,}kb$/);
+  const unit = readFileSync(join(root, 'etc/systemd/system/archipelago-redis.service'), 'utf8');
+  expect(unit).toContain('Requires=archipelago-disk.service');
+  expect(unit).toContain('AssertPathIsMountPoint=/var/lib/archipelago-redis');
+});
+
+const linting = suiteWith('shellcheck has nothing to say', ['shellcheck']);
+test.skipIf(linting.skipped)(linting.title, () => {
+  const script = join(root, 'boot.sh');
+  writeFileSync(script, render('relay', []));
+  const { stdout, status } = spawnSync('shellcheck', ['--exclude=SC2034', script], { encoding: 'utf8' });
+  expect(stdout).toBe('');
+  expect(status).toBe(0);
+});
+
+const verifying = suiteWith('systemd knows every word of the units', ['systemd-analyze']);
+test.skipIf(verifying.skipped)(verifying.title, async () => {
+  await run('relay', 'fetch_secrets');
+  await run('relay', 'install_relay');
+  // systemd wants the programs to be there, in its own root.
+  for (const path of ['opt/archipelago/current/bin/node', 'bin/kill', 'bin/sh', 'usr/sbin/init']) {
+    mkdirSync(join(root, path, '..'), { recursive: true });
+    writeFileSync(join(root, path), '#!/bin/sh\n', { mode: 0o755 });
+  }
+  const units = ['archipelago.service', 'archipelago-watch.service', 'archipelago-watch.timer'];
+  const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', `--root=${root}`, ...units], {
+    encoding: 'utf8',
+  });
+  // The root has no units of the system itself, which it says of each unit at the end.
+  const complaints = stderr.split('\n').filter((line) => !line.includes('sysinit.target not found'));
+  expect(complaints.filter((line) => line.includes('archipelago'))).toEqual([]);
+});
+
+test('a script that is larger than its provider takes is refused with what to do', () => {
+  const secrets = secretsOf(spec) as unknown as SecretFiles;
+  const relay = { ...secrets.relay, 'tls-certificate': 'x'.repeat(30_000) };
+  expect(() => render('relay', [], { ...secrets, relay })).toThrow(/site hetzner .* 32768 bytes/);
+});
+
+/** Runs one function of the script in `root`. Owners are left alone, so that nobody has to be root. */
+async function run(
+  role: Role,
+  part: string,
+  paths: readonly string[] = ['/good'],
+): Promise<{ readonly code: number; readonly stderr: string }> {
+  const script = join(root, 'boot.sh');
+  const programs = join(root, 'programs');
+  mkdirSync(programs, { recursive: true });
+  writeFileSync(join(programs, 'chown'), '#!/bin/sh\n', { mode: 0o755 });
+  writeFileSync(script, render(role, paths).replace("ROOT=''", `ROOT='${root}'`));
+  return new Promise((resolve) => {
+    const env = { PATH: `${programs}:${process.env['PATH']}`, BOOT_FUNCTION: part };
+    execFile('sh', [script], { env }, (error, _, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stderr });
+    });
+  });
+}
+
+function render(
+  role: Role,
+  paths: readonly string[],
+  secrets = secretsOf(spec) as unknown as SecretFiles,
+): string {
+  const { port } = server.address() as AddressInfo;
+  return renderBoot({
+    role,
+    spec,
+    secretsFrom: { kind: 'inline' },
+    options: {
+      isProtected: true,
+      release: { sha256: sha256(), urls: paths.map((path) => `http://127.0.0.1:${port}${path}`) },
+      manifestKey: 'k'.repeat(43),
+      manifestVersionMin: 1,
+      secrets,
+    },
+  });
+}
+
+function sha256(): string {
+  return createHash('sha256').update(archive).digest('hex');
+}
+
+function releaseTree(): string {
+  return join(root, 'opt/archipelago/releases', sha256());
+}
+
+function makeArchive(): Buffer {
+  const tree = join(root, 'tree');
+  mkdirSync(join(tree, 'relay'), { recursive: true });
+  writeFileSync(join(tree, 'relay/main.ts'), 'a relay');
+  return spawnSync('tar', ['-czf', '-', '-C', tree, '.']).stdout;
+}

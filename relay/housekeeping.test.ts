@@ -43,7 +43,7 @@ function house(store: MessageStore = createMemoryStore()): House {
       expiryLagMs: () => lag.ms,
       watch: () => Promise.resolve(),
     },
-    skews: new Map([['gcp', -3]]),
+    skews: () => new Map([['gcp', -3]]),
     isRecovering: () => true,
     recoveringForMs: () => 2500,
     admission: { load: () => ({ underWay: 3, underWayMax: 10, lagMs: 12 }) },

@@ -15,7 +15,7 @@ export interface HousekeepingDeps {
   readonly links: readonly PeerLink[];
   readonly readiness: Readiness;
   /** Each peer's clock minus ours, milliseconds. */
-  readonly skews: ReadonlyMap<string, number>;
+  readonly skews: () => ReadonlyMap<string, number>;
   readonly isRecovering: () => boolean;
   readonly recoveringForMs: () => number;
   readonly admission: Pick<Admission, 'load'>;
@@ -44,8 +44,9 @@ export function createHousekeeping(deps: HousekeepingDeps): (stopped: AbortSigna
           debts.set(site, debt);
           caughtUp(site, debt);
         }
-        // A clock that the others contradict must not expire anything.
-        if (!readiness.reasons().includes('clock_skew')) {
+        // A clock that the others contradict, or that nobody has confirmed, must not expire anything.
+        const isConfirmed = sites.length === 0 || deps.skews().size > 0;
+        if (isConfirmed && !readiness.reasons().includes('clock_skew')) {
           const expired = await store.expire(clock.wallMs() - readiness.expiryLagMs(), EXPIRE_STEP);
           if (expired > 0) events.discarded('expired', expired);
         }
@@ -79,7 +80,7 @@ function exportGauges(deps: HousekeepingDeps, debts: ReadonlyMap<string, Debt>):
     () => deps.recoveringForMs() / 1000,
   );
   metrics.value('ready', 'Whether this site wants clients', () => (readiness.reasons().length === 0 ? 1 : 0));
-  metrics.gauge('peer_clock_skew_milliseconds', "A peer's clock minus the own one", 'site', () => deps.skews);
+  metrics.gauge('peer_clock_skew_milliseconds', "A peer's clock minus the own one", 'site', deps.skews);
   metrics.value('clock_offset_milliseconds', 'Own clock minus the median of all', () =>
     readiness.clockOffsetMs(),
   );

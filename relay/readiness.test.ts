@@ -27,7 +27,7 @@ async function look(changed: Partial<ReadinessDeps>): Promise<Readiness> {
     copiesNeeded: 2,
     store: createMemoryStore(),
     links: [link('gcp', true), link('hetzner', true)],
-    skews: new Map(),
+    skews: () => new Map(),
     isRecovering: () => false,
     isDraining: () => false,
     clock,
@@ -55,19 +55,21 @@ test.each<[string, Partial<ReadinessDeps>]>([
   [
     'clock_skew',
     {
-      skews: new Map([
-        ['gcp', 31_000],
-        ['hetzner', 32_000],
-      ]),
+      skews: () =>
+        new Map([
+          ['gcp', 31_000],
+          ['hetzner', 32_000],
+        ]),
     },
   ],
   [
     'clock_skew',
     {
-      skews: new Map([
-        ['gcp', -31_000],
-        ['hetzner', -32_000],
-      ]),
+      skews: () =>
+        new Map([
+          ['gcp', -31_000],
+          ['hetzner', -32_000],
+        ]),
     },
   ],
 ])('a site does not when it is %s', async (reason, changed) => {
@@ -78,10 +80,11 @@ test('one clock that is far off, out of three, is not believed', async () => {
   expect(
     (
       await look({
-        skews: new Map([
-          ['gcp', 3_600_000],
-          ['hetzner', 5],
-        ]),
+        skews: () =>
+          new Map([
+            ['gcp', 3_600_000],
+            ['hetzner', 5],
+          ]),
       })
     ).reasons(),
   ).toEqual([]);

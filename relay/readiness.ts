@@ -19,7 +19,7 @@ export interface ReadinessDeps {
   readonly store: MessageStore;
   readonly links: readonly PeerLink[];
   /** Each peer's clock minus ours, milliseconds. */
-  readonly skews: ReadonlyMap<string, number>;
+  readonly skews: () => ReadonlyMap<string, number>;
   readonly isRecovering: () => boolean;
   readonly isDraining: () => boolean;
   readonly clock: Clock;
@@ -46,7 +46,7 @@ const WATCH_MS = 1000;
 /** Not ready until the store has answered once. */
 export function createReadiness(deps: ReadinessDeps): Readiness {
   let storeAnswers = false;
-  const clockOffsetMs = (): number => clockOffset([...deps.skews.values()]);
+  const clockOffsetMs = (): number => clockOffset([...deps.skews().values()]);
   let isOff = false;
   const alarm = (): void => {
     const offsetMs = Math.round(clockOffsetMs());
@@ -60,7 +60,7 @@ export function createReadiness(deps: ReadinessDeps): Readiness {
   };
   return {
     clockOffsetMs,
-    expiryLagMs: () => expiryLag([...deps.skews.values()]),
+    expiryLagMs: () => expiryLag([...deps.skews().values()]),
     reasons: () => {
       const reasons: NotReady[] = [];
       if (deps.isDraining()) reasons.push('draining');

@@ -32,6 +32,7 @@ import { createPrivateApp } from './http/private-app.ts';
 import { createPublicApp, type PublicApp } from './http/public-app.ts';
 import { createRevocations } from './http/revocations.ts';
 import { createVapidVerifier } from './http/vapid-verifier.ts';
+import { createPeerClocks, type PeerClocks } from './peer-clocks.ts';
 import type { MessageStore } from './ports.ts';
 import { createQuotas, type Quotas } from './quotas.ts';
 import { createReadiness, type Readiness } from './readiness.ts';
@@ -58,7 +59,7 @@ export interface RelayDeps {
 }
 
 /** A relay that runs, without the doors through which clients and peers come to it. */
-interface RunningRelay extends Parts {
+export interface RunningRelay extends Parts {
   readonly app: PublicApp;
 }
 
@@ -67,10 +68,10 @@ interface Parts {
   readonly replication: Replication;
   readonly recipients: Recipients;
   readonly readiness: Readiness;
-  readonly skews: ReadonlyMap<string, number>;
   readonly verify: MailboxTokenVerifier;
   readonly events: RelayEvents;
   readonly links: readonly RunningPeerLink[];
+  readonly skews: PeerClocks['skews'];
   readonly stop: StopPhase;
   readonly admission: Admission;
   readonly quotas: Quotas;
@@ -128,7 +129,11 @@ export async function startRelay(
 }
 
 /** Puts a relay together and starts everything of it that no client or peer has to ask for. */
-function runRelayParts(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposableStack): RunningRelay {
+export function runRelayParts(
+  config: RelayConfig,
+  deps: RelayDeps,
+  resources: AsyncDisposableStack,
+): RunningRelay {
   const parts = assemble(config, deps, resources);
   const { recipients, readiness, replication } = parts;
   const stopping = new AbortController();
@@ -157,8 +162,8 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
   store.onDamage(() => events.damaged('store'));
   store.onOutboxFull((count) => events.outboxFull(count));
 
-  const skews = new Map<string, number>();
-  const links = connectPeers(config, deps, events, skews);
+  const peerClocks = createPeerClocks(clock);
+  const links = connectPeers(config, deps, events, peerClocks);
   resources.defer(async () => {
     await Promise.all(links.map((link) => link.close()));
   });
@@ -173,7 +178,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     copiesNeeded,
     store,
     links,
-    skews,
+    skews: peerClocks.skews,
     clock,
     events,
     isRecovering: replication.isRecovering,
@@ -205,10 +210,10 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     ...receiving,
     failures,
     replication,
-    skews,
     readiness,
     events,
     links,
+    skews: peerClocks.skews,
     stop,
     admission,
     quotas,
@@ -302,7 +307,7 @@ function connectPeers(
   config: RelayConfig,
   { clock, random, connectPeer }: RelayDeps,
   events: RelayEvents,
-  skews: Map<string, number>,
+  peerClocks: PeerClocks,
 ): readonly RunningPeerLink[] {
   const { manifest, own } = config;
   return manifest.sites
@@ -322,7 +327,7 @@ function connectPeers(
         clock,
         random,
         events,
-        onSkew: (skewMs) => skews.set(site.name, skewMs),
+        onTime: (wallMs, atMs) => peerClocks.note(site.name, wallMs, atMs),
       }),
     );
 }

@@ -69,7 +69,10 @@ async function stopListening(): Promise<void> {
 }
 
 /** A link from `aws` to `gcp`. */
-function link(as: Name = 'aws', onSkew: (ms: number) => void = () => undefined): RunningPeerLink {
+function link(
+  as: Name = 'aws',
+  onTime: (wallMs: number, atMs: number) => void = () => undefined,
+): RunningPeerLink {
   const made = createPeerLink({
     site: 'gcp',
     provider: 'gcp',
@@ -86,7 +89,7 @@ function link(as: Name = 'aws', onSkew: (ms: number) => void = () => undefined):
     clock,
     random: seededRandom(1),
     events,
-    onSkew,
+    onTime,
   });
   links.push(made);
   return made;
@@ -153,7 +156,9 @@ describe('a link', () => {
 
   test('measures how far the clocks are apart', async () => {
     const skews: number[] = [];
-    const made = link('aws', (skewMs) => skews.push(skewMs));
+    const made = link('aws', (wallMs, atMs) =>
+      skews.push(wallMs - atMs - (clock.wallMs() - clock.monotonicMs())),
+    );
     await eventually('the link', () => (made.isUp() ? true : undefined));
     expect(await eventually('a skew', () => skews[0])).toBe(5000);
   });

@@ -31,8 +31,8 @@ export interface PeerLinkOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly events: RelayEvents;
-  /** Called with the other side's clock minus ours, milliseconds, at each heartbeat. */
-  readonly onSkew: (skewMs: number) => void;
+  /** Called at each heartbeat: the other side's wall clock was `wallMs` when our monotonic clock was `atMs`. */
+  readonly onTime: (wallMs: number, atMs: number) => void;
 }
 
 export interface RunningPeerLink extends PeerLink {
@@ -65,11 +65,10 @@ export function createPeerLink(options: PeerLinkOptions): RunningPeerLink {
 
   const beat = async (current: Connection): Promise<void> => {
     while (!current.ended.aborted) {
-      const sentMs = clock.wallMs();
       const startedMs = clock.monotonicMs();
       const reply = await current.call({ type: 'ping' }, HEARTBEAT_TIMEOUT_MS);
-      const halfWayMs = (clock.monotonicMs() - startedMs) / 2;
-      if (reply.type === 'pong') options.onSkew(reply.wallMs - sentMs - halfWayMs);
+      const halfWayMs = (clock.monotonicMs() + startedMs) / 2;
+      if (reply.type === 'pong') options.onTime(reply.wallMs, halfWayMs);
       await clock.sleep(HEARTBEAT_MS, current.ended);
     }
   };

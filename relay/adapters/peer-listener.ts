@@ -57,7 +57,7 @@ export function createPeerListener(options: PeerListenerOptions): Server {
 }
 
 /** Answers the requests of a connection on which `from` has proved its key. */
-function servePeer(
+export function servePeer(
   socket: Duplex,
   from: SiteName,
   options: Pick<PeerListenerOptions, 'service' | 'events'>,

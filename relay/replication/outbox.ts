@@ -29,6 +29,11 @@ export interface OutboxDeps extends PullingDeps {
   readonly log: Log;
 }
 
+/**
+ * Entries bear the time of the clock that wrote them. One that was ahead then must not keep them from being drained
+ * until its time has come: so often, in milliseconds, all of them are due.
+ */
+const AHEAD_EVERY_MS = 10_000;
 const PAGE = 128;
 const CALL_TIMEOUT_MS = 5000;
 /** After so long an entry that could not be resolved is looked at again, milliseconds. */
@@ -44,15 +49,20 @@ export async function drainOutbox(
   deps: OutboxDeps,
   stopped: AbortSignal,
 ): Promise<void> {
-  const parked = createParked(deps.clock);
+  const { clock } = deps;
+  const parked = createParked(clock);
+  let aheadMs = clock.monotonicMs() + AHEAD_EVERY_MS;
   while (!stopped.aborted) {
     try {
-      const full = link.isUp() && (await drainPage(link, config, parked, deps));
-      if (!full) await deps.clock.sleep(config.intervalMs, stopped);
+      const isAhead = clock.monotonicMs() >= aheadMs;
+      if (isAhead) aheadMs = clock.monotonicMs() + AHEAD_EVERY_MS;
+      const beforeMs = isAhead ? Number.MAX_SAFE_INTEGER : clock.wallMs() - config.graceMs;
+      const full = link.isUp() && (await drainPage(link, { parked, beforeMs }, config, deps));
+      if (!full) await clock.sleep(config.intervalMs, stopped);
     } catch (error) {
       if (stopped.aborted) return;
       deps.log.debug('outbox paused', { site: link.site, reason: describeError(error) });
-      await deps.clock.sleep(config.intervalMs, stopped).catch(() => undefined);
+      await clock.sleep(config.intervalMs, stopped).catch(() => undefined);
     }
   }
 }
@@ -60,12 +70,12 @@ export async function drainOutbox(
 /** Offers one page; true when it got rid of something, so that there may be more. */
 async function drainPage(
   link: PeerLink,
+  { parked, beforeMs }: { readonly parked: Parked; readonly beforeMs: number },
   config: OutboxConfig,
-  parked: Parked,
   deps: OutboxDeps,
 ): Promise<boolean> {
-  const { store, clock } = deps;
-  const owed = await store.owed(link.site, clock.wallMs() - config.graceMs, PAGE + parked.count());
+  const { store } = deps;
+  const owed = await store.owed(link.site, beforeMs, PAGE + parked.count());
   const references = owed.filter((reference) => !parked.has(reference));
   if (references.length === 0) return false;
   const messages: Owed[] = [];

@@ -4,10 +4,11 @@
 import { systemClock } from '../../system/clock.ts';
 import { describeCampaign, runCampaign } from './campaign.ts';
 import { dns } from './dns/world.ts';
+import { messages } from './messages/world.ts';
 import { helpOf, parseSimulate, type SimulateCommand } from './options.ts';
 import type { World } from './world.ts';
 
-const WORLDS: readonly World[] = [dns];
+const WORLDS: readonly World[] = [messages, dns];
 const WRONG_USAGE = 64;
 
 const print = (line: string): void => void process.stdout.write(`${line}\n`);

@@ -39,7 +39,7 @@ interface Entry {
 
 const WALL_ORIGIN_MS = 1_800_000_000_000;
 /** Turns of the event loop after which promises that wait for nothing else have settled. */
-const TURNS = 3;
+const TURNS = 2;
 
 export function createVirtualTime(): VirtualTime {
   const agenda = createAgenda();

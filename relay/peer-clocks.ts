@@ -1,0 +1,26 @@
+/**
+ * What the clocks of other sites say, held against the monotonic clock of this machine and not against its wall clock:
+ * when that one jumps, it is seen at once and not at the next heartbeat.
+ */
+import type { SiteName } from '../fleet/manifest.ts';
+import type { Clock } from '../system/clock.ts';
+
+export interface PeerClocks {
+  /** A site's wall clock was `wallMs` when our monotonic clock was `atMs`. */
+  note(site: SiteName, wallMs: number, atMs: number): void;
+  /** Each known clock minus ours now, milliseconds. */
+  readonly skews: () => ReadonlyMap<SiteName, number>;
+}
+
+/** Knows nobody at first. */
+export function createPeerClocks(clock: Pick<Clock, 'wallMs' | 'monotonicMs'>): PeerClocks {
+  /** Each site's wall clock at the origin of our monotonic clock. */
+  const origins = new Map<SiteName, number>();
+  return {
+    note: (site, wallMs, atMs) => void origins.set(site, wallMs - atMs),
+    skews: () => {
+      const ownMs = clock.wallMs() - clock.monotonicMs();
+      return new Map([...origins].map(([site, originMs]) => [site, originMs - ownMs]));
+    },
+  };
+}

@@ -7,9 +7,9 @@ import { type Fault, PASSING, UNNOTICED } from './fault.ts';
 /** Nine times the usual rate on top of it. */
 const SURGE_FACTOR = 9;
 const SURGE_SENDERS = 18;
-const FILL_MAILBOXES = 4;
+const FILL_MAILBOXES = 2;
 const FILL_SENDERS = 4;
-const FILL_PER_SECOND = 400;
+const FILL_PER_SECOND = 200;
 
 export type LoadFault = 'surge' | 'fill';
 

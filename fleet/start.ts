@@ -13,7 +13,7 @@ import { systemClock } from '../system/clock.ts';
 import { systemRandom } from '../system/random.ts';
 import { createFleet, FleetUnavailable, type LocalFleet } from './local/fleet.ts';
 import type { StoreKind } from './local/site.ts';
-import { canonicalOrigin, siteOrigin } from './manifest.ts';
+import { canonicalOrigin, siteOrigin } from './manifest/manifest.ts';
 
 export interface StartOptions {
   readonly store: StoreKind;

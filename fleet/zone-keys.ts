@@ -4,7 +4,7 @@
  */
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { publicKeyText, signZoneKeys } from '../healthcheck/dns/zone-keys.ts';
-import type { SiteName, ZoneKeySet } from './manifest.ts';
+import type { SiteName, ZoneKeySet } from './manifest/manifest.ts';
 
 export interface LocalZoneKeys {
   readonly zoneKeys: ZoneKeySet;

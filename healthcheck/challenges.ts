@@ -5,7 +5,7 @@
  * A site publishes for the zone and for its own name, never for another site's. What it publishes replaces what it
  * published before, so publishing again is harmless, and is forgotten after an hour, so nothing has to be cleaned up.
  */
-import type { SiteName } from '../fleet/manifest.ts';
+import type { SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import { fail, ok, type Result } from '../system/result.ts';
 import type { ChallengeRecords } from './core/zone.ts';

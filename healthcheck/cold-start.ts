@@ -3,7 +3,7 @@
  * what the other vantages say, if they say it within seconds; with all sites, loudly. Until then it answers SERVFAIL,
  * and resolvers ask another nameserver.
  */
-import { type Manifest, vantagesOf } from '../fleet/manifest.ts';
+import { type Manifest, vantagesOf } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import type { SavedState } from './adapters/state-file.ts';
 import { type Answer, answerWithAll } from './core/failover.ts';

@@ -5,13 +5,8 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { type CryptoKey, importPKCS8 } from 'jose';
-import {
-  type Manifest,
-  openManifest,
-  type SiteName,
-  vantagesOf,
-  type WitnessEntry,
-} from '../fleet/manifest.ts';
+import { type Manifest, type SiteName, vantagesOf, type WitnessEntry } from '../fleet/manifest/manifest.ts';
+import { openManifest } from '../fleet/manifest/signed.ts';
 import type { LogLevel } from '../system/log.ts';
 import { type PinnedIdentity, pinOf } from '../system/pinned-tls.ts';
 import { fail, ok, type Result } from '../system/result.ts';

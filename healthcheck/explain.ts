@@ -2,7 +2,8 @@
  * Why DNS answered what it answered: takes one record of the decision log, checks the signatures of its votes, and
  * decides again with the same core that decided then.
  */
-import { type Manifest, openManifest } from '../fleet/manifest.ts';
+import { type Manifest } from '../fleet/manifest/manifest.ts';
+import { openManifest } from '../fleet/manifest/signed.ts';
 import { fail, ok, type Result } from '../system/result.ts';
 import { type AnswerReason, type Decision, decide, RULES } from './core/decision.ts';
 import type { LogRecord } from './core/decision-log.ts';

@@ -4,7 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Manifest } from '../fleet/manifest.ts';
+import type { Manifest } from '../fleet/manifest/manifest.ts';
 import { createLog } from '../system/log.ts';
 import { createMetrics } from '../system/metrics.ts';
 import { testManifest } from '../test/support/manifests.ts';

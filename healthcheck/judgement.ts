@@ -5,7 +5,7 @@
  *   observation → detector → own vote ┐
  *                    others' votes ───┴→ quorum → choose → compare-and-set → zone
  */
-import type { Manifest, SiteName } from '../fleet/manifest.ts';
+import type { Manifest, SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import { ok, type Result } from '../system/result.ts';
 import {

@@ -6,7 +6,8 @@
  * stays (R9 in the reference).
  */
 import { readFile } from 'node:fs/promises';
-import { type Manifest, openManifest, type SiteName } from '../fleet/manifest.ts';
+import { type Manifest, type SiteName } from '../fleet/manifest/manifest.ts';
+import { openManifest } from '../fleet/manifest/signed.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
 import { fail, ok, type Result } from '../system/result.ts';

@@ -3,7 +3,7 @@
  * judgement. A family in which this vantage has no address itself is not probed: it could only see its own lack.
  */
 import type { SecureContext } from 'node:tls';
-import type { Manifest, SiteName } from '../fleet/manifest.ts';
+import type { Manifest, SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
 import { probe } from './adapters/https-probe.ts';

@@ -2,7 +2,7 @@
  * What `/status` shows: everything that a person asks a nameserver when something is wrong, as one JSON object. The
  * field names are a promise to drills and to `fleet status`.
  */
-import type { Manifest, OverrideState, SiteName } from '../fleet/manifest.ts';
+import type { Manifest, OverrideState, SiteName } from '../fleet/manifest/manifest.ts';
 import type { Verdict } from './core/detector.ts';
 
 import { isFrozen, overrideOf } from './core/override.ts';

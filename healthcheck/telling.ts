@@ -1,7 +1,7 @@
 /**
  * What a judgement tells, each change once: verdicts, healths, answers, deferrals, and how long a failover took.
  */
-import type { Manifest, SiteName } from '../fleet/manifest.ts';
+import type { Manifest, SiteName } from '../fleet/manifest/manifest.ts';
 import type { AnswerReason } from './core/decision.ts';
 import { type Detector, NEW_DETECTOR, type Verdict, verdictAt } from './core/detector.ts';
 import type { Answer, Deferred } from './core/failover.ts';

@@ -8,7 +8,7 @@
  * are replaced, and the sets of addresses that no answer has needed yet are signed with them.
  */
 import type { KeyObject } from 'node:crypto';
-import type { Manifest, SiteName } from '../fleet/manifest.ts';
+import type { Manifest, SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import { describeError } from '../system/log.ts';
 import { possibleAnswers, type Zone, type ZoneInput, zoneFrom } from './core/zone.ts';

@@ -2,7 +2,7 @@
  * How long messages had fewer copies than sites: from when a site began to lack what it was owed until nothing old was
  * owed to it any more. While that lasts, a second failure may reach what the first one left.
  */
-import type { SiteName } from '../fleet/manifest.ts';
+import type { SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import type { RelayEvents } from './events.ts';
 import type { Debt } from './ports.ts';

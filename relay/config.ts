@@ -1,7 +1,8 @@
 /**
  * The settings of a relay, every one with its bounds and default; docs/configuration.md lists the same.
  */
-import { type Manifest, openManifest, type SiteEntry } from '../fleet/manifest.ts';
+import { type Manifest, type SiteEntry } from '../fleet/manifest/manifest.ts';
+import { openManifest } from '../fleet/manifest/signed.ts';
 import { fail, ok, type Result } from '../system/result.ts';
 import {
   contentOf,

@@ -2,7 +2,7 @@
  * Everything worth telling, one function per event: its metric, and its log line where a person would want one.
  * No function takes an address, a capability, a mailbox, a message id or a token, so none can be logged.
  */
-import type { SiteName } from '../fleet/manifest.ts';
+import type { SiteName } from '../fleet/manifest/manifest.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { PeerRefusal } from './core/peer-frame.ts';

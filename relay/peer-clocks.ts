@@ -2,7 +2,7 @@
  * What the clocks of other sites say, held against the monotonic clock of this machine and not against its wall clock:
  * when that one jumps, it is seen at once and not at the next heartbeat.
  */
-import type { SiteName } from '../fleet/manifest.ts';
+import type { SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 
 export interface PeerClocks {

@@ -2,7 +2,7 @@
  * The two things a relay needs from outside and that have more than one implementation: a place that keeps
  * messages, and links to the relays of other sites.
  */
-import type { SiteName } from '../fleet/manifest.ts';
+import type { SiteName } from '../fleet/manifest/manifest.ts';
 import type { SignedAck } from './core/ack.ts';
 import type { Digest } from './core/digest.ts';
 import type { MailboxTag, Partition } from './core/mailbox.ts';

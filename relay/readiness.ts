@@ -4,7 +4,7 @@
  *
  * Not "every peer is reachable": then one provider's death would make all the others unready too.
  */
-import type { SiteEntry } from '../fleet/manifest.ts';
+import type { SiteEntry } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import { clockOffset, expiryLag } from './core/clock-offset.ts';
 import { canReachEnough } from './core/copies.ts';

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { Server } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
-import { canonicalOrigin, peerServerName, siteOrigin } from '../fleet/manifest.ts';
+import { canonicalOrigin, peerServerName, siteOrigin } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';

@@ -2,7 +2,7 @@
  * What is worth telling of the replication between sites: each event with its metric, and a log line where a person
  * would want one.
  */
-import type { SiteName } from '../fleet/manifest.ts';
+import type { SiteName } from '../fleet/manifest/manifest.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { Compared } from './replication/comparison.ts';

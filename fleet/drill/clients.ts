@@ -11,7 +11,7 @@ import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
 import type { LocalFleet } from '../local/fleet.ts';
 import type { RunningProcess } from '../local/processes.ts';
-import { canonicalOrigin, siteOrigin } from '../manifest.ts';
+import { canonicalOrigin, siteOrigin } from '../manifest/manifest.ts';
 import type {
   ClientCommand,
   ClientPlan,

@@ -20,9 +20,9 @@ import {
   type Manifest,
   NO_OVERRIDES,
   type SiteEntry,
-  signManifest,
   WEIGHT_DEFAULT,
-} from '../manifest.ts';
+} from '../manifest/manifest.ts';
+import { signManifest } from '../manifest/signed.ts';
 import { makeZoneKeys } from '../zone-keys.ts';
 import type { Ports, SiteLayout } from './layout.ts';
 

@@ -4,7 +4,7 @@
 import { createServer, type Server } from 'node:tls';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { issueServerCertificate, makeAuthority } from '../../fleet/certificates.ts';
-import { DEFAULT_HEALTH_POLICY } from '../../fleet/manifest.ts';
+import { DEFAULT_HEALTH_POLICY } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { eventually } from '../../test/support/eventually.ts';

@@ -3,7 +3,7 @@
  * so that no captive middlebox can pretend. One of several places suffices; they need not belong to anybody's fleet.
  */
 import { connect, type SecureContext } from 'node:tls';
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 
 /** A success counts for so many probe intervals. */

@@ -4,7 +4,7 @@
 import { connect, createServer, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makePinnedIdentity } from '../../fleet/certificates.ts';
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { connectPinned, type PinnedIdentity, pinOf } from '../../system/pinned-tls.ts';
 import { systemRandom } from '../../system/random.ts';

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest.ts';
+import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest/manifest.ts';
 import { type Pin, type PinnedIdentity, peerPin, pinnedServerOptions } from '../../system/pinned-tls.ts';
 import type { Result } from '../../system/result.ts';
 import type { Endpoint } from '../../system/settings.ts';

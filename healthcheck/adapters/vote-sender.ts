@@ -7,7 +7,12 @@
  */
 import { Agent, request } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type Manifest, type SiteName, vantagesOf, type WitnessEntry } from '../../fleet/manifest.ts';
+import {
+  type Manifest,
+  type SiteName,
+  vantagesOf,
+  type WitnessEntry,
+} from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { connectPinned, type PinnedIdentity } from '../../system/pinned-tls.ts';
 import { nameserverName } from '../core/zone.ts';

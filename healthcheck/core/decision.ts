@@ -2,7 +2,7 @@
  * One decision: everything that it rests on as one value, and what follows from that. The judgement decides with
  * it at every moment, and `explain` with what the decision log kept, so both give the same answer.
  */
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import type { Result } from '../../system/result.ts';
 import { type Answer, type ApplyRefusal, applyChoice, type Choice, type Choose, choose } from './failover.ts';
 import { type Health, healthsFrom } from './quorum.ts';

@@ -8,7 +8,7 @@
  *
  * It counts observations, not seconds; time only says whether the newest observation is too old to mean anything.
  */
-import type { HealthPolicy } from '../../fleet/manifest.ts';
+import type { HealthPolicy } from '../../fleet/manifest/manifest.ts';
 
 export type Verdict = 'up' | 'down' | 'unknown';
 

@@ -3,7 +3,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Manifest, OverrideState } from '../../fleet/manifest.ts';
+import type { Manifest, OverrideState } from '../../fleet/manifest/manifest.ts';
 import { seededRandom } from '../../system/random.ts';
 import { testManifest } from '../../test/support/manifests.ts';
 import { type Answer, answerUnder, answerWithAll, applyChoice, type Choice, choose } from './failover.ts';

@@ -16,7 +16,7 @@
  * The window: a target that is down leaves only if no target of another provider left within `withdrawalWindowMs`.
  * A provider's second target may follow its first at once, and an operator's drain waits for nothing.
  */
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { isFrozen, overrideOf } from './override.ts';
 import type { Health } from './quorum.ts';

@@ -2,7 +2,7 @@
  * An operator's word beside the measured health: sites to serve, to drain or to keep out, and a freeze of all
  * automation. Each ends at a date, because an override that somebody forgot is an outage that waits.
  */
-import type { Manifest, Overrides, SiteName } from '../../fleet/manifest.ts';
+import type { Manifest, Overrides, SiteName } from '../../fleet/manifest/manifest.ts';
 
 type Ordered = Pick<Manifest, 'overrides'>;
 

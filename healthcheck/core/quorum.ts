@@ -7,7 +7,7 @@
  * suffices while it reaches a canary outside the fleet. Unknown is no vote, and a quorum that says unknown changes
  * nothing.
  */
-import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest.ts';
+import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest/manifest.ts';
 import type { Verdict } from './detector.ts';
 import {
   isSameTarget,

@@ -2,7 +2,7 @@
  * Who comes first how often.
  */
 import { describe, expect, test } from 'vitest';
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { testManifest } from '../../test/support/manifests.ts';
 import { answerWithAll } from './failover.ts';
 import { ordersOf, type WarmShares, warmShares } from './rotation.ts';

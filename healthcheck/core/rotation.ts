@@ -7,7 +7,7 @@
  * of it after `warmUpMs` (R8 in the reference). The second address is of another provider whenever there is one, so
  * that a client that tries two addresses tries two companies.
  */
-import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Answer } from './failover.ts';
 import type { Family } from './target.ts';
 

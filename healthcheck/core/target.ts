@@ -8,7 +8,7 @@ import {
   type SiteName,
   vantagesOf,
   type WitnessEntry,
-} from '../../fleet/manifest.ts';
+} from '../../fleet/manifest/manifest.ts';
 
 export type Family = 'ipv4' | 'ipv6';
 export const FAMILIES: readonly Family[] = ['ipv4', 'ipv6'];

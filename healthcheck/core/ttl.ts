@@ -5,7 +5,7 @@
  * It could change when the votes could withdraw a target that is in it, or return one that is not, and when an
  * override ends. When an operator will give one, nobody can know.
  */
-import type { HealthPolicy, Manifest } from '../../fleet/manifest.ts';
+import type { HealthPolicy, Manifest } from '../../fleet/manifest/manifest.ts';
 import type { Answer, Deferred } from './failover.ts';
 import { isFrozen, overrideOf, untilOverrideEndsMs } from './override.ts';
 import { observationsUntil, possibleBallotsOn, providersNeeded } from './quorum.ts';

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { type CryptoKey, importPKCS8 } from 'jose';
 import { beforeAll, expect, test } from 'vitest';
 import { makeVoteKey } from '../../fleet/certificates.ts';
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { testManifest } from '../../test/support/manifests.ts';
 import { targetsOf } from './target.ts';
 import {

@@ -7,7 +7,7 @@
  * the receiver's monotonic clock.
  */
 import { CompactSign, type CryptoKey, compactVerify, importJWK } from 'jose';
-import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest.ts';
+import { type Manifest, type SiteName, vantagesOf } from '../../fleet/manifest/manifest.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 import type { Verdict } from './detector.ts';
 import { keyOf, type Target, type TargetKey, targetsOf } from './target.ts';

@@ -9,7 +9,7 @@
  *
  * A and AAAA of the apex come from one answer, so they never disagree. There are no wildcards.
  */
-import type { Manifest, SiteName } from '../../fleet/manifest.ts';
+import type { Manifest, SiteName } from '../../fleet/manifest/manifest.ts';
 import { TYPE } from '../dns/message.ts';
 import { parseRecordData, textData } from '../dns/record-data.ts';
 import { zoneKeyFaults, zoneKeyRecords } from '../dns/zone-keys.ts';

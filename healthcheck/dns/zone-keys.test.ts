@@ -3,7 +3,7 @@
  */
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { expect, test } from 'vitest';
-import type { ZoneKeySet } from '../../fleet/manifest.ts';
+import type { ZoneKeySet } from '../../fleet/manifest/manifest.ts';
 import { makeZoneKey } from '../../fleet/zone-keys.ts';
 import { TYPE } from './message.ts';
 import { verifiesSet } from './signature.ts';

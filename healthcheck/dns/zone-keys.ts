@@ -4,7 +4,7 @@
  * manifest, so a nameserver can neither add a key nor keep one that was dropped.
  */
 import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
-import type { Manifest, ZoneKey, ZoneKeySet } from '../../fleet/manifest.ts';
+import type { Manifest, ZoneKey, ZoneKeySet } from '../../fleet/manifest/manifest.ts';
 import { TYPE } from './message.ts';
 import { encodeName } from './name.ts';
 import type { CanonicalSet } from './record-set.ts';

@@ -3,7 +3,7 @@
  * give the same answers every time. It keeps the promises of the Redis store except one: nothing of it survives
  * the process.
  */
-import type { SiteName } from '../../fleet/manifest.ts';
+import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import { type SignedAck, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { type Digest, emptyDigest, sliceOf, weightOf } from '../core/digest.ts';
 import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';

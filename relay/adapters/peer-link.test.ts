@@ -4,7 +4,7 @@ import { type AddressInfo, createServer as createTcpServer, type Server, type So
 import { connect, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makePinnedIdentity } from '../../fleet/certificates.ts';
-import type { SiteEntry } from '../../fleet/manifest.ts';
+import type { SiteEntry } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { connectPinned, pinOf } from '../../system/pinned-tls.ts';
 import { seededRandom, systemRandom } from '../../system/random.ts';

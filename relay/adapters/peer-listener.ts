@@ -4,7 +4,7 @@
  */
 import type { Duplex } from 'node:stream';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
-import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { SiteEntry, SiteName } from '../../fleet/manifest/manifest.ts';
 import { describeError } from '../../system/log.ts';
 import { type PinnedIdentity, peerPin, pinnedServerOptions } from '../../system/pinned-tls.ts';
 import { encodePeerFrame, type PeerReply, type PeerRequest } from '../core/peer-frame.ts';

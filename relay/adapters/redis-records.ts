@@ -3,7 +3,7 @@
  * read. The layout is described in `redis-scripts.ts`.
  */
 import { createHash } from 'node:crypto';
-import type { SiteName } from '../../fleet/manifest.ts';
+import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import { PUBLIC_KEY_BYTES, SIGNATURE_BYTES, type SignedAck } from '../core/ack.ts';
 import { type Partition, parseMailboxTag } from '../core/mailbox.ts';
 import { COMMITMENT_BYTES, type Message, openMessage } from '../core/message.ts';

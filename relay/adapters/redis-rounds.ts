@@ -2,7 +2,7 @@
  * What a relay looks for in the store by itself: what it owes to other sites, and what has expired. Only partitions
  * that may have something are asked, and a few more each time (`due-times.ts`), so that an idle relay hardly asks.
  */
-import type { SiteName } from '../../fleet/manifest.ts';
+import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import { TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { type Partition, partitionOf } from '../core/mailbox.ts';
 import type { Reference } from '../core/reference.ts';

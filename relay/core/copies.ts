@@ -2,7 +2,7 @@
  * When is a message accepted? Once enough different providers hold it. Two sites at one provider count once,
  * because they fall together.
  */
-import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { SiteEntry, SiteName } from '../../fleet/manifest/manifest.ts';
 
 /** How many providers must hold a message before its sender hears 201. */
 export const COPIES_NEEDED = 2;

@@ -5,7 +5,7 @@
  * call number of its request. Who speaks is known from the pinned key of the TLS session and never from a frame.
  * All requests are idempotent, so a caller that got no answer repeats them.
  */
-import type { SiteName } from '../../fleet/manifest.ts';
+import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type Digest, SLICES } from './digest.ts';

@@ -6,7 +6,7 @@
  * confirmed; and the sites that confirmed are told of each other, so that each knows what it still owes. If this
  * relay dies in between, the others find the debt in their own outboxes.
  */
-import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { SiteEntry, SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import type { SignedAck } from '../core/ack.ts';
 import { countCopies } from '../core/copies.ts';

@@ -5,7 +5,7 @@
  *
  * Notices wait a moment and travel together, because nobody waits for them.
  */
-import type { SiteName } from '../../fleet/manifest.ts';
+import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import type { Reference } from '../core/reference.ts';
 import type { RelayEvents } from '../events.ts';

@@ -7,7 +7,7 @@
  * What is owed and cannot be read here is not forgotten: it may have been damaged, so it is fetched from another site
  * first. Only when every site was asked and none has it, it is settled, and counted.
  */
-import type { SiteName } from '../../fleet/manifest.ts';
+import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { describeError, type Log } from '../../system/log.ts';
 import type { OfferedRecord } from '../core/peer-frame.ts';

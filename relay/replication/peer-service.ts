@@ -3,7 +3,7 @@
  * already accepted; what is refused is what cannot be believed: a damaged record, an ack that its mailbox key did
  * not sign.
  */
-import type { SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { SiteEntry, SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { sliceOf, totalOf } from '../core/digest.ts';
 import { type MailboxTag, PARTITIONS } from '../core/mailbox.ts';

@@ -7,7 +7,7 @@
  * recovering: it stores new messages and counts for them, but it does not ask for clients, because it could tell a
  * recipient "you have no messages" and be wrong.
  */
-import type { SiteEntry } from '../../fleet/manifest.ts';
+import type { SiteEntry } from '../../fleet/manifest/manifest.ts';
 import { describeError, type Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
 import { canReachEnough } from '../core/copies.ts';

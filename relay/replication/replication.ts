@@ -2,7 +2,7 @@
  * Everything that keeps a message at more than one provider, put together: the links to the other sites, the write
  * path, the outbox, the comparison of sites, the refill after a wipe, and what this relay does for the others.
  */
-import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest.ts';
+import type { Manifest, SiteEntry, SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import type { Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';

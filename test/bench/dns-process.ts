@@ -3,7 +3,7 @@
  * signatures around a zone that stands still. The first parameter is JSON; a line on standard output says it is up.
  */
 import { createPrivateKey } from 'node:crypto';
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { startTestNameserver } from '../support/nameserver.ts';
 
 export interface DnsProcessOptions {

@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { makeZoneKeys } from '../../fleet/zone-keys.ts';
 import { testManifest } from '../support/manifests.ts';
 import type { DnsProcessOptions } from './dns-process.ts';

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Manifest, ZoneKeySet } from '../../fleet/manifest.ts';
+import type { Manifest, ZoneKeySet } from '../../fleet/manifest/manifest.ts';
 import { makeZoneKey } from '../../fleet/zone-keys.ts';
 import { publicKeyText, signZoneKeys, zoneKeyData } from '../../healthcheck/dns/zone-keys.ts';
 import { eventually } from '../support/eventually.ts';

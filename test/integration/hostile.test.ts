@@ -9,7 +9,7 @@ import { WebSocket } from 'ws';
 import { createMailbox } from '../../client/mailbox.ts';
 import { createNodeTransport } from '../../client/node-transport.ts';
 import { createSubscription } from '../../client/push-url.ts';
-import { peerServerName, siteOrigin } from '../../fleet/manifest.ts';
+import { peerServerName, siteOrigin } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { ATTACKER_ADDRESS, type Attacker, createAttacker } from '../support/attacker.ts';

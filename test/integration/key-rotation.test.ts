@@ -8,7 +8,7 @@ import { expect, test } from 'vitest';
 import { createMailbox } from '../../client/mailbox.ts';
 import { createNodeTransport } from '../../client/node-transport.ts';
 import { createSubscription } from '../../client/push-url.ts';
-import { siteOrigin } from '../../fleet/manifest.ts';
+import { siteOrigin } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { ciphertext } from '../support/ciphertext.ts';

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { siteOrigin } from '../../fleet/manifest.ts';
+import { siteOrigin } from '../../fleet/manifest/manifest.ts';
 import { parseKeyRing } from '../../relay/core/key-ring.ts';
 import { ciphertext } from '../support/ciphertext.ts';
 import { eventually } from '../support/eventually.ts';

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createMailbox } from '../../client/mailbox.ts';
 import { createNodeTransport, type NodeTransport } from '../../client/node-transport.ts';
 import { createSubscription, type Subscription } from '../../client/push-url.ts';
-import { siteOrigin } from '../../fleet/manifest.ts';
+import { siteOrigin } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { ciphertext } from '../support/ciphertext.ts';

@@ -16,7 +16,7 @@ import { createSubscription, revokePushUrl, type Subscription } from '../../clie
 import { createReceiver } from '../../client/receiver.ts';
 import { createSender } from '../../client/sender.ts';
 import { relayEnvironment } from '../../fleet/local/relay-environment.ts';
-import { siteOrigin } from '../../fleet/manifest.ts';
+import { siteOrigin } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { ciphertext } from '../support/ciphertext.ts';

@@ -13,7 +13,7 @@ import { createReceiver } from '../../client/receiver.ts';
 import { askForAddresses } from '../../fleet/drill/dns-question.ts';
 import { createStubResolver, type StubResolver } from '../../fleet/drill/stub-resolver.ts';
 import { createFleet, LOCAL_SITES, type LocalFleet, type LocalSiteName } from '../../fleet/local/fleet.ts';
-import { canonicalOrigin, siteOrigin } from '../../fleet/manifest.ts';
+import { canonicalOrigin, siteOrigin } from '../../fleet/manifest/manifest.ts';
 import { systemClock as clock } from '../../system/clock.ts';
 import { systemRandom as random } from '../../system/random.ts';
 import { eventually } from '../support/eventually.ts';

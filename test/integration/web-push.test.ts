@@ -13,7 +13,7 @@ import { createMailbox, type Mailbox } from '../../client/mailbox.ts';
 import { createNodeTransport, type NodeTransport } from '../../client/node-transport.ts';
 import { createSubscription, type Subscription } from '../../client/push-url.ts';
 import { createReceiver } from '../../client/receiver.ts';
-import { siteOrigin } from '../../fleet/manifest.ts';
+import { siteOrigin } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { ciphertext } from '../support/ciphertext.ts';

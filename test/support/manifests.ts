@@ -8,7 +8,7 @@ import {
   type Manifest,
   NO_OVERRIDES,
   WEIGHT_DEFAULT,
-} from '../../fleet/manifest.ts';
+} from '../../fleet/manifest/manifest.ts';
 
 export interface TestManifestOptions {
   readonly policy?: Partial<HealthPolicy>;

@@ -2,7 +2,7 @@
  * A nameserver of ours in this process, on its real sockets, for tests with other people's tools.
  */
 import type { KeyObject } from 'node:crypto';
-import type { Manifest } from '../../fleet/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { answerWithAll } from '../../healthcheck/core/failover.ts';
 import { createEvents } from '../../healthcheck/events.ts';
 import { type NameserverConfig, startNameserver } from '../../healthcheck/nameserver.ts';

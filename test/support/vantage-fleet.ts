@@ -23,9 +23,9 @@ import {
   type HealthPolicy,
   type Manifest,
   NO_OVERRIDES,
-  signManifest,
   WEIGHT_DEFAULT,
-} from '../../fleet/manifest.ts';
+} from '../../fleet/manifest/manifest.ts';
+import { signManifest } from '../../fleet/manifest/signed.ts';
 import { makeZoneKeys } from '../../fleet/zone-keys.ts';
 import { type PinnedIdentity, pinOf } from '../../system/pinned-tls.ts';
 import { systemRandom } from '../../system/random.ts';

@@ -2,7 +2,7 @@
  * What goes wrong in a world of the decision layer: a few episodes that overlap, or one alone, whose detection is
  * then timed. All of it ends when the world is healed.
  */
-import type { Manifest, SiteName } from '../../../fleet/manifest.ts';
+import type { Manifest, SiteName } from '../../../fleet/manifest/manifest.ts';
 import { providersNeeded } from '../../../healthcheck/core/quorum.ts';
 import { targetsOf } from '../../../healthcheck/core/target.ts';
 import type { Random } from '../../../system/random.ts';

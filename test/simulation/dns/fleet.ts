@@ -1,7 +1,7 @@
 /**
  * The fleets that worlds of the decision layer have: three sites mostly, and the shapes in which quorums are hard.
  */
-import type { Manifest } from '../../../fleet/manifest.ts';
+import type { Manifest } from '../../../fleet/manifest/manifest.ts';
 import type { Random } from '../../../system/random.ts';
 import { testManifest } from '../../support/manifests.ts';
 

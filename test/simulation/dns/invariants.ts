@@ -2,7 +2,7 @@
  * What must hold at every change of every answer, whatever happens (dns.md §5 and drills.md Q1 to Q8 in the
  * reference), reckoned independently of the code under test: from what was heard, what is true, and the answer before.
  */
-import { type Manifest, vantagesOf } from '../../../fleet/manifest.ts';
+import { type Manifest, vantagesOf } from '../../../fleet/manifest/manifest.ts';
 import type { Answer } from '../../../healthcheck/core/failover.ts';
 import { keyOf, type TargetKey, targetsOf } from '../../../healthcheck/core/target.ts';
 import type { Vote } from '../../../healthcheck/core/vote.ts';

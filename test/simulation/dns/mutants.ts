@@ -34,8 +34,8 @@ const MUTANT_RULES = {
         if (all || choice.targets.join() === current.targets.join()) {
           return RULES.applyChoice(current, choice, manifest);
         }
-        const { basedOn, deferred, ...answer } = choice;
-        return { ok: true, value: { ...answer, generation: basedOn + 1 + 0 * deferred.length } };
+        const { basedOn, deferred: _, ...answer } = choice;
+        return { ok: true, value: { ...answer, generation: basedOn + 1 } };
       },
     },
   },

@@ -3,7 +3,7 @@
  * per family, paths that are cut or lose, and a reach to the world outside. It remembers when anything was last
  * disturbed, so that invariants can tell a false withdrawal from an honest mistake.
  */
-import type { Manifest } from '../../../fleet/manifest.ts';
+import type { Manifest } from '../../../fleet/manifest/manifest.ts';
 import { keyOf, type Target, type TargetKey, targetsOf } from '../../../healthcheck/core/target.ts';
 import type { Random } from '../../../system/random.ts';
 import type { VirtualTime } from '../virtual-time.ts';

@@ -2,7 +2,7 @@
  * One simulated vantage: the production judgement and cold start, probes and posts at production's periods, and a
  * state "file" that is written a little later than the answer that it holds, so that a crash may lose the last one.
  */
-import type { Manifest } from '../../../fleet/manifest.ts';
+import type { Manifest } from '../../../fleet/manifest/manifest.ts';
 import { everyPeriod } from '../../../healthcheck/adapters/schedule.ts';
 import type { SavedState } from '../../../healthcheck/adapters/state-file.ts';
 import { beginningFrom, beginToAnswer, savedFrom } from '../../../healthcheck/cold-start.ts';

@@ -2,7 +2,7 @@
  * What must always hold, watched by somebody who sees every disk: it hears of each write when it is synced, of each
  * 201 when it is given, of each frame when it leaves and of each message when an application has it.
  */
-import type { SiteName } from '../../../fleet/manifest.ts';
+import type { SiteName } from '../../../fleet/manifest/manifest.ts';
 import type { Effect } from './disk.ts';
 import type { Stage } from './stage.ts';
 

@@ -3,7 +3,7 @@
  * protocol. They get another clock, another store, other wires and another check of tokens, and nothing else.
  */
 import type { Duplex } from 'node:stream';
-import type { Manifest, SiteEntry, SiteName } from '../../../fleet/manifest.ts';
+import type { Manifest, SiteEntry, SiteName } from '../../../fleet/manifest/manifest.ts';
 import { servePeer } from '../../../relay/adapters/peer-listener.ts';
 import { RELAY_SETTINGS, type RelayConfig } from '../../../relay/config.ts';
 import { COPIES_NEEDED } from '../../../relay/core/copies.ts';

@@ -3,7 +3,7 @@
  * what everything else reads, so nothing after this has to doubt an address or a key.
  */
 import { isIPv4, isIPv6 } from 'node:net';
-import { fail, ok, type Result } from '../system/result.ts';
+import { fail, ok, type Result } from '../../system/result.ts';
 import { JsonReader } from './json-reader.ts';
 import {
   type ExternalCanary,

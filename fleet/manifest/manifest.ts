@@ -1,15 +1,10 @@
 /**
  * The manifest: the signed, versioned description of the fleet, and the only source of addresses and keys that a
- * node believes. No provider owns it: it is a compact JWS (RFC 7515, EdDSA) by the operators' offline key.
+ * node believes. No provider owns it: the operators sign it with their offline key (`signed.ts`).
  *
- * Parsing is whole or not at all, and the result is what everything else reads; nothing dials an address that is
- * not in it.
+ * Parsing (`parse.ts`) is whole or not at all, and the result is what everything else reads; nothing dials
+ * an address that is not in it.
  */
-import { CompactSign, compactVerify, importJWK, type JWK } from 'jose';
-import { describeError } from '../system/log.ts';
-import { fail, type Result } from '../system/result.ts';
-import { parseManifest } from './manifest-parse.ts';
-
 export type SiteName = string;
 
 /** How vantages judge sites; the same for every vantage of the fleet. Times in milliseconds, TTLs in seconds. */
@@ -198,38 +193,4 @@ export function peerServerName(manifest: Pick<Manifest, 'zone'>, site: SiteName)
 
 function originOf(host: string, port: number): string {
   return port === 443 ? `https://${host}` : `https://${host}:${port}`;
-}
-
-/** Signs with the operators' private key, an Ed25519 JWK that contains `d`. Gives the compact JWS. */
-export async function signManifest(manifest: Manifest, privateJwk: JWK): Promise<string> {
-  const key = await importJWK(privateJwk, 'EdDSA');
-  return new CompactSign(new TextEncoder().encode(JSON.stringify(manifest)))
-    .setProtectedHeader({ alg: 'EdDSA', typ: 'archipelago-manifest+json' })
-    .sign(key);
-}
-
-/**
- * Verifies and parses a signed manifest. `publicKey` is the operators' Ed25519 key, 32 bytes as base64url;
- * a version below `versionMin` is refused. Every fault is a sentence.
- */
-export async function openManifest(
-  signed: string,
-  publicKey: string,
-  versionMin: number,
-): Promise<Result<Manifest, readonly string[]>> {
-  let payload: unknown;
-  try {
-    const key = await importJWK({ kty: 'OKP', crv: 'Ed25519', x: publicKey }, 'EdDSA');
-    const opened = await compactVerify(signed.trim(), key, { algorithms: ['EdDSA'] });
-    payload = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(opened.payload));
-  } catch (error) {
-    return fail([`manifest: not signed by the operators' key (${describeError(error)})`]);
-  }
-  const parsed = parseManifest(payload);
-  if (parsed.ok && parsed.value.version < versionMin) {
-    return fail([
-      `manifest: version ${parsed.value.version} is older than the oldest accepted, ${versionMin}`,
-    ]);
-  }
-  return parsed;
 }

@@ -7,14 +7,13 @@ import {
   DEFAULT_HEALTH_POLICY,
   type Manifest,
   NO_OVERRIDES,
-  openManifest,
   peerServerName,
   type SiteEntry,
-  signManifest,
   siteOrigin,
   WEIGHT_DEFAULT,
 } from './manifest.ts';
-import { parseManifest } from './manifest-parse.ts';
+import { parseManifest } from './parse.ts';
+import { openManifest, signManifest } from './signed.ts';
 
 const operators = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
 const publicKey = operators.x ?? '';

@@ -164,7 +164,7 @@ export async function readVantageConfig(
     values.VANTAGE_MANIFEST_KEY,
     values.VANTAGE_MANIFEST_VERSION_MIN,
   );
-  if (!opened.ok) return opened;
+  if (!opened.ok) return fail(opened.fault.details);
   const manifest = opened.value;
   const faults = [
     ...zoneFaults(manifest),

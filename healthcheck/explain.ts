@@ -93,7 +93,7 @@ async function manifestAt(
   if (logged?.kind !== 'manifest')
     return fail(`Record ${record.n}: the manifest of its time is no longer logged.`);
   const opened = await openManifest(logged.signed, logged.key, 1);
-  return opened.ok ? opened : fail(`Record ${logged.n}: ${opened.fault.join(' ')}`);
+  return opened.ok ? opened : fail(`Record ${logged.n}: ${opened.fault.details.join(' ')}`);
 }
 
 async function openVotes(record: AnswerRecord, manifest: Manifest): Promise<Result<readonly Vote[], string>> {

@@ -96,7 +96,7 @@ export async function joinFleet(
       return fail(reason);
     };
     const opened = await openManifest(signed, config.manifestKey, 1);
-    const faults = opened.ok ? zoneFaults(opened.value) : opened.fault;
+    const faults = opened.ok ? zoneFaults(opened.value) : opened.fault.details;
     if (!opened.ok || faults.length > 0) return refuse('invalid', faults.join(' '));
     const next = await join(opened.value, options, publish);
     // From here on nothing waits, so two manifests cannot overtake each other.

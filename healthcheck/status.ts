@@ -3,9 +3,10 @@
  * field names are a promise to drills and to `fleet status`.
  */
 import type { Manifest, OverrideState, SiteName } from '../fleet/manifest/manifest.ts';
+import { overrideOf } from '../fleet/manifest/overrides.ts';
 import type { Verdict } from './core/detector.ts';
 
-import { isFrozen, overrideOf } from './core/override.ts';
+import { isFrozen } from './core/override.ts';
 import { type Health, siteHealth } from './core/quorum.ts';
 import { warmShares } from './core/rotation.ts';
 import { type Family, keyOf, type TargetKey, targetsOf } from './core/target.ts';

@@ -144,7 +144,7 @@ export async function readRelayConfig(
     settings.RELAY_MANIFEST_KEY,
     settings.RELAY_MANIFEST_VERSION_MIN,
   );
-  if (!manifest.ok) faults.push(...manifest.fault.map((fault) => `RELAY_MANIFEST: ${fault}`));
+  if (!manifest.ok) faults.push(...manifest.fault.details.map((fault) => `RELAY_MANIFEST: ${fault}`));
   const own = manifest.ok ? manifest.value.sites.find(({ name }) => name === settings.RELAY_SITE) : undefined;
   if (manifest.ok && own === undefined) {
     const names = manifest.value.sites.map(({ name }) => name).join(', ');

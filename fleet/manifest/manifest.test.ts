@@ -12,8 +12,9 @@ import {
   siteOrigin,
   WEIGHT_DEFAULT,
 } from './manifest.ts';
+import { signOverrides } from './overrides.ts';
 import { parseManifest } from './parse.ts';
-import { openManifest, signManifest } from './signed.ts';
+import { openManifest, SIGNED_MANIFEST_BYTES_MAX, signManifest } from './signed.ts';
 
 const operators = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
 const publicKey = operators.x ?? '';
@@ -83,7 +84,13 @@ test('another key, an altered text and an old version are refused by name', asyn
     openManifest(signed.slice(0, -10), publicKey, 1),
     openManifest(signed, publicKey, 8),
   ]);
-  const said = refusals.map((refusal) => (refusal.ok ? 'accepted' : refusal.fault.join(' ')));
+  const said = refusals.map((refusal) => (refusal.ok ? 'accepted' : refusal.fault.details.join(' ')));
+  expect(refusals.map((refusal) => (refusal.ok ? undefined : refusal.fault.reason))).toEqual([
+    'not_signed',
+    'not_signed',
+    'not_signed',
+    'below_minimum',
+  ]);
   expect(said.slice(0, 3)).toEqual(
     Array(3).fill(expect.stringContaining("not signed by the operators' key")),
   );
@@ -219,6 +226,45 @@ test('no JSON value makes the parser throw', () => {
       parseManifest(changed((copy) => Object.assign(copy, { [field]: value })));
     }),
   );
+});
+
+const onCallKeys = [{ name: 'ada', publicKey: 'o'.repeat(43) }];
+const jwe = 'eyJh..bm9uY2U.Y2lwaGVy.dGFn';
+
+test('keys of those on call and sealed secrets are read when they are there', () => {
+  const whole = { ...manifest, onCallKeys, relaySecrets: [{ site: 'aws', jwe }] };
+  expect(parseManifest(JSON.parse(JSON.stringify(whole)))).toEqual({ ok: true, value: whole });
+});
+
+test.each<[object, string]>([
+  [{ onCallKeys: [...onCallKeys, ...onCallKeys] }, 'manifest: "on call: ada" is listed twice'],
+  [{ onCallKeys: [{ name: 'ada', publicKey: 'short' }] }, 'manifest.onCallKeys[0].publicKey: expected'],
+  [{ onCallKeys: Array(9).fill(onCallKeys[0]) }, 'manifest.onCallKeys: expected a list of 0 to 8'],
+  [{ relaySecrets: [{ site: 'ovh', jwe }] }, 'manifest.relaySecrets: there is no site "ovh"'],
+  [{ relaySecrets: [{ site: 'aws', jwe: 'not a jwe' }] }, 'manifest.relaySecrets[0].jwe: expected'],
+  [
+    { relaySecrets: [{ site: 'aws', jwe: `${jwe}${'A'.repeat(4096)}` }] },
+    'manifest.relaySecrets[0].jwe: expected at most',
+  ],
+])('%j is refused', (change, start) => {
+  const parsed = parseManifest({ ...manifest, ...change });
+  expect(parsed.ok ? [] : parsed.fault).toContainEqual(expect.stringContaining(start));
+});
+
+test('what drains everything, what is too large and what is signed as something else is refused by name', async () => {
+  const out = { sites: ['aws', 'gcp'].map(drained), frozenUntilWallMs: null } as Manifest['overrides'];
+  const signed = await signManifest({ ...manifest, overrides: out }, operators);
+  const overrides = await signOverrides({ format: 1, sequence: 1, overrides: NO_OVERRIDES }, operators);
+  const refusals = await Promise.all(
+    [signed, 'x'.repeat(SIGNED_MANIFEST_BYTES_MAX + 1), overrides].map(async (text) =>
+      openManifest(text, publicKey, 1),
+    ),
+  );
+  expect(refusals.map((refusal) => (refusal.ok ? undefined : refusal.fault.reason))).toEqual([
+    'drains_everything',
+    'too_large',
+    'not_signed',
+  ]);
 });
 
 test('origins carry the port only when it is not 443', () => {

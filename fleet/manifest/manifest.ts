@@ -133,6 +133,20 @@ export interface ZoneKeySet {
   }[];
 }
 
+/** A key of somebody on call: it may sign overrides that expire (`overrides.ts`), and nothing else. */
+export interface OnCallKey {
+  readonly name: string;
+  /** Ed25519, 32 bytes as base64url. */
+  readonly publicKey: string;
+}
+
+/** The relays' common secrets, sealed for those who hold one peer key of a site (`relay-secrets.ts`). */
+export interface SealedRelaySecrets {
+  readonly site: SiteName;
+  /** Compact JWE (RFC 7516). */
+  readonly jwe: string;
+}
+
 export interface Manifest {
   readonly format: 1;
   /** Grows with every signed change; a node never goes back. */
@@ -148,6 +162,10 @@ export interface Manifest {
   readonly records?: readonly ExtraRecordSet[];
   /** Absent: the zone is not signed. */
   readonly zoneKeys?: ZoneKeySet;
+  /** Absent: only the operators' key signs overrides. */
+  readonly onCallKeys?: readonly OnCallKey[];
+  /** Absent, or without the own site: relays have their secrets from a file. */
+  readonly relaySecrets?: readonly SealedRelaySecrets[];
   readonly steering: Steering;
   readonly externalCanaries: readonly ExternalCanary[];
   readonly overrides: Overrides;

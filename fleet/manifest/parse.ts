@@ -10,8 +10,10 @@ import {
   type ExtraRecordSet,
   type HealthPolicy,
   type Manifest,
+  type OnCallKey,
   OVERRIDE_STATES,
   type Overrides,
+  type SealedRelaySecrets,
   type SiteEntry,
   STEERINGS,
   type VantageEntry,
@@ -30,6 +32,15 @@ const DAY_SECONDS = 86_400;
 const UINT32_MAX = 2 ** 32 - 1;
 const WITNESSES_MAX = 8;
 const WEIGHT_MAX = 100;
+const ON_CALL_KEYS_MAX = 8;
+/** One for each peer key that a site may list at a time. */
+const SEALED_PER_SITE_MAX = 4;
+/** A ring of 16 keys has 1.5 KiB; sealed, a third more. */
+const JWE_LENGTH_MAX = 4096;
+
+/** The fault of a manifest that takes every site out of the answer. */
+export const EVERYTHING_DRAINED =
+  'manifest.overrides.sites: every site is drained; leave at least one' as const;
 
 /** Checks every field and every relation between fields; gives all faults at once. */
 export function parseManifest(value: unknown): Result<Manifest, readonly string[]> {
@@ -51,15 +62,26 @@ export function parseManifest(value: unknown): Result<Manifest, readonly string[
       ? { records: at.list('records', 0, EXTRA_RECORD_SETS_MAX).map(readExtraRecordSet) }
       : {}),
     ...(at.has('zoneKeys') ? { zoneKeys: readZoneKeys(at.child('zoneKeys')) } : {}),
+    ...(at.has('onCallKeys')
+      ? { onCallKeys: at.list('onCallKeys', 0, ON_CALL_KEYS_MAX).map(readOnCallKey) }
+      : {}),
+    ...(at.has('relaySecrets')
+      ? {
+          relaySecrets: at
+            .list('relaySecrets', 0, SITES_MAX * SEALED_PER_SITE_MAX)
+            .map(readSealedRelaySecrets),
+        }
+      : {}),
   };
   at.onlyTheseKeys();
-  faults.push(...repetitionsIn(manifest), ...overrideFaults(manifest), ...zoneKeyFaults(manifest));
+  faults.push(...repetitionsIn(manifest), ...overrideFaults(manifest), ...unknownSites(manifest));
   return faults.length === 0 ? ok(manifest) : fail(faults);
 }
 
 /** Names, pins and vote keys stand for one machine each. */
-function repetitionsIn({ sites, witnesses }: Manifest): readonly string[] {
+function repetitionsIn({ sites, witnesses, onCallKeys = [] }: Manifest): readonly string[] {
   const values = [
+    ...onCallKeys.flatMap(({ name, publicKey }) => [`on call: ${name}`, publicKey]),
     ...sites.flatMap(({ relay }) => relay.pins),
     ...vantagesOf({ sites, witnesses }).flatMap(({ name, vantage }) => [
       name,
@@ -71,11 +93,23 @@ function repetitionsIn({ sites, witnesses }: Manifest): readonly string[] {
   return [...new Set(repeated)].map((value) => `manifest: ${JSON.stringify(value)} is listed twice`);
 }
 
-function zoneKeyFaults({ sites, zoneKeys }: Manifest): readonly string[] {
+/** A site's keys and secrets leave with it. */
+function unknownSites({ sites, zoneKeys, relaySecrets = [] }: Manifest): readonly string[] {
   const names = new Set<string | null>([null, ...sites.map((site) => site.name)]);
-  return (zoneKeys?.keys ?? [])
-    .filter(({ site }) => !names.has(site))
-    .map(({ site }) => `manifest.zoneKeys: there is no site ${JSON.stringify(site)}`);
+  const faultsOf = (field: string, named: readonly (string | null)[]): readonly string[] =>
+    named
+      .filter((name) => !names.has(name))
+      .map((name) => `manifest.${field}: there is no site ${JSON.stringify(name)}`);
+  return [
+    ...faultsOf(
+      'zoneKeys',
+      (zoneKeys?.keys ?? []).map(({ site }) => site),
+    ),
+    ...faultsOf(
+      'relaySecrets',
+      relaySecrets.map(({ site }) => site),
+    ),
+  ];
 }
 
 function overrideFaults({ sites, overrides }: Manifest): readonly string[] {
@@ -87,7 +121,7 @@ function overrideFaults({ sites, overrides }: Manifest): readonly string[] {
     ...unknown.map((name) => `manifest.overrides.sites: there is no site ${JSON.stringify(name)}`),
     ...twice.map((name) => `manifest.overrides.sites: ${JSON.stringify(name)} is listed twice`),
     ...(sites.every((site) => out.some((override) => override.site === site.name))
-      ? ['manifest.overrides.sites: every site is drained; leave at least one']
+      ? [EVERYTHING_DRAINED]
       : []),
   ];
 }
@@ -150,7 +184,8 @@ function readExternalCanary(at: JsonReader): ExternalCanary {
   return canary;
 }
 
-function readOverrides(at: JsonReader): Overrides {
+/** Reads the overrides of a manifest, or of a document of its own. */
+export function readOverrides(at: JsonReader): Overrides {
   const overrides = {
     sites: at.list('sites', 0, SITES_MAX).map((one) => {
       const override = {
@@ -202,6 +237,26 @@ function readExtraRecordSet(at: JsonReader): ExtraRecordSet {
   };
   at.onlyTheseKeys();
   return set;
+}
+
+function readOnCallKey(at: JsonReader): OnCallKey {
+  const key = {
+    name: at.string('name', PROVIDER),
+    publicKey: at.string('publicKey', PIN),
+  };
+  at.onlyTheseKeys();
+  return key;
+}
+
+function readSealedRelaySecrets(at: JsonReader): SealedRelaySecrets {
+  const sealed = {
+    site: at.string('site', NAME),
+    // Header, no wrapped key, nonce, ciphertext, tag.
+    jwe: at.string('jwe', /^[\w-]+\.\.[\w-]+\.[\w-]+\.[\w-]+$/),
+  };
+  if (sealed.jwe.length > JWE_LENGTH_MAX) at.fault('jwe', `at most ${JWE_LENGTH_MAX} characters`);
+  at.onlyTheseKeys();
+  return sealed;
 }
 
 const P256_BYTES = /^[A-Za-z0-9_-]{86}$/;

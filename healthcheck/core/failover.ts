@@ -17,8 +17,9 @@
  * A provider's second target may follow its first at once, and an operator's drain waits for nothing.
  */
 import type { Manifest } from '../../fleet/manifest/manifest.ts';
+import { overrideOf } from '../../fleet/manifest/overrides.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
-import { isFrozen, overrideOf } from './override.ts';
+import { isFrozen } from './override.ts';
 import type { Health } from './quorum.ts';
 import { FAMILIES, type Family, keyOf, siteNamed, type Target, type TargetKey, targetsOf } from './target.ts';
 

@@ -2,18 +2,9 @@
  * An operator's word beside the measured health: sites to serve, to drain or to keep out, and a freeze of all
  * automation. Each ends at a date, because an override that somebody forgot is an outage that waits.
  */
-import type { Manifest, Overrides, SiteName } from '../../fleet/manifest/manifest.ts';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 
 type Ordered = Pick<Manifest, 'overrides'>;
-
-/** The override of a site that holds at `wallMs`, milliseconds since 1970. */
-export function overrideOf(
-  site: SiteName,
-  { overrides }: Ordered,
-  wallMs: number,
-): Overrides['sites'][number] | undefined {
-  return overrides.sites.find((override) => override.site === site && wallMs < override.untilWallMs);
-}
 
 /** Whether no measurement may change an answer now. */
 export function isFrozen({ overrides: { frozenUntilWallMs } }: Ordered, wallMs: number): boolean {

@@ -6,8 +6,9 @@
  * override ends. When an operator will give one, nobody can know.
  */
 import type { HealthPolicy, Manifest } from '../../fleet/manifest/manifest.ts';
+import { overrideOf } from '../../fleet/manifest/overrides.ts';
 import type { Answer, Deferred } from './failover.ts';
-import { isFrozen, overrideOf, untilOverrideEndsMs } from './override.ts';
+import { isFrozen, untilOverrideEndsMs } from './override.ts';
 import { observationsUntil, possibleBallotsOn, providersNeeded } from './quorum.ts';
 import { keyOf, type Target, targetsOf } from './target.ts';
 import type { Vote } from './vote.ts';

@@ -3,7 +3,6 @@
  * manifest; here is only what belongs to this machine: who it is, where it listens, and its keys.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { statSync } from 'node:fs';
 import { type CryptoKey, importPKCS8 } from 'jose';
 import { type Manifest, type SiteName, vantagesOf, type WitnessEntry } from '../fleet/manifest/manifest.ts';
 import { openManifest } from '../fleet/manifest/signed.ts';
@@ -12,6 +11,7 @@ import { type PinnedIdentity, pinOf } from '../system/pinned-tls.ts';
 import { fail, ok, type Result } from '../system/result.ts';
 import {
   contentOf,
+  directory,
   type Endpoint,
   endpoint,
   integer,
@@ -61,17 +61,6 @@ export interface VantageConfig {
   readonly logLevel: LogLevel;
   readonly stopWithStdin: boolean;
 }
-
-const directory: Setting<string> = {
-  expected: 'the path of an existing directory',
-  parse: (path) => {
-    try {
-      return statSync(path).isDirectory() ? path : undefined;
-    } catch {
-      return undefined;
-    }
-  },
-};
 
 const cookieSecretFile = contentOf('1 to 3 cookie secrets');
 const cookieSecrets: Setting<CookieSecrets> = {
@@ -142,7 +131,7 @@ export const VANTAGE_SETTINGS: VantageShape = {
   VANTAGE_TLS_CERTIFICATE: contentOf('a self-signed certificate (PEM)'),
   VANTAGE_TLS_KEY: contentOf('the private key of that certificate (PEM)'),
   VANTAGE_CA: optional(contentOf('a certificate authority (PEM)')),
-  VANTAGE_STATE_DIR: directory,
+  VANTAGE_STATE_DIR: directory(),
   VANTAGE_ZONE_KEY: optional(contentOf('an EC private key on P-256 (PKCS#8 PEM)')),
   VANTAGE_TRANSFER_KEYS: transferKeys,
   VANTAGE_SECONDARIES: secondaries,

@@ -35,6 +35,7 @@ function readinessWith(
     events,
     isRecovering: () => false,
     isDraining: () => false,
+    hasCertificate: () => true,
   });
   return { readiness, happened: events.happened };
 }
@@ -82,6 +83,7 @@ test('half a second is told once, and again after it was right in between', asyn
     events,
     isRecovering: () => false,
     isDraining: () => false,
+    hasCertificate: () => true,
   });
   const stopping = new AbortController();
   const watching = readiness.watch(stopping.signal);

@@ -4,8 +4,10 @@
 import { type Manifest, type SiteEntry } from '../fleet/manifest/manifest.ts';
 import { openManifest } from '../fleet/manifest/signed.ts';
 import { fail, ok, type Result } from '../system/result.ts';
+import { readServerCertificate } from '../system/server-certificate.ts';
 import {
   contentOf,
+  directory,
   type Endpoint,
   endpoint,
   endpoints,
@@ -27,8 +29,9 @@ interface RelayShape {
   readonly RELAY_MANIFEST_VERSION_MIN: Setting<number>;
   readonly RELAY_LISTEN: Setting<Endpoint>;
   readonly RELAY_PRIVATE_LISTEN: Setting<Endpoint>;
-  readonly RELAY_TLS_CERTIFICATE: Setting<string>;
-  readonly RELAY_TLS_KEY: Setting<string>;
+  readonly RELAY_TLS_CERTIFICATE: Setting<string | undefined>;
+  readonly RELAY_TLS_KEY: Setting<string | undefined>;
+  readonly RELAY_STATE_DIR: Setting<string | undefined>;
   readonly RELAY_PEER_CERTIFICATE: Setting<string>;
   readonly RELAY_PEER_KEY: Setting<string>;
   readonly RELAY_SECRETS: Setting<string>;
@@ -68,8 +71,9 @@ export const RELAY_SETTINGS: RelayShape = {
   RELAY_MANIFEST_VERSION_MIN: integer(1, Number.MAX_SAFE_INTEGER, 1),
   RELAY_LISTEN: endpoint(),
   RELAY_PRIVATE_LISTEN: endpoint(),
-  RELAY_TLS_CERTIFICATE: contentOf('the certificate chain for the zone and the site, PEM'),
-  RELAY_TLS_KEY: contentOf('the private key of RELAY_TLS_CERTIFICATE, PEM'),
+  RELAY_TLS_CERTIFICATE: optional(contentOf('the certificate chain for the zone and the site, PEM')),
+  RELAY_TLS_KEY: optional(contentOf('the private key of RELAY_TLS_CERTIFICATE, PEM')),
+  RELAY_STATE_DIR: optional(directory()),
   RELAY_PEER_CERTIFICATE: contentOf('the self-signed certificate shown to peers, PEM'),
   RELAY_PEER_KEY: contentOf('the private key of RELAY_PEER_CERTIFICATE, PEM'),
   RELAY_SECRETS: contentOf('the capability keys and the pepper, JSON'),
@@ -106,11 +110,17 @@ export const RELAY_SETTINGS: RelayShape = {
   RELAY_STOP_WITH_STDIN: oneOf(['yes', 'no'], 'no'),
 };
 
+/** Where the certificate that clients are shown comes from. */
+type CertificateOrigin =
+  | { readonly from: 'files'; readonly certificatePath: string; readonly keyPath: string }
+  | { readonly from: 'vantage'; readonly stateDir: string };
+
 export interface RelayConfig {
   readonly settings: SettingsOf<RelayShape>;
   readonly manifest: Manifest;
   readonly own: SiteEntry;
   readonly ring: KeyRing;
+  readonly certificate: CertificateOrigin;
   /** SHA-256 of each operator token; undefined when minting is open. */
   readonly operatorTokenHashes: readonly Uint8Array[] | undefined;
 }
@@ -137,6 +147,8 @@ export async function readRelayConfig(
   if (!hashes.every((line) => /^[0-9a-f]{64}$/.test(line.trim()))) {
     faults.push('RELAY_OPERATOR_TOKENS: expected 64 hex digits on each line');
   }
+  const certificate = certificateOrigin(settings, environment);
+  if (!certificate.ok) faults.push(certificate.fault);
   const ring = parseKeyRing(settings.RELAY_SECRETS);
   if (!ring.ok) faults.push(...ring.fault.map((fault) => `RELAY_SECRETS: ${fault}`));
   const manifest = await openManifest(
@@ -150,13 +162,43 @@ export async function readRelayConfig(
     const names = manifest.value.sites.map(({ name }) => name).join(', ');
     faults.push(`RELAY_SITE: expected one of the manifest's sites (${names}), got "${settings.RELAY_SITE}"`);
   }
-  if (faults.length > 0 || !ring.ok || !manifest.ok || own === undefined) return fail(faults);
+  if (faults.length > 0 || !ring.ok || !manifest.ok || !certificate.ok || own === undefined)
+    return fail(faults);
   const isOpen = settings.RELAY_MINTING === 'open';
   return ok({
     settings,
     manifest: manifest.value,
     own,
     ring: ring.value,
+    certificate: certificate.value,
     operatorTokenHashes: isOpen ? undefined : hashes.map((line) => Buffer.from(line.trim(), 'hex')),
+  });
+}
+
+/** Both files, or none of them and a place to keep what the vantage hands out. */
+function certificateOrigin(
+  {
+    RELAY_TLS_CERTIFICATE: chainPem,
+    RELAY_TLS_KEY: keyPem,
+    RELAY_STATE_DIR: stateDir,
+  }: SettingsOf<RelayShape>,
+  environment: Readonly<Record<string, string | undefined>>,
+): Result<CertificateOrigin, string> {
+  if (chainPem === undefined && keyPem === undefined) {
+    return stateDir === undefined
+      ? fail(
+          'RELAY_STATE_DIR: expected a directory in which the certificate of the vantage is kept; or give RELAY_TLS_CERTIFICATE and RELAY_TLS_KEY',
+        )
+      : ok({ from: 'vantage', stateDir });
+  }
+  if (chainPem === undefined || keyPem === undefined) {
+    return fail('RELAY_TLS_CERTIFICATE and RELAY_TLS_KEY: expected both of them, or neither');
+  }
+  const read = readServerCertificate({ chainPem, keyPem }, []);
+  if (!read.ok) return fail(`RELAY_TLS_CERTIFICATE: ${read.fault}`);
+  return ok({
+    from: 'files',
+    certificatePath: environment['RELAY_TLS_CERTIFICATE'] ?? '',
+    keyPath: environment['RELAY_TLS_KEY'] ?? '',
   });
 }

@@ -30,6 +30,7 @@ async function look(changed: Partial<ReadinessDeps>): Promise<Readiness> {
     skews: () => new Map(),
     isRecovering: () => false,
     isDraining: () => false,
+    hasCertificate: () => true,
     clock,
     events: createRecordedEvents(),
     ...changed,
@@ -49,6 +50,7 @@ test('a whole site with a second provider in reach wants clients, whoever else i
 
 test.each<[string, Partial<ReadinessDeps>]>([
   ['draining', { isDraining: () => true }],
+  ['no_certificate', { hasCertificate: () => false }],
   ['recovering', { isRecovering: () => true }],
   ['too_few_providers', { links: [link('gcp', false), link('hetzner', false)] }],
   ['too_few_providers', { links: [link('aws-2', true), link('hetzner', false)] }],

@@ -11,7 +11,13 @@ import { canReachEnough } from './core/copies.ts';
 import type { RelayEvents } from './events.ts';
 import type { MessageStore, PeerLink } from './ports.ts';
 
-type NotReady = 'draining' | 'store_unavailable' | 'recovering' | 'too_few_providers' | 'clock_skew';
+type NotReady =
+  | 'draining'
+  | 'no_certificate'
+  | 'store_unavailable'
+  | 'recovering'
+  | 'too_few_providers'
+  | 'clock_skew';
 
 export interface ReadinessDeps {
   readonly own: SiteEntry;
@@ -22,6 +28,8 @@ export interface ReadinessDeps {
   readonly skews: () => ReadonlyMap<string, number>;
   readonly isRecovering: () => boolean;
   readonly isDraining: () => boolean;
+  /** Whether there is a certificate to show to clients; one that has expired is one, and told of elsewhere. */
+  readonly hasCertificate: () => boolean;
   readonly clock: Clock;
   readonly events: Pick<RelayEvents, 'clockOff' | 'clockRight'>;
 }
@@ -64,6 +72,7 @@ export function createReadiness(deps: ReadinessDeps): Readiness {
     reasons: () => {
       const reasons: NotReady[] = [];
       if (deps.isDraining()) reasons.push('draining');
+      if (!deps.hasCertificate()) reasons.push('no_certificate');
       if (!storeAnswers) reasons.push('store_unavailable');
       if (deps.isRecovering()) reasons.push('recovering');
       const reachable = deps.links.filter((link) => link.isUp());

@@ -20,12 +20,13 @@ import { createFrontDoor } from './adapters/front-door.ts';
 import { type ConnectPeer, createPeerLink, type RunningPeerLink } from './adapters/peer-link.ts';
 import { createPeerListener } from './adapters/peer-listener.ts';
 import { type Admission, createAdmission } from './admission.ts';
+import type { ShownCertificate } from './certificate.ts';
 import type { RelayConfig } from './config.ts';
 import { createDeliveryLoops } from './core/delivery-loops.ts';
 import { createRelayEvents, type RelayEvents } from './events.ts';
 import { createFailures, type Failures } from './failures.ts';
 import { createHousekeeping } from './housekeeping.ts';
-import { createClientServer } from './http/client-server.ts';
+import { createClientServer, showCertificate } from './http/client-server.ts';
 import { createLongPoll, type LongPoll } from './http/long-poll.ts';
 import type { MailboxTokenVerifier } from './http/mailbox-token.ts';
 import { createPrivateApp } from './http/private-app.ts';
@@ -56,6 +57,13 @@ export interface RelayDeps {
   readonly connectPeer: ConnectPeer;
   /** Makes what checks the mailbox tokens of recipients for one audience, the origin of this site. */
   readonly createVerifier: (audience: string, clock: Clock) => MailboxTokenVerifier;
+  /** Whether clients can be shown a certificate. */
+  readonly hasCertificate: () => boolean;
+}
+
+/** The door through which clients come. */
+export interface ClientDoor {
+  readonly shown: ShownCertificate;
 }
 
 /** A relay that runs, without the doors through which clients and peers come to it. */
@@ -91,19 +99,18 @@ const FINISH_WITHIN_MS = 3000;
 export async function startRelay(
   config: RelayConfig,
   deps: RelayDeps,
+  { shown }: ClientDoor,
   resources: AsyncDisposableStack,
 ): Promise<void> {
   const { manifest, own, settings } = config;
   const parts = runRelayParts(config, deps, resources);
   const { events, recipients, readiness, replication } = parts;
   await servePrivately(settings.RELAY_PRIVATE_LISTEN, readiness, deps.metrics, resources);
+  const clients = createClientServer(shown.current(), parts.app, recipients);
+  shown.onChange((certificate) => showCertificate(clients, certificate));
   const frontDoor = createFrontDoor({
     peerServerName: peerServerName(manifest, own.name),
-    clients: createClientServer(
-      { certificatePem: settings.RELAY_TLS_CERTIFICATE, keyPem: settings.RELAY_TLS_KEY },
-      parts.app,
-      recipients,
-    ),
+    clients,
     peers: createPeerListener({
       own: own.name,
       sites: manifest.sites,
@@ -183,6 +190,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     events,
     isRecovering: replication.isRecovering,
     isDraining: stop.isUnready,
+    hasCertificate: deps.hasCertificate,
   });
   const admission = createAdmission({
     requestsMax: settings.RELAY_REQUESTS_MAX,

@@ -12,6 +12,7 @@ import { createMemoryStore } from './adapters/memory-store.ts';
 import { openRedisStore } from './adapters/redis-store.ts';
 import { RELAY_SETTINGS, type RelayConfig, readRelayConfig } from './config.ts';
 import { COPIES_NEEDED } from './core/copies.ts';
+import { followCertificate } from './follow-certificate.ts';
 import { createMailboxTokenVerifier } from './http/mailbox-token.ts';
 import { createLiveRing, reloadOnHangup } from './live-ring.ts';
 import type { MessageStore } from './ports.ts';
@@ -59,6 +60,8 @@ export async function runRelay({ environment, clock, overrides }: RunRelayOption
       if (!store.value.durable) {
         log.warn('the store is this process: every message is lost when it ends; never use it in production');
       }
+      const metrics = createMetrics('relay_');
+      const shown = await followCertificate(config, { clock, metrics, log }, resources);
       await startRelay(
         config,
         {
@@ -66,14 +69,16 @@ export async function runRelay({ environment, clock, overrides }: RunRelayOption
           clock,
           random: systemRandom,
           log,
-          metrics: createMetrics('relay_'),
+          metrics,
           copiesNeeded: COPIES_NEEDED,
           outboxGraceMs: OUTBOX_GRACE_MS,
           createAcceptor,
           connectPeer: connectPinned,
           createVerifier: createMailboxTokenVerifier,
+          hasCertificate: () => shown.current() !== undefined,
           ...overrides,
         },
+        { shown },
         resources,
       );
     },

@@ -5,7 +5,7 @@
  * setting that nobody knows is a fault too, because a misspelt name in production would otherwise become a
  * default. A service describes its settings as data; documentation is checked against that data.
  */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { fail, ok, type Result } from './result.ts';
 
 /** One setting: how it is described to people, how it is read, and what stands in when it is not given. */
@@ -130,6 +130,20 @@ export function contentOf(what: string): Setting<string> {
     parse: (path) => {
       try {
         return readFileSync(path, 'utf8');
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+/** A directory that exists; the value is its path. */
+export function directory(): Setting<string> {
+  return {
+    expected: 'the path of an existing directory',
+    parse: (path) => {
+      try {
+        return statSync(path).isDirectory() ? path : undefined;
       } catch {
         return undefined;
       }

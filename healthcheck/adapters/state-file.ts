@@ -2,12 +2,12 @@
  * What a vantage remembers across a restart: its last answer, so that it need not begin by handing out a site that
  * is down, and its boot epoch, so that its votes stay newer than those of its former lives.
  *
- * Written whole: to a new file, flushed, then renamed over the old one. A crash leaves the old or the new state,
- * never half of one. What is read back is checked like anything from outside; state that makes no sense is no state.
+ * Written whole. What is read back is checked like anything from outside; state that makes no sense is no state.
  */
-import { open, readFile, rename } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fail, ok, type Result } from '../../system/result.ts';
+import { writeWhole } from '../../system/whole-file.ts';
 import type { Family, TargetKey } from '../core/target.ts';
 
 export interface SavedState {
@@ -45,15 +45,7 @@ export async function readState(directory: string): Promise<Result<SavedState | 
 
 /** Writes once, and rejects when that fails. */
 export async function writeState(directory: string, state: SavedState): Promise<void> {
-  const path = join(directory, NAME);
-  const file = await open(`${path}.new`, 'w', 0o600);
-  try {
-    await file.writeFile(JSON.stringify(state));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(`${path}.new`, path);
+  await writeWhole(join(directory, NAME), JSON.stringify(state));
 }
 
 /** `failed` is told of every write that did not succeed; the state is then as old as the last one that did. */

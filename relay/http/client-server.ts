@@ -3,6 +3,8 @@
  * of it within 15 s, 8 KiB of headers.
  */
 import { createServer, type Server } from 'node:https';
+import type { SecureContextOptions } from 'node:tls';
+import type { CertificatePair } from '../../system/server-certificate.ts';
 import type { Recipients } from '../recipients.ts';
 import type { PublicApp } from './public-app.ts';
 
@@ -21,9 +23,13 @@ const LIMITS: ClientLimits = {
   checkEveryMs: 1000,
 };
 
-/** A server that does not listen; the front door hands it connections. */
+const MIN_VERSION = 'TLSv1.2';
+
+/**
+ * A server that does not listen; the front door hands it connections. Without a certificate every handshake fails.
+ */
 export function createClientServer(
-  tls: { readonly certificatePem: string; readonly keyPem: string },
+  certificate: CertificatePair | undefined,
   app: PublicApp,
   recipients: Recipients,
   limits: Partial<ClientLimits> = {},
@@ -31,9 +37,7 @@ export function createClientServer(
   const { handshakeTimeoutMs, headersTimeoutMs, requestTimeoutMs, checkEveryMs } = { ...LIMITS, ...limits };
   const server = createServer(
     {
-      cert: tls.certificatePem,
-      key: tls.keyPem,
-      minVersion: 'TLSv1.2',
+      ...secureContextOf(certificate),
       // With ALPNProtocols Node keeps a small piece of a large buffer for every connection, and with it the whole.
       ALPNCallback: ({ protocols }) => protocols.find((name) => name === 'http/1.1'),
       handshakeTimeout: handshakeTimeoutMs,
@@ -48,4 +52,17 @@ export function createClientServer(
   server.on('upgrade', recipients.upgrade);
   server.on('tlsClientError', () => undefined);
   return server;
+}
+
+/** From the next handshake on the server shows this one; connections that exist go on. */
+export function showCertificate(server: Server, certificate: CertificatePair): void {
+  server.setSecureContext(secureContextOf(certificate));
+}
+
+/** A server forgets whatever of this it is not told again. */
+function secureContextOf(certificate: CertificatePair | undefined): SecureContextOptions {
+  return {
+    minVersion: MIN_VERSION,
+    ...(certificate === undefined ? {} : { cert: certificate.chainPem, key: certificate.keyPem }),
+  };
 }

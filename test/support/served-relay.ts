@@ -272,7 +272,12 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     isReady: () => relay.ready,
     events,
   });
-  const clients = createClientServer(tls, app, recipients, options.clientLimits);
+  const clients = createClientServer(
+    { chainPem: tls.certificatePem, keyPem: tls.keyPem },
+    app,
+    recipients,
+    options.clientLimits,
+  );
   const frontDoor = createFrontDoor({
     peerServerName: 'peer.aws.relay.test',
     clients,

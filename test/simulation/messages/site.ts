@@ -138,6 +138,7 @@ export function createSite(stage: Stage, options: SiteOptions): SimulatedSite {
           return connection;
         }),
       createVerifier: createSimulatedVerifier,
+      hasCertificate: () => true,
     };
     slots[slot] = { process, relay: runRelayParts(configOf(options), deps, new AsyncDisposableStack()) };
     trace.note(name, 'starts');
@@ -219,6 +220,7 @@ function configOf({ manifest, own, ring }: SiteOptions): RelayConfig {
     manifest,
     own,
     ring,
+    certificate: { from: 'vantage', stateDir: '' },
     operatorTokenHashes: undefined,
   };
 }

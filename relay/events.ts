@@ -51,6 +51,8 @@ export interface RelayEvents extends ReplicationEvents {
   heldBack(): void;
   sessionOpened(): void;
   sessionClosed(reason: CloseReason | 'gone'): void;
+  /** Recipients of a site that has not been ready for a while were told to go elsewhere. */
+  sentAway(count: number, why: string): void;
   peerUp(site: SiteName): void;
   peerDown(site: SiteName, reason: string): void;
   peerRefused(site: SiteName, reason: PeerRefusal): void;
@@ -75,11 +77,6 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
   );
   const refused = metrics.counter('refused_total', 'Requests refused, by code', 'code', REFUSAL_NAMES);
   const discarded = metrics.counter('discarded_total', 'Messages gone without an ack', 'reason', DISCARDS);
-  const sessions = metrics.counter('sessions_total', 'Recipients that opened a session', 'event', ['opened']);
-  const closed = metrics.counter('sessions_closed_total', 'Sessions that ended', 'reason', [
-    ...(Object.keys(CLOSE_CODES) as CloseReason[]),
-    'gone',
-  ]);
   const messages = metrics.counter('messages_total', 'Messages by what became of them', 'event', [
     'delivered',
     'acked',
@@ -102,6 +99,7 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
   ]);
   return {
     ...createReplicationEvents(metrics, log),
+    ...sessionEvents(metrics, log),
     acceptedIn: (ms, isAccepted) => {
       latency.observe(ms);
       accepted.add(isAccepted ? 'accepted' : 'copies_unreachable');
@@ -113,8 +111,6 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
     acked: (count) => messages.add('acked', count),
     ackedUnknown: (count) => messages.add('acked_unknown', count),
     heldBack: () => messages.add('held_back'),
-    sessionOpened: () => sessions.add('opened'),
-    sessionClosed: (reason) => closed.add(reason),
     peerUp: (site) => log.info('peer up', { peer: site }),
     peerDown: (site, reason) => log.warn('peer down', { peer: site, reason }),
     peerRefused: (site, reason) => {
@@ -129,5 +125,29 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
       log.debug('drained', { peer: site, count });
     },
     failed: (what, reason) => log.error('failed', { what, reason }),
+  };
+}
+
+function sessionEvents(
+  metrics: Metrics,
+  log: Log,
+): Pick<RelayEvents, 'sessionOpened' | 'sessionClosed' | 'sentAway'> {
+  const sessions = metrics.counter(
+    'sessions_total',
+    'Recipients that opened a session, or were sent elsewhere',
+    'event',
+    ['opened', 'sent_away'],
+  );
+  const closed = metrics.counter('sessions_closed_total', 'Sessions that ended', 'reason', [
+    ...(Object.keys(CLOSE_CODES) as CloseReason[]),
+    'gone',
+  ]);
+  return {
+    sessionOpened: () => sessions.add('opened'),
+    sessionClosed: (reason) => closed.add(reason),
+    sentAway: (count, why) => {
+      sessions.add('sent_away', count);
+      log.warn('recipients sent elsewhere', { count, why });
+    },
   };
 }

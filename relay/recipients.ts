@@ -45,6 +45,8 @@ export interface Recipients {
    * of them were closed, over at most `windowMsMax` milliseconds.
    */
   drain(windowMsMax: number, alternates: readonly string[]): Promise<void>;
+  /** The same for those who are connected now, while others may come. */
+  sendAway(windowMsMax: number, alternates: readonly string[]): Promise<void>;
 }
 
 /** No recipient yet; `upgrade` takes over a socket that asked for `relay.v1` (RFC 6455). */
@@ -100,13 +102,7 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
       server.handleUpgrade(request, socket, head, welcome);
     },
     welcome,
-    deliverNow: (message) => {
-      for (const connection of byMailbox.get(message.mailbox) ?? []) {
-        const actions = connection.handle({ type: 'transient', message });
-        if (actions.some(({ type }) => type === 'delivered')) return true;
-      }
-      return false;
-    },
+    deliverNow: (message) => [...(byMailbox.get(message.mailbox) ?? [])].some(takes(message)),
     count: () => connections.size,
     isConnected: (mailbox) => byMailbox.has(mailbox),
     run: async (stopped) => {
@@ -119,7 +115,14 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
       isDraining = true;
       await sendAway(connections, deps.clock, windowMsMax, alternates);
     },
+    sendAway: (windowMsMax, alternates) => sendAway(connections, deps.clock, windowMsMax, alternates),
   };
+}
+
+/** Whether a recipient takes a message that goes out now or never. */
+function takes(message: Message): (connection: RecipientConnection) => boolean {
+  return (connection) =>
+    connection.handle({ type: 'transient', message }).some(({ type }) => type === 'delivered');
 }
 
 function createWebSocketServer(): WebSocketServer {

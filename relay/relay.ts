@@ -40,6 +40,7 @@ import { createReadiness, type Readiness } from './readiness.ts';
 import { createRecipients, type Recipients } from './recipients.ts';
 import type { CreateAcceptor } from './replication/acceptor.ts';
 import { createReplication, type Replication } from './replication/replication.ts';
+import { runSendAway } from './send-away.ts';
 
 export interface RelayDeps {
   readonly store: MessageStore;
@@ -143,6 +144,8 @@ export function runRelayParts(
 ): RunningRelay {
   const parts = assemble(config, deps, resources);
   const { recipients, readiness, replication } = parts;
+  const windowMsMax = config.settings.RELAY_DRAIN_SPREAD_MS;
+  const alternates = (): readonly string[] => originsThatAreUp(config, parts.links);
   const stopping = new AbortController();
   const background = [
     recipients.run,
@@ -151,6 +154,7 @@ export function runRelayParts(
     parts.admission.run,
     parts.quotas.run,
     createHousekeeping({ ...deps, ...parts, ...replication }),
+    (stopped: AbortSignal) => runSendAway({ ...deps, ...parts, windowMsMax, alternates }, stopped),
   ].map((run) => run(stopping.signal));
   resources.defer(async () => {
     await replication.flush();

@@ -258,27 +258,55 @@ test('a relay that is told to stop answers what it has begun, and then ends well
   expect(await stopped).toBe(0);
 });
 
+/** Opens a WebSocket of a recipient at a site and waits until it is ready. */
+async function listen(
+  mailbox: Mailbox,
+  site: string,
+): Promise<{ readonly heard: readonly string[]; readonly closed: Promise<number> }> {
+  const closed = Promise.withResolvers<number>();
+  const heard: string[] = [];
+  const socket = transport.connect(originOf(site), '/v1/ws', 'relay.v1', {
+    onText: (text) => {
+      heard.push(text);
+      if (text === '{"t":"beat"}') socket.send(text);
+      if (heard.length > 1) return;
+      void mailbox.token(originOf(site), Math.floor(systemClock.wallMs() / 1000)).then((token) => {
+        socket.send(JSON.stringify({ t: 'hello', tokens: [token], window: 1 }));
+        return undefined;
+      });
+    },
+    onBinary: () => undefined,
+    onClose: closed.resolve,
+  });
+  await eventually('ready', () => (heard.includes('{"t":"ready"}') ? true : undefined));
+  return { heard, closed: closed.promise };
+}
+
+test('a relay that is cut off for a while sends its recipients elsewhere, and takes one that comes back', {
+  timeout: MINUTE_MS,
+}, async () => {
+  await startAll();
+  const mailbox = await createMailbox(systemRandom);
+  await subscribe(mailbox, 'aws');
+  const { heard, closed } = await listen(mailbox, 'aws');
+  await Promise.all([sites.kill('gcp'), sites.kill('hetzner')]);
+  expect(await closed).toBe(1012);
+  expect(heard.map((text) => JSON.parse(text) as unknown)).toContainEqual({
+    t: 'drain',
+    withinMs: 0,
+    alternates: [],
+  });
+  expect(await metric('aws', 'relay_sessions_total{event="sent_away"}')).toBe(1);
+  expect((await listen(mailbox, 'aws')).heard).toContain('{"t":"empty","mailbox":0}');
+});
+
 test('a relay that is told to stop sends its recipients elsewhere and ends well', {
   timeout: MINUTE_MS,
 }, async () => {
   await startAll();
   const mailbox = await createMailbox(systemRandom);
   await subscribe(mailbox, 'aws');
-  const socketClosed = Promise.withResolvers<number>();
-  const heard: string[] = [];
-  const socket = transport.connect(originOf('aws'), '/v1/ws', 'relay.v1', {
-    onText: (text) => {
-      heard.push(text);
-      if (heard.length > 1) return;
-      void mailbox.token(originOf('aws'), Math.floor(systemClock.wallMs() / 1000)).then((token) => {
-        socket.send(JSON.stringify({ t: 'hello', tokens: [token], window: 1 }));
-        return undefined;
-      });
-    },
-    onBinary: () => undefined,
-    onClose: socketClosed.resolve,
-  });
-  await eventually('ready', () => (heard.includes('{"t":"ready"}') ? true : undefined));
+  const { heard, closed } = await listen(mailbox, 'aws');
   await eventually('the connection', async () =>
     (await metric('aws', 'relay_sessions')) === 1 ? true : undefined,
   );
@@ -289,7 +317,7 @@ test('a relay that is told to stop sends its recipients elsewhere and ends well'
     );
   }
   expect(await sites.stop('aws')).toBe(0);
-  expect(await socketClosed.promise).toBe(1012);
+  expect(await closed).toBe(1012);
   expect(JSON.parse(heard.at(-1) ?? '')).toEqual({
     t: 'drain',
     withinMs: 0,

@@ -28,6 +28,7 @@ export function createRecordedEvents(): RecordedEvents {
     heldBack: note('heldBack'),
     sessionOpened: note('sessionOpened'),
     sessionClosed: note('sessionClosed'),
+    sentAway: note('sentAway'),
     peerUp: note('peerUp'),
     peerDown: (site) => happened.push(`peerDown ${site}`),
     peerRefused: note('peerRefused'),

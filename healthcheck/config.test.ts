@@ -5,15 +5,10 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { exportJWK } from 'jose';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makeAuthority, makePinnedIdentity, makeVoteKey } from '../fleet/certificates.ts';
-import { type Manifest } from '../fleet/manifest/manifest.ts';
-import { signManifest } from '../fleet/manifest/signed.ts';
-import { makeZoneKeys } from '../fleet/zone-keys.ts';
 import { pinOf } from '../system/pinned-tls.ts';
 import { systemRandom } from '../system/random.ts';
-import { testManifest } from '../test/support/manifests.ts';
 import { readVantageConfig } from './config.ts';
 
 const context = { wallMs: Date.now(), random: systemRandom };
@@ -27,7 +22,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'vantage-config-'));
   good = {
     VANTAGE_SITE: 'aws',
-    VANTAGE_MANIFEST: await file('manifest', await signed(manifestOf(['aws', 'gcp']))),
+    VANTAGE_MANIFEST: join(directory, 'manifest.jws'),
     VANTAGE_MANIFEST_KEY: operators.publicKey.export({ format: 'jwk' }).x ?? '',
     VANTAGE_DNS_LISTEN: '192.0.2.7:53',
     VANTAGE_VOTE_LISTEN: '[2001:db8::7]:8443',
@@ -46,27 +41,6 @@ async function file(name: string, content: string): Promise<string> {
   return path;
 }
 
-async function signed(manifest: Manifest): Promise<string> {
-  return signManifest(manifest, await exportJWK(operators.privateKey));
-}
-
-/** A manifest in which every site has well-formed keys, and the first one those of this test. */
-function manifestOf(names: readonly string[]): Manifest {
-  const base = testManifest(names);
-  return {
-    ...base,
-    sites: base.sites.map((site, index) => ({
-      ...site,
-      relay: { ...site.relay, pins: [pinOf(Buffer.from(`relay ${index}`))] },
-      vantage: {
-        ...site.vantage,
-        pins: [index === 0 ? pinOf(identity.publicKeySpki) : pinOf(Buffer.from(`vantage ${index}`))],
-        voteKey: index === 0 ? vote.publicKey : makeVoteKey().publicKey,
-      },
-    })),
-  };
-}
-
 async function faults(over: Readonly<Record<string, string | undefined>>): Promise<readonly string[]> {
   const read = await readVantageConfig({ ...good, ...over });
   return read.ok ? [] : read.fault;
@@ -82,7 +56,8 @@ test('what is right is read whole, with defaults for the rest', async () => {
     extraCa: undefined,
     logLevel: 'info',
     stopWithStdin: false,
-    manifest: { version: 7 },
+    votePublicKey: vote.publicKey,
+    pin: pinOf(identity.publicKeySpki),
   });
 });
 
@@ -97,76 +72,33 @@ test('all faults are told at once, and a slip of the hand is named', async () =>
   expect(told.join('\n')).toContain('VANTAGE_LOG_LEVL: no such setting; did you mean VANTAGE_LOG_LEVEL?');
 });
 
-test('a manifest by another key, or older than allowed, is a fault', async () => {
-  const other = generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }).x ?? '';
-  expect((await faults({ VANTAGE_MANIFEST_KEY: other }))[0]).toContain("not signed by the operators' key");
-  expect(await faults({ VANTAGE_MANIFEST_VERSION_MIN: '8' })).toStrictEqual([
-    'manifest: version 7 is older than the oldest accepted, 8',
-  ]);
-});
-
-test('a site that the manifest does not know is a fault', async () => {
-  expect(await faults({ VANTAGE_SITE: 'awz' })).toStrictEqual([
-    'VANTAGE_SITE: the manifest has no site "awz"; did you mean aws?',
-  ]);
-});
-
-test('a manifest that makes no zone is a fault', async () => {
-  const path = await file('collision', await signed(manifestOf(['aws', 'ns-aws'])));
-  expect((await faults({ VANTAGE_MANIFEST: path }))[0]).toContain('"ns-aws"');
-});
-
-test('keys that are not the ones in the manifest are told before anyone refuses them', async () => {
-  const strangeIdentity = await makePinnedIdentity(context, 'aws');
-  const told = await faults({
-    VANTAGE_VOTE_KEY: await file('strange-vote.pem', makeVoteKey().keyPem),
-    VANTAGE_TLS_CERTIFICATE: await file('strange-cert.pem', strangeIdentity.certificatePem),
-    VANTAGE_TLS_KEY: await file('strange-key.pem', strangeIdentity.keyPem),
-  });
-  expect(told).toStrictEqual([
-    'VANTAGE_VOTE_KEY: the manifest lists another public key for aws (vantage.voteKey)',
-    'VANTAGE_TLS_CERTIFICATE: the manifest does not list its key for aws (vantage.pins)',
-  ]);
-  expect(await faults({ VANTAGE_TLS_KEY: await file('k.pem', strangeIdentity.keyPem) })).toStrictEqual([
+test('a certificate and a key that do not belong together are a fault', async () => {
+  const strange = await makePinnedIdentity(context, 'aws');
+  expect(await faults({ VANTAGE_TLS_KEY: await file('k.pem', strange.keyPem) })).toStrictEqual([
     'VANTAGE_TLS_KEY: it does not belong to VANTAGE_TLS_CERTIFICATE',
   ]);
+});
+
+test('the manifest need not be there yet, but its directory must', async () => {
+  expect(await faults({ VANTAGE_MANIFEST: join(directory, 'later.jws') })).toStrictEqual([]);
+  expect((await faults({ VANTAGE_MANIFEST: join(directory, 'none', 'later.jws') }))[0]).toContain(
+    'VANTAGE_MANIFEST: expected the path of a file in an existing directory',
+  );
 });
 
 test('files that hold something else are faults, and never thrown', async () => {
   const nonsense = await file('nonsense', 'nonsense');
   for (const name of [
-    'VANTAGE_MANIFEST',
     'VANTAGE_VOTE_KEY',
     'VANTAGE_TLS_CERTIFICATE',
     'VANTAGE_TLS_KEY',
+    'VANTAGE_ZONE_KEY',
     'VANTAGE_CA',
   ]) {
     expect(await faults({ [name]: nonsense })).toHaveLength(1);
   }
   const ca = await file('ca.pem', (await makeAuthority(context)).certificatePem);
   expect(await faults({ VANTAGE_CA: ca })).toStrictEqual([]);
-});
-
-test("a signed zone needs this site's key, and no other will do", async () => {
-  const made = makeZoneKeys('relay.example.com', ['aws', 'gcp'], Date.now());
-  const withKeys = { ...manifestOf(['aws', 'gcp']), zoneKeys: made.zoneKeys };
-  const settings = { ...good, VANTAGE_MANIFEST: await file('signed-zone', await signed(withKeys)) };
-  const keyOf = async (site: string): Promise<string> =>
-    file(`${site}.zone.pem`, made.keyPem.get(site) ?? '');
-  const faultsWith = async (over: Readonly<Record<string, string>>): Promise<readonly string[]> => {
-    const config = await readVantageConfig({ ...settings, ...over });
-    return config.ok ? [] : config.fault;
-  };
-  expect(await faultsWith({ VANTAGE_ZONE_KEY: await keyOf('aws') })).toStrictEqual([]);
-  expect(await faultsWith({})).toStrictEqual([
-    'VANTAGE_ZONE_KEY: the zone is signed (zoneKeys), so this site needs its key',
-  ]);
-  expect(await faultsWith({ VANTAGE_ZONE_KEY: await keyOf('gcp') })).toStrictEqual([
-    'VANTAGE_ZONE_KEY: the manifest does not list its public key for aws (zoneKeys)',
-  ]);
-  expect(await faultsWith({ VANTAGE_ZONE_KEY: await file('vote.key', vote.keyPem) })).toStrictEqual([
-    'VANTAGE_ZONE_KEY: expected an EC private key on P-256 (PKCS#8 PEM)',
-  ]);
 });
 
 test('cookie secrets are 1 to 3 lines of 32 digits', async () => {

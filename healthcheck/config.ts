@@ -4,47 +4,47 @@
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { type CryptoKey, importPKCS8 } from 'jose';
-import { type Manifest, type SiteName, vantagesOf, type WitnessEntry } from '../fleet/manifest/manifest.ts';
-import { openManifest } from '../fleet/manifest/signed.ts';
+import type { SiteName } from '../fleet/manifest/manifest.ts';
 import type { LogLevel } from '../system/log.ts';
-import { type PinnedIdentity, pinOf } from '../system/pinned-tls.ts';
+import { type Pin, type PinnedIdentity, pinOf } from '../system/pinned-tls.ts';
 import { fail, ok, type Result } from '../system/result.ts';
 import {
   contentOf,
   directory,
   type Endpoint,
   endpoint,
+  fileToKeep,
   integer,
   oneOf,
   optional,
   readSettings,
   type Setting,
   type SettingsOf,
-  suggestion,
   text,
 } from '../system/settings.ts';
-import { siteNamed, vantageNamed } from './core/target.ts';
-import { zoneFaults } from './core/zone.ts';
 import type { CookieSecrets } from './dns/cookie.ts';
 import { parseTsigKey, type TsigKey } from './dns/tsig.ts';
 import { publicKeyText } from './dns/zone-keys.ts';
 
 export interface VantageConfig {
   readonly site: SiteName;
-  readonly manifest: Manifest;
-  /** The manifest as it was signed, and where a newer one may be put. */
-  readonly signedManifest: string;
+  /** Where the last good manifest is kept, and where a newer one may be put. */
   readonly manifestPath: string;
   /** The operators' public key, 32 bytes as base64url. */
   readonly manifestKey: string;
+  readonly manifestVersionMin: number;
   /** Where DNS is answered; undefined at a witness, which has no nameserver. */
   readonly dnsListen: Endpoint | undefined;
+  /** Where the other vantages, relays and operators are met. */
   readonly voteListen: Endpoint;
   readonly privateListen: Endpoint;
   /** Signs this vantage's votes. */
   readonly voteKey: CryptoKey;
+  /** The public half, 32 bytes as base64url. */
+  readonly votePublicKey: string;
   /** Shown to the other vantages, who pin its key. */
   readonly identity: PinnedIdentity;
+  readonly pin: Pin;
   /** A certificate authority that probes trust beside the usual ones, PEM. */
   readonly extraCa: string | undefined;
   readonly stateDir: string;
@@ -121,7 +121,7 @@ type VantageShape = {
 /** Every setting, by its whole name; `docs/configuration-vantage.md` describes each. */
 export const VANTAGE_SETTINGS: VantageShape = {
   VANTAGE_SITE: text('the name of a site of the manifest, such as aws', /^[a-z][a-z0-9-]{0,15}$/),
-  VANTAGE_MANIFEST: contentOf('the signed manifest'),
+  VANTAGE_MANIFEST: fileToKeep(),
   VANTAGE_MANIFEST_KEY: text("the operators' Ed25519 public key, 43 characters of base64url", /^[\w-]{43}$/),
   VANTAGE_MANIFEST_VERSION_MIN: integer(1, Number.MAX_SAFE_INTEGER, 1),
   VANTAGE_DNS_LISTEN: optional(endpoint()),
@@ -148,33 +148,32 @@ export async function readVantageConfig(
   const settings = readSettings('VANTAGE_', VANTAGE_SETTINGS, environment);
   if (!settings.ok) return settings;
   const values = settings.value;
-  const opened = await openManifest(
-    values.VANTAGE_MANIFEST,
-    values.VANTAGE_MANIFEST_KEY,
-    values.VANTAGE_MANIFEST_VERSION_MIN,
-  );
-  if (!opened.ok) return fail(opened.fault.details);
-  const manifest = opened.value;
+  const voteKey = privateKeyOf(values.VANTAGE_VOTE_KEY);
+  const pin = certificatePin(values);
+  const zoneKey = zoneKeyOf(values);
   const faults = [
-    ...zoneFaults(manifest),
-    ...identityFaults(values, manifest),
-    ...zoneKeyFileFaults(values, manifest),
+    ...(voteKey?.asymmetricKeyType === 'ed25519'
+      ? []
+      : ['VANTAGE_VOTE_KEY: expected an Ed25519 private key (PKCS#8 PEM), got something else']),
+    ...[pin, zoneKey].flatMap((read) => (read.ok ? [] : [read.fault])),
+    ...caFaults(values),
   ];
-  if (faults.length > 0) return fail(faults);
+  if (faults.length > 0 || voteKey === undefined || !pin.ok || !zoneKey.ok) return fail(faults);
   return ok({
     site: values.VANTAGE_SITE,
-    manifest,
-    signedManifest: values.VANTAGE_MANIFEST,
-    manifestPath: environment['VANTAGE_MANIFEST'] ?? '',
+    manifestPath: values.VANTAGE_MANIFEST,
     manifestKey: values.VANTAGE_MANIFEST_KEY,
+    manifestVersionMin: values.VANTAGE_MANIFEST_VERSION_MIN,
     dnsListen: values.VANTAGE_DNS_LISTEN,
     voteListen: values.VANTAGE_VOTE_LISTEN,
     privateListen: values.VANTAGE_PRIVATE_LISTEN,
     voteKey: await importPKCS8(values.VANTAGE_VOTE_KEY, 'EdDSA'),
+    votePublicKey: voteKey.export({ format: 'jwk' }).x ?? '',
     identity: { certificatePem: values.VANTAGE_TLS_CERTIFICATE, keyPem: values.VANTAGE_TLS_KEY },
+    pin: pin.value,
     extraCa: values.VANTAGE_CA,
     stateDir: values.VANTAGE_STATE_DIR,
-    zoneKey: values.VANTAGE_ZONE_KEY === undefined ? undefined : privateKeyOf(values.VANTAGE_ZONE_KEY),
+    zoneKey: zoneKey.value,
     transferKeys: values.VANTAGE_TRANSFER_KEYS,
     secondaries: values.VANTAGE_SECONDARIES,
     responsesPerSecond: values.VANTAGE_RESPONSES_PER_SECOND,
@@ -184,73 +183,27 @@ export async function readVantageConfig(
   });
 }
 
-/** What others would refuse later, told now: keys that are not the ones the manifest lists for this site. */
-function identityFaults(values: SettingsOf<VantageShape>, manifest: Manifest): readonly string[] {
-  const site = vantageNamed(manifest, values.VANTAGE_SITE);
-  if (site === undefined) {
-    const names = vantagesOf(manifest).map(({ name }) => name);
-    const hint = suggestion(values.VANTAGE_SITE, names);
-    return [`VANTAGE_SITE: the manifest has no site ${JSON.stringify(values.VANTAGE_SITE)}${hint}`];
-  }
-  return [
-    ...voteKeyFaults(values.VANTAGE_VOTE_KEY, site),
-    ...tlsFaults(values, site),
-    ...caFaults(values),
-    ...nameserverFaults(values, manifest),
-  ];
-}
+type Values = SettingsOf<VantageShape>;
 
-/** A site answers DNS, a witness does not. */
-function nameserverFaults(values: SettingsOf<VantageShape>, manifest: Manifest): readonly string[] {
-  const isSite = siteNamed(manifest, values.VANTAGE_SITE) !== undefined;
-  if (isSite === (values.VANTAGE_DNS_LISTEN !== undefined)) return [];
-  return isSite
-    ? ['VANTAGE_DNS_LISTEN: expected an IP address and a port, such as 192.0.2.7:53, got nothing']
-    : [`VANTAGE_DNS_LISTEN: ${values.VANTAGE_SITE} is a witness, which has no nameserver; leave it out`];
-}
-
-function voteKeyFaults(pem: string, site: WitnessEntry): readonly string[] {
-  const key = privateKeyOf(pem);
-  if (key?.asymmetricKeyType !== 'ed25519') {
-    return ['VANTAGE_VOTE_KEY: expected an Ed25519 private key (PKCS#8 PEM), got something else'];
-  }
-  if (key.export({ format: 'jwk' }).x === site.vantage.voteKey) return [];
-  return [`VANTAGE_VOTE_KEY: the manifest lists another public key for ${site.name} (vantage.voteKey)`];
-}
-
-function tlsFaults(values: SettingsOf<VantageShape>, site: WitnessEntry): readonly string[] {
+function certificatePin(values: Values): Result<Pin, string> {
   const certificate = certificateOf(values.VANTAGE_TLS_CERTIFICATE);
   const key = privateKeyOf(values.VANTAGE_TLS_KEY);
-  if (certificate === undefined) return ['VANTAGE_TLS_CERTIFICATE: expected a certificate (PEM)'];
-  if (key === undefined) return ['VANTAGE_TLS_KEY: expected a private key (PEM)'];
-  if (!certificate.checkPrivateKey(key)) {
-    return ['VANTAGE_TLS_KEY: it does not belong to VANTAGE_TLS_CERTIFICATE'];
-  }
-  const pin = pinOf(certificate.publicKey.export({ type: 'spki', format: 'der' }));
-  if (site.vantage.pins.includes(pin)) return [];
-  return [`VANTAGE_TLS_CERTIFICATE: the manifest does not list its key for ${site.name} (vantage.pins)`];
+  if (certificate === undefined) return fail('VANTAGE_TLS_CERTIFICATE: expected a certificate (PEM)');
+  if (key === undefined) return fail('VANTAGE_TLS_KEY: expected a private key (PEM)');
+  return certificate.checkPrivateKey(key)
+    ? ok(pinOf(certificate.publicKey.export({ type: 'spki', format: 'der' })))
+    : fail('VANTAGE_TLS_KEY: it does not belong to VANTAGE_TLS_CERTIFICATE');
 }
 
-/** A signature under a key that is not in the set would make every answer of this nameserver bogus. */
-function zoneKeyFileFaults(
-  { VANTAGE_ZONE_KEY: pem, VANTAGE_SITE: site }: SettingsOf<VantageShape>,
-  { zoneKeys }: Manifest,
-): readonly string[] {
-  if (pem === undefined) {
-    return zoneKeys === undefined
-      ? []
-      : ['VANTAGE_ZONE_KEY: the zone is signed (zoneKeys), so this site needs its key'];
-  }
+function zoneKeyOf({ VANTAGE_ZONE_KEY: pem }: Values): Result<KeyObject | undefined, string> {
+  if (pem === undefined) return ok(undefined);
   const key = privateKeyOf(pem);
-  const publicKey = key === undefined ? undefined : publicKeyText(key);
-  if (publicKey === undefined) return ['VANTAGE_ZONE_KEY: expected an EC private key on P-256 (PKCS#8 PEM)'];
-  if (zoneKeys === undefined) return [];
-  return zoneKeys.keys.some((one) => one.site === site && one.publicKey === publicKey)
-    ? []
-    : [`VANTAGE_ZONE_KEY: the manifest does not list its public key for ${site} (zoneKeys)`];
+  return key !== undefined && publicKeyText(key) !== undefined
+    ? ok(key)
+    : fail('VANTAGE_ZONE_KEY: expected an EC private key on P-256 (PKCS#8 PEM)');
 }
 
-function caFaults({ VANTAGE_CA: ca }: SettingsOf<VantageShape>): readonly string[] {
+function caFaults({ VANTAGE_CA: ca }: Values): readonly string[] {
   return ca === undefined || certificateOf(ca) !== undefined
     ? []
     : ['VANTAGE_CA: expected a certificate (PEM)'];

@@ -8,8 +8,8 @@ import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import { DECISION_LOG_FAULTS, type DecisionLogFault } from './adapters/decision-file.ts';
 import { DNS_DISCARDS, type DnsDiscard } from './adapters/dns-server.ts';
+import { DOOR_REFUSALS, type DoorRefusal } from './adapters/fleet-port.ts';
 import { NOTIFY_OUTCOMES, type NotifyOutcome } from './adapters/notify.ts';
-import { VOTE_DOOR_REFUSALS, type VoteDoorRefusal } from './adapters/vote-receiver.ts';
 import { POST_OUTCOMES, type PostOutcome } from './adapters/vote-sender.ts';
 import { CHALLENGE_REFUSALS, type ChallengeRefusal } from './challenges.ts';
 import { ANSWER_REASONS, type AnswerReason } from './core/decision.ts';
@@ -20,10 +20,13 @@ import type { Health } from './core/quorum.ts';
 import { keyOf, type Target } from './core/target.ts';
 import { VOTE_REFUSALS, type VoteRefusal } from './core/vote.ts';
 import { RCODES, type Rcode } from './dns/message.ts';
-
-/** Why a manifest that was handed over is not applied; the running one stays. */
-const MANIFEST_REFUSALS = ['invalid', 'not_newer', 'unreadable'] as const;
-export type ManifestRefusal = (typeof MANIFEST_REFUSALS)[number];
+import {
+  MANIFEST_REFUSALS,
+  type ManifestRefusal,
+  OVERRIDES_REFUSALS,
+  type OverridesRefusal,
+} from './documents.ts';
+import { SPREAD_OUTCOMES, type SpreadOutcome } from './spreading.ts';
 
 /** Trouble with what a vantage keeps on disk. */
 type StateFault = 'unreadable' | 'unwritable' | DecisionLogFault;
@@ -32,6 +35,9 @@ const STATE_FAULTS: readonly StateFault[] = ['unreadable', 'unwritable', ...DECI
 const COLD_STARTS = ['persisted', 'votes', 'all_sites'] as const;
 /** What the first answer after a start rests on. */
 export type ColdStart = (typeof COLD_STARTS)[number];
+
+/** Why a vantage answers nothing: it has no manifest yet, or one that does not have it. */
+export type Waiting = 'no_manifest' | 'not_in_manifest';
 
 interface AnswerReport {
   readonly generation: number;
@@ -55,9 +61,16 @@ export interface Events {
   failedOver(seconds: number): void;
   manifestAdopted(version: number): void;
   manifestRefused(reason: ManifestRefusal, detail: string): void;
+  /** Overrides by a key that is listed under this name hold from now on; undefined: none hold any more. */
+  overridesAdopted(by: string | undefined): void;
+  overridesRefused(reason: OverridesRefusal, detail: string): void;
+  documentSpread(to: string, outcome: SpreadOutcome): void;
+  /** There is nothing to answer, and why; told again and again. */
+  waiting(reason: Waiting | undefined): void;
   coldStarted(source: ColdStart): void;
   voteTaken(): void;
-  voteRefused(reason: VoteRefusal | VoteDoorRefusal, sender: string | undefined): void;
+  voteRefused(reason: VoteRefusal, sender: string): void;
+  doorRefused(reason: DoorRefusal): void;
   votePosted(peer: string, outcome: PostOutcome): void;
   queryAnswered(rcode: Rcode): void;
   packetDiscarded(reason: DnsDiscard): void;
@@ -72,17 +85,34 @@ export interface Events {
   stateFault(fault: StateFault): void;
 }
 
-/** What comes from other machines: votes and manifests. */
+/** What comes from other machines: votes, manifests and overrides. */
 function exchangeEvents(
   log: Log,
   counters: ReturnType<typeof createCounters>,
   present: Present,
-): Pick<Events, 'voteTaken' | 'voteRefused' | 'votePosted' | 'manifestAdopted' | 'manifestRefused'> {
+): Pick<
+  Events,
+  | 'voteTaken'
+  | 'voteRefused'
+  | 'doorRefused'
+  | 'votePosted'
+  | 'manifestAdopted'
+  | 'manifestRefused'
+  | 'overridesAdopted'
+  | 'overridesRefused'
+  | 'documentSpread'
+  | 'waiting'
+> {
   return {
     voteTaken: () => counters.votes.add('taken'),
     voteRefused: (reason, sender) => {
       counters.votesRefused.add(reason);
       log.warn('vote refused', { reason, sender });
+    },
+    doorRefused: (reason) => {
+      counters.doorRefused.add(reason);
+      // Anybody can cause it, as often as they like.
+      log.debug('request refused', { reason });
     },
     votePosted: (peer, outcome) => {
       counters.posts.add(outcome);
@@ -95,6 +125,19 @@ function exchangeEvents(
     manifestRefused: (reason, detail) => {
       counters.manifestsRefused.add(reason);
       log.error('manifest refused', { reason, detail });
+    },
+    overridesAdopted: (by) => log.warn('overrides', { by: by ?? 'nobody' }),
+    overridesRefused: (reason, detail) => {
+      counters.overridesRefused.add(reason);
+      log.error('overrides refused', { reason, detail });
+    },
+    documentSpread: (to, outcome) => {
+      counters.spread.add(outcome);
+      log.debug('document spread', { to, outcome });
+    },
+    waiting: (reason) => {
+      present.waiting = reason !== undefined;
+      if (reason !== undefined) log.warn('waiting', { reason });
     },
   };
 }
@@ -157,6 +200,7 @@ interface Present {
   readonly isolated: Stopwatch;
   readonly failOpen: Stopwatch;
   readonly frozen: Stopwatch;
+  waiting: boolean;
   manifestVersion: number;
   generation: number;
   ttlSeconds: number;
@@ -232,6 +276,7 @@ function createGauges(metrics: Metrics, clock: Clock): Present {
     isolated: createStopwatch(clock, true),
     failOpen: createStopwatch(clock, false),
     frozen: createStopwatch(clock, false),
+    waiting: true,
     manifestVersion: 0,
     generation: 0,
     ttlSeconds: 0,
@@ -248,6 +293,9 @@ function createGauges(metrics: Metrics, clock: Clock): Present {
   flag('isolated', '1 while no other provider is heard: the answer stands still', present.isolated);
   flag('fail_open', '1 while every target of a family is down and all are served', present.failOpen);
   flag('frozen', '1 while operators have frozen all automation', present.frozen);
+  metrics.value('waiting', '1 while there is no manifest that has this vantage', () =>
+    present.waiting ? 1 : 0,
+  );
   metrics.value('manifest_version', 'Version of the manifest in force', () => present.manifestVersion);
   metrics.value('answer_generation', 'Generation of the answer in force', () => present.generation);
   metrics.value('answer_ttl_seconds', 'TTL of the answer in force', () => present.ttlSeconds);
@@ -309,13 +357,23 @@ function createCounters(metrics: Metrics) {
       'reason',
       MANIFEST_REFUSALS,
     ),
+    overridesRefused: counter(
+      'overrides_refused_total',
+      'Overrides that were handed over and not applied',
+      'reason',
+      OVERRIDES_REFUSALS,
+    ),
+    spread: counter('documents_spread_total', 'Documents posted to others', 'outcome', SPREAD_OUTCOMES),
+    doorRefused: counter(
+      'requests_refused_total',
+      'Requests and connections refused at the port of the fleet',
+      'reason',
+      DOOR_REFUSALS,
+    ),
     deferred: counter('withdrawals_deferred_total', 'Withdrawals that had to wait', 'reason', DEFERRALS),
     coldStarts: counter('cold_starts_total', 'What the first answer rested on', 'source', COLD_STARTS),
     votes: counter('votes_total', 'Votes of other vantages', 'outcome', ['taken']),
-    votesRefused: counter('votes_refused_total', 'Votes that were not taken', 'reason', [
-      ...VOTE_REFUSALS,
-      ...VOTE_DOOR_REFUSALS,
-    ]),
+    votesRefused: counter('votes_refused_total', 'Votes that were not taken', 'reason', VOTE_REFUSALS),
     posts: counter('votes_posted_total', 'Votes posted to others', 'outcome', POST_OUTCOMES),
     queries: counter('queries_total', 'DNS queries answered', 'rcode', RCODES),
     discards: counter('dns_discards_total', 'DNS packets and connections dropped', 'reason', DNS_DISCARDS),

@@ -3,6 +3,7 @@
  * decides again with the same core that decided then.
  */
 import { type Manifest } from '../fleet/manifest/manifest.ts';
+import { openOverrides, overrideKeys, withOverrides } from '../fleet/manifest/overrides.ts';
 import { openManifest } from '../fleet/manifest/signed.ts';
 import { fail, ok, type Result } from '../system/result.ts';
 import { type AnswerReason, type Decision, decide, RULES } from './core/decision.ts';
@@ -93,7 +94,12 @@ async function manifestAt(
   if (logged?.kind !== 'manifest')
     return fail(`Record ${record.n}: the manifest of its time is no longer logged.`);
   const opened = await openManifest(logged.signed, logged.key, 1);
-  return opened.ok ? opened : fail(`Record ${logged.n}: ${opened.fault.details.join(' ')}`);
+  if (!opened.ok) return fail(`Record ${logged.n}: ${opened.fault.details.join(' ')}`);
+  if (logged.overrides === undefined) return opened;
+  const overrides = await openOverrides(logged.overrides, overrideKeys(opened.value, logged.key));
+  return overrides.ok
+    ? ok(withOverrides(opened.value, overrides.value.document.overrides))
+    : fail(`Record ${logged.n}: ${overrides.fault.details.join(' ')}`);
 }
 
 async function openVotes(record: AnswerRecord, manifest: Manifest): Promise<Result<readonly Vote[], string>> {

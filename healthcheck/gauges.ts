@@ -8,13 +8,16 @@ import type { Verdict } from './core/detector.ts';
 import { ballotsOn } from './core/quorum.ts';
 import { keyOf, targetsOf } from './core/target.ts';
 import { freshVotes, type Vote } from './core/vote.ts';
-import type { Judgement } from './judgement.ts';
+import type { Judgement, JudgementState } from './judgement.ts';
 
 const AS_NUMBER: Readonly<Record<Verdict, number>> = { up: 1, unknown: 0, down: -1 };
 
-/** Registers the gauges that read the judgement. */
-export function registerGauges(metrics: Metrics, judgement: Judgement, clock: Clock): void {
+/** Registers the gauges that read the judgement; they are empty while there is none. */
+export function registerGauges(metrics: Metrics, current: () => Judgement | undefined, clock: Clock): void {
+  const state = (): JudgementState | undefined => current()?.state();
   const votes = (): readonly Vote[] => {
+    const judgement = current();
+    if (judgement === undefined) return [];
     const { book, manifest } = judgement.state();
     const heard = freshVotes(book, clock.monotonicMs(), manifest).map(({ vote }) => vote);
     return [...heard, { ...judgement.stance(), bootEpoch: 0, sequence: 0 }];
@@ -29,7 +32,7 @@ export function registerGauges(metrics: Metrics, judgement: Judgement, clock: Cl
       ),
   );
   metrics.grid('verdict_flips', 'Changes of verdict seen since the start', ['target', 'vantage'], () =>
-    [...judgement.state().flips].map(([key, { count }]) => {
+    [...(state()?.flips ?? [])].map(([key, { count }]) => {
       const [target = '', vantage = ''] = key.split(' ');
       return [target, vantage, count] as const;
     }),
@@ -37,15 +40,15 @@ export function registerGauges(metrics: Metrics, judgement: Judgement, clock: Cl
   metrics.gauge('vote_age_seconds', 'Age of the newest vote of each other vantage', 'vantage', () => {
     const nowMs = clock.monotonicMs();
     return new Map(
-      [...judgement.state().book].map(([name, { arrivedMs }]) => [name, (nowMs - arrivedMs) / 1000]),
+      [...(state()?.book ?? [])].map(([name, { arrivedMs }]) => [name, (nowMs - arrivedMs) / 1000]),
     );
   });
   metrics.gauge('health', 'What the quorum says of a target: 1 up, 0 unknown, -1 down', 'target', () => {
-    const { healths } = judgement.state();
-    return new Map([...healths].map(([key, health]) => [key, AS_NUMBER[health]]));
+    return new Map([...(state()?.healths ?? [])].map(([key, health]) => [key, AS_NUMBER[health]]));
   });
   metrics.gauge('disagreement', '1 where vantages that count say up and down of one target', 'target', () => {
-    const { manifest } = judgement.state();
+    const manifest = state()?.manifest;
+    if (manifest === undefined) return new Map();
     const now = votes();
     return new Map(
       targetsOf(manifest).map((target) => {

@@ -297,7 +297,7 @@ test('metrics show who says what, how old that is, and where vantages disagree',
   const world = settledWorld();
   const judgement = world.vantages.get('aws')?.judgement ?? expect.unreachable();
   const metrics = createMetrics('vantage_');
-  registerGauges(metrics, judgement, world.clock);
+  registerGauges(metrics, () => judgement, world.clock);
   world.lies.set('hetzner', () => 'down');
   world.run(4000);
   const text = await metrics.text();

@@ -84,7 +84,7 @@ export interface Judgement {
   reachesOutside(reached: boolean): void;
   /** Begins to answer; until then only the own vote is formed. */
   begin(answer: Answer, source: ColdStart): void;
-  /** Goes on with a newer manifest. */
+  /** Goes on with a newer manifest, or with the same one under other overrides. */
   adopt(manifest: Manifest): void;
   /** Time has passed: votes and observations may have grown old. */
   evaluate(): void;
@@ -282,6 +282,7 @@ function serve(state: State, answer: Answer, telling: Telling, options: Judgemen
 function adopt(state: State, manifest: Manifest, telling: Telling, options: JudgementOptions): void {
   const before = state.manifest;
   state.manifest = manifest;
+  if (manifest.version === before.version) return;
   for (const { site, family } of targetsOf(before)) {
     const former = siteNamed(before, site)?.relay[family].join();
     if (former !== siteNamed(manifest, site)?.relay[family].join()) {

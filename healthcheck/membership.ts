@@ -1,31 +1,26 @@
 /**
  * What follows from the manifest in force: whom this vantage probes, whose votes it takes and to whom it sends its
  * own. A newer manifest replaces all of that while the process runs, and the nameserver goes on answering.
- *
- * A manifest that is not signed by the operators, is not newer or makes no sense changes nothing: the running one
- * stays (R9 in the reference).
  */
-import { readFile } from 'node:fs/promises';
 import { type Manifest, type SiteName } from '../fleet/manifest/manifest.ts';
-import { openManifest } from '../fleet/manifest/signed.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
-import { fail, ok, type Result } from '../system/result.ts';
+import { ok, type Result } from '../system/result.ts';
 import { createOutsideProbe } from './adapters/external-canary.ts';
 import { probeTrust } from './adapters/https-probe.ts';
 import { everyPeriod } from './adapters/schedule.ts';
-import { startVoteReceiver } from './adapters/vote-receiver.ts';
 import { createVoteSender, type VoteSender } from './adapters/vote-sender.ts';
 import { type ChallengeRefusal, type ChallengesOptions, createChallenges } from './challenges.ts';
 import type { VantageConfig } from './config.ts';
-import { openVote, signVote, type VoteKeys, voteKeysOf } from './core/vote.ts';
-import { zoneFaults } from './core/zone.ts';
-import type { Events, ManifestRefusal } from './events.ts';
+import { openVote, signVote, type VoteKeys, type VoteRefusal, voteKeysOf } from './core/vote.ts';
+import type { Events } from './events.ts';
 import type { Judgement } from './judgement.ts';
 import { startProbing } from './probing.ts';
 
 export interface MembershipOptions {
   readonly config: VantageConfig;
+  /** The manifest to begin with. */
+  readonly manifest: Manifest;
   readonly clock: Clock;
   readonly random: Random;
   readonly judgement: Judgement;
@@ -33,19 +28,19 @@ export interface MembershipOptions {
   readonly bootEpoch: number;
   /** The ACME challenges that hold now, of all sites. */
   readonly challengesChanged: ChallengesOptions['changed'];
-  /** A newer manifest, signed, is about to be in force. */
-  readonly adopting: (signed: string) => void;
 }
 
 export interface Membership {
   /** Dates, signs and sends the own vote. */
   publish(): void;
+  /** Takes a signed vote from the vantage that the connection has proved. */
+  receiveVote(signed: string, sender: SiteName): Promise<Result<void, VoteRefusal>>;
+  /** Takes ACME challenges from the site that the connection has proved. */
+  receiveChallenges(text: string, sender: SiteName): Result<void, ChallengeRefusal>;
   /** Takes ACME challenges of this site, and gives them to every other vantage. */
   publishChallenges(text: string): Promise<Result<ChallengesReport, ChallengeRefusal>>;
-  /** Goes on with this signed manifest, if it is a good and newer one. */
-  adopt(signed: string): Promise<Result<void, ManifestRefusal>>;
-  /** Goes on with the manifest in the configured file, if it is a good and newer one. */
-  reload(): Promise<void>;
+  /** Goes on with this manifest; calls must not overlap. */
+  adopt(manifest: Manifest): Promise<void>;
 }
 
 /** Who serves this site's challenges now; an authority may ask any nameserver that can be reached. */
@@ -62,7 +57,7 @@ interface Joined {
   leave(): void;
 }
 
-/** Begins to probe, to receive votes and to send the own one, until the resources are disposed of. */
+/** Begins to probe and to send the own vote, until the resources are disposed of. */
 export async function joinFleet(
   options: MembershipOptions,
   resources: AsyncDisposableStack,
@@ -70,50 +65,20 @@ export async function joinFleet(
   const { config, judgement, events } = options;
   let send: VoteSender['send'] = () => undefined;
   const publish = publisher(options, (signed) => send(signed));
-  let joined = await join(config.manifest, options, publish);
+  let joined = await join(options.manifest, options, publish);
   send = (signed) => joined.sender.send(signed);
   resources.defer(() => joined.leave());
   const takeChallenges = challengeTaker(options, resources);
-  const receiver = await startVoteReceiver({
-    manifest: () => joined.manifest,
-    endpoint: config.voteListen,
-    identity: config.identity,
-    receive: async (signed, sender) => {
+  return {
+    publish,
+    receiveVote: async (signed, sender) => {
       const vote = await openVote(signed, sender, joined.keys);
       const taken = vote.ok ? judgement.receive(vote.value, signed) : vote;
       if (taken.ok) events.voteTaken();
       else events.voteRefused(taken.fault, sender);
       return taken;
     },
-    receiveChallenges: (text, sender) => takeChallenges(text, sender),
-    refused: (reason) => events.voteRefused(reason, undefined),
-  });
-  resources.defer(async () => receiver.close());
-
-  const adopt = async (signed: string): Promise<Result<void, ManifestRefusal>> => {
-    const refuse = (reason: ManifestRefusal, detail: string): Result<void, ManifestRefusal> => {
-      events.manifestRefused(reason, detail);
-      return fail(reason);
-    };
-    const opened = await openManifest(signed, config.manifestKey, 1);
-    const faults = opened.ok ? zoneFaults(opened.value) : opened.fault.details;
-    if (!opened.ok || faults.length > 0) return refuse('invalid', faults.join(' '));
-    const next = await join(opened.value, options, publish);
-    // From here on nothing waits, so two manifests cannot overtake each other.
-    const { version } = joined.manifest;
-    if (next.manifest.version <= version) {
-      next.leave();
-      return refuse('not_newer', `version ${next.manifest.version} is not above ${version}`);
-    }
-    options.adopting(signed.trim());
-    judgement.adopt(next.manifest);
-    joined.leave();
-    joined = next;
-    publish();
-    return ok(undefined);
-  };
-  return {
-    publish,
+    receiveChallenges: takeChallenges,
     publishChallenges: async (text) => {
       const taken = takeChallenges(text, config.site);
       if (!taken.ok) return taken;
@@ -122,11 +87,15 @@ export async function joinFleet(
         outcomes.filter(([, outcome]) => (outcome === 'delivered') === delivered).map(([peer]) => peer);
       return ok({ confirmed: [config.site, ...namesOf(true)], missing: namesOf(false) });
     },
-    adopt,
-    reload: async () => {
-      const signed = await readFile(config.manifestPath, 'utf8').catch(() => undefined);
-      if (signed === undefined) events.manifestRefused('unreadable', 'VANTAGE_MANIFEST cannot be read');
-      else await adopt(signed);
+    adopt: async (manifest) => {
+      // Other overrides change neither whom it probes nor whom it believes.
+      const next =
+        manifest.version === joined.manifest.version ? undefined : await join(manifest, options, publish);
+      judgement.adopt(manifest);
+      if (next === undefined) return;
+      joined.leave();
+      joined = next;
+      publish();
     },
   };
 }

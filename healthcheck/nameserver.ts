@@ -18,6 +18,8 @@ import { createZoneKeeper, type ZoneContent, type ZoneKeeper } from './zone-keep
 export interface Nameserver {
   /** Serves this zone from now on, unless it must not be served. */
   readonly publish: ZoneKeeper['publish'];
+  /** Serves nothing any more: SERVFAIL, so that resolvers ask another nameserver. */
+  withdraw(): void;
   /** Serves these ACME challenges beside everything else. */
   setChallenges(records: readonly ChallengeRecords[]): void;
   /** True once there is something to serve. */
@@ -46,22 +48,7 @@ export async function startNameserver(
   { clock, random, events, resources }: NameserverDeps,
 ): Promise<Nameserver> {
   const { site, zoneKey } = config;
-  let notifier: Notifier | undefined;
-  resources.defer(() => notifier?.close());
-  const transferChanged = (apex: string): void => {
-    const [key] = config.transferKeys;
-    if (key === undefined) return;
-    notifier ??= createNotifier({
-      zone: apex,
-      secondaries: config.secondaries,
-      key,
-      from: endpoint.host,
-      clock,
-      random,
-      notified: (outcome) => events.secondaryNotified(outcome),
-    });
-    notifier.notify();
-  };
+  const transferChanged = notifying(config, endpoint, { clock, random, events, resources });
   const keeper = createZoneKeeper({
     site,
     zoneKey,
@@ -100,6 +87,10 @@ export async function startNameserver(
       content = next;
       publish();
     },
+    withdraw: () => {
+      content = undefined;
+      keeper.withdraw();
+    },
     setChallenges: (records) => {
       challenges = records;
       publish();
@@ -127,4 +118,28 @@ function cookieSecrets(
   rotateLater();
   resources.defer(() => cancel?.());
   return () => secrets;
+}
+
+/** Tells the secondaries, from the first change on. */
+function notifying(
+  { transferKeys, secondaries }: NameserverConfig,
+  { host }: Endpoint,
+  { clock, random, events, resources }: NameserverDeps,
+): (apex: string) => void {
+  let notifier: Notifier | undefined;
+  resources.defer(() => notifier?.close());
+  return (zone) => {
+    const [key] = transferKeys;
+    if (key === undefined) return;
+    notifier ??= createNotifier({
+      zone,
+      secondaries,
+      key,
+      from: host,
+      clock,
+      random,
+      notified: (outcome) => events.secondaryNotified(outcome),
+    });
+    notifier.notify();
+  };
 }

@@ -11,6 +11,7 @@ import { type Health, siteHealth } from './core/quorum.ts';
 import { warmShares } from './core/rotation.ts';
 import { type Family, keyOf, type TargetKey, targetsOf } from './core/target.ts';
 import { freshVotes, type Stance } from './core/vote.ts';
+import type { Waiting } from './events.ts';
 import { type JudgementState, sitesIn } from './judgement.ts';
 import { healthOfSite } from './telling.ts';
 
@@ -53,6 +54,37 @@ export interface VantageStatus {
       readonly votes: readonly Said[];
     }[];
   }[];
+}
+
+/** What a vantage says of itself beside what it judges. */
+export interface VantageFacts {
+  /** Why it answers nothing; null while it does. */
+  readonly waiting: Waiting | null;
+  readonly overrides: {
+    /** Milliseconds since 1970 at which they were signed. */
+    readonly sequence: number;
+    /** Who signed them, by the name in the manifest. */
+    readonly by: string;
+  } | null;
+  /** The relays of the own site that fetched the manifest of late, and the lowest version among them. */
+  readonly relays: { readonly count: number; readonly manifestVersionMin: number | null };
+}
+
+export type WholeStatus = VantageStatus & VantageFacts;
+
+/** While a vantage waits there is nothing that it judges; `manifest` is what it holds, if anything. */
+export function waitingStatus(site: SiteName, manifest: Manifest | undefined): VantageStatus {
+  return {
+    site,
+    zone: manifest?.zone ?? '',
+    manifestVersion: manifest?.version ?? 0,
+    generation: 0,
+    answer: null,
+    isolated: true,
+    outside: false,
+    frozenUntilWallMs: null,
+    sites: [],
+  };
 }
 
 /** The status at this moment; `own` is the vantage's own stance. */

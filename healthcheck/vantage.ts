@@ -1,34 +1,43 @@
 /**
- * A vantage: the health checker beside a nameserver, and that nameserver, introduced to each other.
+ * A vantage process: the health checker beside a nameserver, and that nameserver, introduced to each other.
  *
- *   probes → judgement ⇄ votes of the other vantages
- *               ↓
- *        compiled zone → DNS server; state file; status
+ *   pushed, spread or on disk → documents → member: probes → judgement ⇄ votes of the other vantages
+ *                                                                ↓
+ *                                                    compiled zone → DNS server; state file; status
  *
- * Nothing here needs a cloud, a database or a leader: while this process runs, it answers. The policy is an
- * argument, so that a drill can be shown to fail with one that never withdraws.
+ * Nothing here needs a cloud, a database or a leader: while this process runs, it answers. Without a manifest that has
+ * it, it waits: alive, not ready, and listening for one. The policy is an argument, so that a drill can be shown to
+ * fail with one that never withdraws.
  */
+import { join } from 'node:path';
+import { overrideKeys } from '../fleet/manifest/overrides.ts';
 import { type Clock, systemClock } from '../system/clock.ts';
 import { runUntilStopped } from '../system/lifecycle.ts';
 import { createLog, type Log, writeToStdout } from '../system/log.ts';
 import { createMetrics, type Metrics } from '../system/metrics.ts';
 import { type Random, systemRandom } from '../system/random.ts';
-import { DECISION_FILE_BYTES_MAX, openDecisionFile } from './adapters/decision-file.ts';
+import { fail } from '../system/result.ts';
+import { DECISION_FILE_BYTES_MAX, decisionLinesAfter, openDecisionFile } from './adapters/decision-file.ts';
+import { createDocumentFiles } from './adapters/document-files.ts';
+import { startFleetPort } from './adapters/fleet-port.ts';
 import { everyPeriod } from './adapters/schedule.ts';
-import { createStateFile, readState, writeState } from './adapters/state-file.ts';
 import { startStatusServer } from './adapters/status-server.ts';
-import { beginningFrom, beginToAnswer, savedFrom } from './cold-start.ts';
 import { readVantageConfig, type VantageConfig } from './config.ts';
-import { RULES } from './core/decision.ts';
 import { entryFor } from './core/decision-log.ts';
-import type { Answer, Choose } from './core/failover.ts';
-import type { ChallengeRecords } from './core/zone.ts';
-import { createEvents, type Events } from './events.ts';
+import type { Choose } from './core/failover.ts';
+import { vantageNamed } from './core/target.ts';
+import { zoneFaults } from './core/zone.ts';
+import { createDocuments, type Documents, type Held } from './documents.ts';
+import { createEvents, type Events, type Waiting } from './events.ts';
+import { callerWith, fleetRoutes } from './fleet-routes.ts';
 import { registerGauges } from './gauges.ts';
-import { createJudgement, type JudgementOptions, type Served } from './judgement.ts';
-import { joinFleet, type Membership } from './membership.ts';
+import type { JudgementOptions } from './judgement.ts';
+import { type Member, type MemberOptions, startMember } from './member.ts';
 import { startNameserver } from './nameserver.ts';
-import { statusOf } from './status.ts';
+import { ownEntryFaults } from './own-entry.ts';
+import { createRelayVersions, type RelayVersions } from './relay-versions.ts';
+import { createSpreading, type Spreading } from './spreading.ts';
+import { statusOf, type WholeStatus, waitingStatus } from './status.ts';
 
 interface VantageDeps {
   readonly clock: Clock;
@@ -39,96 +48,196 @@ interface VantageDeps {
   readonly choose: Choose;
 }
 
-interface VantageOptions {
-  readonly resources: AsyncDisposableStack;
-  readonly stopped: AbortSignal;
-}
-
-/** The state is saved at every change of the answer, and this often, so that its age tells how long we were away. */
-const SAVE_EVERY_MS = 60_000;
 const STOP_WITHIN_MS = 5000;
 const EXIT_USAGE = 64;
+const TELL_WAITING_EVERY_MS = 60_000;
+const OVERRIDES_FILE = 'overrides.jws';
 
-/**
- * Starts everything, and resolves once DNS queries are answered with addresses. Rejects with a ListenError when a
- * port is taken.
- */
+/** Starts everything, and resolves once it serves or waits. Rejects with a ListenError when a port is taken. */
 async function startVantage(
   config: VantageConfig,
   deps: VantageDeps,
-  { resources, stopped }: VantageOptions,
+  resources: AsyncDisposableStack,
 ): Promise<void> {
-  const { manifest } = config;
   const { clock, random } = deps;
   const events = createEvents(deps.log, deps.metrics, clock);
-  events.manifestAdopted(manifest.version);
-
-  const saved = await readState(config.stateDir);
-  if (!saved.ok) events.stateFault(saved.fault);
-  const beginning = beginningFrom(saved.ok ? saved.value : undefined, manifest, clock);
-  const { bootEpoch } = beginning;
-  // Before the first vote: a boot epoch that is not on disk could be used twice.
-  await writeState(config.stateDir, beginning.toSave);
-  const stateFile = createStateFile(config.stateDir, () => events.stateFault('unwritable'));
-  resources.defer(async () => stateFile.settled());
-
   const nameserver =
     config.dnsListen === undefined
       ? undefined
       : await startNameserver(config, config.dnsListen, { clock, random, events, resources });
-  let inForce: Answer | undefined;
-  const save = (): void => {
-    if (inForce !== undefined) stateFile.save(savedFrom(inForce, bootEpoch, clock));
-  };
-  const serve = (served: Served): void => {
-    nameserver?.publish(served);
-    const isNew = served.answer !== inForce;
-    inForce = served.answer;
-    if (isNew) save();
-  };
-
   const decisions = await openDecisions(config, deps, events, resources);
-  let membership: Membership | undefined;
-  const judgement = createJudgement({
-    manifest,
-    self: config.site,
-    rules: { ...RULES, choose: deps.choose },
+  const seat = createSeat({ ...deps, config, events, nameserver, decided: decisions.decided });
+  resources.defer(async () => seat.leave());
+  registerGauges(deps.metrics, () => seat.member()?.judgement, clock);
+
+  let spreading: Spreading | undefined;
+  const documents = createDocuments({
+    operatorsKey: config.manifestKey,
+    versionMin: config.manifestVersionMin,
+    files: createDocumentFiles(config.manifestPath, join(config.stateDir, OVERRIDES_FILE)),
     clock,
-    events,
-    serve,
-    stanceChanged: () => membership?.publish(),
-    decided: decisions.decided,
+    zoneFaults,
+    ownFaults: (manifest) => ownEntryFaults(config, manifest),
+    changed: async (held, before) => {
+      decisions.adopting(held);
+      tellOverrides(held, before, config, events);
+      await seat.take(held);
+      spreading?.announce(held, before);
+    },
+    unwritable: () => events.stateFault('unwritable'),
   });
-
-  registerGauges(deps.metrics, judgement, clock);
-  const status = await startStatusServer(config.privateListen, {
-    ready: () => nameserver?.isReady() ?? inForce !== undefined,
-    status: () =>
-      statusOf(judgement.state(), judgement.stance(), { nowMs: clock.monotonicMs(), wallMs: clock.wallMs() }),
+  const relays = createRelayVersions(clock);
+  const parts: Parts = { documents, seat, relays, events, status: () => wholeStatus(config, clock, parts) };
+  const privately = await startStatusServer(config.privateListen, {
+    unready: () => {
+      const waiting = seat.waiting();
+      if (waiting !== undefined) return [waiting];
+      return (nameserver?.isReady() ?? seat.member()?.isAnswering()) === true ? [] : ['starting'];
+    },
+    status: parts.status,
     metricsText: async () => deps.metrics.text(),
-    publishChallenges: async (text) => membership?.publishChallenges(text),
+    publishChallenges: async (text) => seat.member()?.membership.publishChallenges(text),
   });
-  resources.defer(async () => status.close());
+  resources.defer(async () => privately.close());
+  for (const { reason, detail } of await documents.load()) deps.log.error('on disk', { reason, detail });
+  await openFleetPort(config, clock, parts, resources);
+  spreading = createSpreading({
+    self: config.site,
+    identity: config.identity,
+    documents,
+    clock,
+    random,
+    events,
+  });
+  spreading.start(resources);
+  resources.defer(onHangUp(() => void reload(documents, events)));
+  seat.tellWaiting(resources);
+}
 
-  const { adopting } = decisions;
-  const challengesChanged = (records: readonly ChallengeRecords[]): void =>
-    nameserver?.setChallenges(records);
-  membership = await joinFleet(
-    { config, clock, random, judgement, events, bootEpoch, adopting, challengesChanged },
-    resources,
-  );
-  resources.defer(onHangUp(() => void membership?.reload()));
-  resources.defer(everyPeriod(SAVE_EVERY_MS, save, { clock, random }));
-  await beginToAnswer(judgement, beginning, { manifest, self: config.site, clock, stopped });
-  deps.log.info('serving', { zone: manifest.zone, manifestVersion: manifest.version });
+interface Parts {
+  readonly documents: Documents;
+  readonly seat: Seat;
+  readonly relays: RelayVersions;
+  readonly events: Events;
+  readonly status: () => WholeStatus;
+}
+
+async function openFleetPort(
+  config: VantageConfig,
+  clock: Clock,
+  { documents, seat, relays, events, status }: Parts,
+  resources: AsyncDisposableStack,
+): Promise<void> {
+  const port = await startFleetPort({
+    endpoint: config.voteListen,
+    identity: config.identity,
+    clock,
+    callerWith: (pin) => callerWith(pin, documents.held(), config.manifestKey),
+    routes: fleetRoutes({
+      self: config.site,
+      documents,
+      events,
+      receiveVote: async (signed, sender) =>
+        seat.member()?.membership.receiveVote(signed, sender) ?? fail('waiting'),
+      receiveChallenges: (text, sender) =>
+        seat.member()?.membership.receiveChallenges(text, sender) ?? fail('waiting'),
+      status,
+      decisionsAfter: async (n) => decisionLinesAfter(config.stateDir, n),
+      relayHolds: (relay, version) => relays.note(relay, version),
+    }),
+    refused: (reason) => events.doorRefused(reason),
+  });
+  resources.defer(async () => port.close());
+}
+
+async function reload(documents: Documents, events: Events): Promise<void> {
+  const taken = await documents.reload();
+  if (!taken.ok) events.manifestRefused(taken.fault.reason, taken.fault.detail);
+}
+
+function tellOverrides(held: Held, before: Held | undefined, config: VantageConfig, events: Events): void {
+  if (held.overrides?.signed === before?.overrides?.signed) return;
+  events.overridesAdopted(signerOf(held, config));
+}
+
+function signerOf({ manifest, overrides }: Held, { manifestKey }: VantageConfig): string | undefined {
+  return overrides && overrideKeys(manifest, manifestKey).get(overrides.publicKey);
+}
+
+/** The vantage's place in the fleet, taken while the manifest has it. */
+interface Seat {
+  member(): Member | undefined;
+  waiting(): Waiting | undefined;
+  /** Goes on with what holds now; calls must not overlap. */
+  take(held: Held): Promise<void>;
+  leave(): Promise<void>;
+  /** Says that it waits, once and then every minute. */
+  tellWaiting(resources: AsyncDisposableStack): void;
+}
+
+function createSeat(options: MemberOptions): Seat {
+  const { config, clock, random, events } = options;
+  let member: Member | undefined;
+  let waiting: Waiting | undefined = 'no_manifest';
+  const leave = async (): Promise<void> => {
+    const leaving = member;
+    member = undefined;
+    await leaving?.[Symbol.asyncDispose]();
+  };
+  return {
+    member: () => member,
+    waiting: () => waiting,
+    leave,
+    take: async ({ inForce }) => {
+      if (vantageNamed(inForce, config.site) === undefined) {
+        waiting = 'not_in_manifest';
+        await leave();
+        events.manifestAdopted(inForce.version);
+        events.waiting(waiting);
+        return;
+      }
+      if (member === undefined) member = await startMember(inForce, options);
+      else await member.membership.adopt(inForce);
+      waiting = undefined;
+      events.waiting(undefined);
+    },
+    tellWaiting: (resources) => {
+      const tell = (): void => events.waiting(waiting);
+      tell();
+      resources.defer(everyPeriod(TELL_WAITING_EVERY_MS, tell, { clock, random }));
+    },
+  };
+}
+
+function wholeStatus(
+  config: VantageConfig,
+  clock: Clock,
+  { documents, seat, relays }: Pick<Parts, 'documents' | 'seat' | 'relays'>,
+): WholeStatus {
+  const held = documents.held();
+  const judgement = seat.member()?.judgement;
+  const overrides = held?.overrides;
+  const facts = {
+    waiting: seat.waiting() ?? null,
+    overrides:
+      held === undefined || overrides === undefined
+        ? null
+        : { sequence: overrides.document.sequence, by: signerOf(held, config) ?? '' },
+    relays: relays.now(),
+  };
+  if (judgement === undefined) {
+    return { ...waitingStatus(config.site, held?.manifest), ...facts };
+  }
+  const now = { nowMs: clock.monotonicMs(), wallMs: clock.wallMs() };
+  return { ...statusOf(judgement.state(), judgement.stance(), now), ...facts };
 }
 
 interface Decisions {
-  readonly adopting: (signed: string) => void;
+  readonly adopting: (held: Held) => void;
   readonly decided: JudgementOptions['decided'];
 }
 
-/** The decision log, which begins with the manifest that this process starts with. */
+/** The decision log, in which every change stands after the documents that it was decided under. */
 async function openDecisions(
   config: VantageConfig,
   { clock }: Pick<VantageDeps, 'clock'>,
@@ -141,20 +250,23 @@ async function openDecisions(
     faulted: (fault) => events.stateFault(fault),
   });
   resources.defer(async () => file.settled());
-  const adopting = (signed: string): void =>
-    file.append({ kind: 'manifest', signed, key: config.manifestKey }, clock.wallMs());
-  adopting(config.signedManifest.trim());
   return {
-    adopting,
+    adopting: ({ signed, overrides }) => {
+      const entry = { kind: 'manifest', signed, key: config.manifestKey } as const;
+      file.append(
+        overrides === undefined ? entry : { ...entry, overrides: overrides.signed },
+        clock.wallMs(),
+      );
+    },
     decided: ({ circumstances, signedVotes, ...change }) =>
       file.append(entryFor(change, circumstances, signedVotes), circumstances.wallMs),
   };
 }
 
 /** SIGHUP: read the manifest again. */
-function onHangUp(reload: () => void): () => void {
-  process.on('SIGHUP', reload);
-  return () => void process.off('SIGHUP', reload);
+function onHangUp(again: () => void): () => void {
+  process.on('SIGHUP', again);
+  return () => void process.off('SIGHUP', again);
 }
 
 /** The whole life of a vantage process: settings, start, stop. Faults in the settings end it with code 64. */
@@ -172,8 +284,10 @@ export async function runVantage(
   const clock = systemClock;
   const log = createLog({ clock, base: { service: 'vantage', site }, level: logLevel, write: writeToStdout });
   const deps = { clock, random: systemRandom, log, metrics: createMetrics('vantage_'), choose };
-  await runUntilStopped(
-    async (resources, stopped) => startVantage(config.value, deps, { resources, stopped }),
-    { log, clock, stopWithinMs: STOP_WITHIN_MS, stopWhenStdinEnds: stopWithStdin },
-  );
+  await runUntilStopped(async (resources) => startVantage(config.value, deps, resources), {
+    log,
+    clock,
+    stopWithinMs: STOP_WITHIN_MS,
+    stopWhenStdinEnds: stopWithStdin,
+  });
 }

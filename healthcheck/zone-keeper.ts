@@ -38,6 +38,8 @@ export type ZoneContent = Omit<ZoneInput, 'self'>;
 export interface ZoneKeeper {
   /** Serves this from now on, unless it must not be served. */
   readonly publish: (content: ZoneContent) => void;
+  /** Serves nothing any more. */
+  readonly withdraw: () => void;
   /** Undefined until there is something to serve. */
   readonly inForce: () => CompiledZone | undefined;
   /** The same for secondaries; undefined until then, and while nobody transfers. */
@@ -58,10 +60,11 @@ export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
   let inForce: CompiledZone | undefined;
   let cancelSoa: (() => void) | undefined;
   let refreshing = new AbortController();
-  resources.defer(() => {
+  const stop = (): void => {
     cancelSoa?.();
     refreshing.abort();
-  });
+  };
+  resources.defer(stop);
   /** False when it must not be served. */
   const serve = (zone: Zone, manifest: Manifest): boolean => {
     try {
@@ -92,8 +95,7 @@ export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
   return {
     publish: (content) => {
       const { manifest } = content;
-      const before = served;
-      const zone = zoneOf(content);
+      const [before, zone] = [served, zoneOf(content)];
       cancelSoa?.();
       if (before?.manifest !== manifest) {
         if (!serve(zone, manifest)) return;
@@ -111,6 +113,11 @@ export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
         cancelSoa = clock.after(0, () => serve(zone, manifest));
       }
     },
+    withdraw: () => {
+      stop();
+      wanted = served = inForce = undefined;
+      transfers.withdraw();
+    },
     inForce: () => inForce,
     forTransfer: transfers.inForce,
   };
@@ -119,6 +126,7 @@ export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
 /** The zone for secondaries, after each change and never in its way; its own signatures, since its TTL is another. */
 function createTransferKeeper(options: ZoneKeeperOptions): {
   readonly update: (zone: Zone, manifest: Manifest) => void;
+  readonly withdraw: () => void;
   readonly inForce: () => TransferZone | undefined;
 } {
   const { clock, events, transferChanged, resources } = options;
@@ -143,6 +151,10 @@ function createTransferKeeper(options: ZoneKeeperOptions): {
     update: (zone, manifest) => {
       cancel?.();
       if (transferChanged !== undefined) cancel = clock.after(0, () => compile(zone, manifest));
+    },
+    withdraw: () => {
+      cancel?.();
+      inForce = undefined;
     },
     inForce: () => inForce,
   };

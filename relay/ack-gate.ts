@@ -5,10 +5,10 @@
  * the store runs short of memory. What is refused is not acked and will be sent again.
  */
 import type { Clock } from '../system/clock.ts';
+import { createTokenBuckets } from '../system/token-buckets.ts';
 import type { SignedAck } from './core/ack.ts';
 import type { MessageId } from './core/message.ts';
 import { GUARD_FROM } from './core/quota.ts';
-import { createTokenBuckets } from './core/token-buckets.ts';
 import type { RelayEvents } from './events.ts';
 import type { MessageStore } from './ports.ts';
 

@@ -7,12 +7,12 @@
  */
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
+import { createTokenBuckets, type TokenBuckets } from '../system/token-buckets.ts';
 import { createAddressKey } from './address-key.ts';
 import { hasRoom, isCrowded, type Load, smoothLag } from './core/load.ts';
 import type { MailboxTag } from './core/mailbox.ts';
 import { URGENCIES, type Urgency } from './core/message.ts';
 import type { Refusal } from './core/refusal.ts';
-import { createTokenBuckets, type TokenBuckets } from './core/token-buckets.ts';
 
 export interface AdmissionDeps {
   /** Push requests that may be under way at once. */

@@ -9,8 +9,8 @@
 import { createHash } from 'node:crypto';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
+import { createTokenBuckets } from '../system/token-buckets.ts';
 import { createAddressKey } from './address-key.ts';
-import { createTokenBuckets } from './core/token-buckets.ts';
 
 export interface FailuresDeps {
   readonly isCrowded: () => boolean;

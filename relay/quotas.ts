@@ -6,10 +6,10 @@
  * the site, and one that gets few messages is never looked at. Quotas are per site and approximate.
  */
 import type { Clock } from '../system/clock.ts';
+import { createRecent } from '../system/recent.ts';
 import type { MailboxTag } from './core/mailbox.ts';
 import type { Urgency } from './core/message.ts';
 import { fitsInMemory, GUARD_FROM, type Quota, roomOf } from './core/quota.ts';
-import { createRecent } from './core/recent.ts';
 import type { Refusal } from './core/refusal.ts';
 import type { MailboxUsage, MessageStore } from './ports.ts';
 

@@ -22,6 +22,14 @@ export function pinOf(publicKeySpki: Uint8Array): Pin {
   return createHash('sha256').update(publicKeySpki).digest('base64url');
 }
 
+/** What stands before the 32 bytes of an Ed25519 key in its SubjectPublicKeyInfo (RFC 8410 §4). */
+const ED25519_SPKI_PREFIX: Uint8Array = Buffer.from('302a300506032b6570032100', 'hex');
+
+/** The pin of an Ed25519 key that is known by its 32 bytes, as base64url. */
+export function pinOfEd25519(publicKey: string): Pin {
+  return pinOf(Buffer.concat([ED25519_SPKI_PREFIX, Buffer.from(publicKey, 'base64url')]));
+}
+
 /** The pin of the certificate that the other side showed, or undefined when it showed none. */
 export function peerPin(socket: TLSSocket): Pin | undefined {
   const certificate = socket.getPeerX509Certificate();

@@ -6,6 +6,7 @@
  * default. A service describes its settings as data; documentation is checked against that data.
  */
 import { readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { fail, ok, type Result } from './result.ts';
 
 /** One setting: how it is described to people, how it is read, and what stands in when it is not given. */
@@ -141,14 +142,24 @@ export function contentOf(what: string): Setting<string> {
 export function directory(): Setting<string> {
   return {
     expected: 'the path of an existing directory',
-    parse: (path) => {
-      try {
-        return statSync(path).isDirectory() ? path : undefined;
-      } catch {
-        return undefined;
-      }
-    },
+    parse: (path) => (isDirectory(path) ? path : undefined),
   };
+}
+
+/** A file that the program keeps: it need not exist yet, but its directory must. The value is its path. */
+export function fileToKeep(): Setting<string> {
+  return {
+    expected: 'the path of a file in an existing directory',
+    parse: (path) => (isDirectory(dirname(path)) ? path : undefined),
+  };
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 /** Makes a setting optional: `undefined` when it is not given. */

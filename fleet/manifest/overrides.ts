@@ -30,7 +30,7 @@ export interface SignedOverrides {
 }
 
 /** Why overrides are not taken; what holds stays as it is. */
-const OVERRIDES_FAULTS = [
+export const OVERRIDES_FAULTS = [
   'too_large',
   'not_signed',
   'invalid',
@@ -50,7 +50,7 @@ export type OverridesFault = {
 export const OVERRIDE_MS_MAX = 86_400_000;
 /** Clocks of people and nodes may differ by so much, milliseconds. */
 const CLOCK_SKEW_MS_MAX = 600_000;
-const SIGNED_OVERRIDES_BYTES_MAX = 16_384;
+export const SIGNED_OVERRIDES_BYTES_MAX = 16_384;
 const TYPE = 'archipelago-overrides+json';
 
 /** Signs with the private key of somebody on call or of the operators, an Ed25519 JWK that contains `d`. */

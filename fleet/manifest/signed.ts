@@ -9,7 +9,13 @@ import type { Manifest } from './manifest.ts';
 import { EVERYTHING_DRAINED, parseManifest } from './parse.ts';
 
 /** What a manifest can be refused for by whoever knows the operators' key and nothing else. */
-const MANIFEST_FAULTS = ['too_large', 'not_signed', 'invalid', 'drains_everything', 'below_minimum'] as const;
+export const MANIFEST_FAULTS = [
+  'too_large',
+  'not_signed',
+  'invalid',
+  'drains_everything',
+  'below_minimum',
+] as const;
 
 export interface ManifestFault {
   readonly reason: (typeof MANIFEST_FAULTS)[number];

@@ -85,6 +85,23 @@ export async function readDecisionLines(directory: string): Promise<readonly str
   return parts.flatMap(linesOf);
 }
 
+/** A page of the log for who asks over the network, bytes. */
+const PAGE_BYTES_MAX = 1_048_576;
+
+/** The lines after the one numbered `n`, as many as fit in a page. */
+export async function decisionLinesAfter(directory: string, n: number): Promise<readonly string[]> {
+  const page: string[] = [];
+  let bytes = 0;
+  for (const line of await readDecisionLines(directory)) {
+    // Every line begins with its number (`lineAfter`).
+    if (Number(/^\{"n":(\d+),/.exec(line)?.[1] ?? 0) <= n) continue;
+    bytes += line.length + 1;
+    if (bytes > PAGE_BYTES_MAX && page.length > 0) break;
+    page.push(line);
+  }
+  return page;
+}
+
 async function lastTip(options: DecisionFileOptions): Promise<Tip> {
   const current = join(options.directory, CURRENT);
   const content = await contentOf(current);

@@ -7,7 +7,7 @@ import { createStatusApp } from './status-server.ts';
 
 function app(ready: boolean): ReturnType<typeof createStatusApp> {
   return createStatusApp({
-    ready: () => ready,
+    unready: () => (ready ? [] : ['no_manifest']),
     status: () => ({ site: 'aws' }),
     metricsText: async () => 'vantage_isolated 0\n',
     publishChallenges: async (text) => {

@@ -11,7 +11,8 @@ import type { Endpoint } from '../../system/settings.ts';
 import { listenAt } from './listen.ts';
 
 export interface StatusOptions {
-  readonly ready: () => boolean;
+  /** Why this vantage does not answer DNS; empty when it does. */
+  readonly unready: () => readonly string[];
   /** A JSON value. */
   readonly status: () => unknown;
   /** Prometheus text format 0.0.4. */
@@ -26,10 +27,13 @@ const CHALLENGES_BYTES_MAX = 4096;
  * The routes of the private port: `/livez`, `/readyz`, `/metrics` (Prometheus text format 0.0.4), `/status` (JSON), and
  * `PUT /acme-challenges`, with which this site's ACME client publishes on all nameservers.
  */
-export function createStatusApp({ ready, status, metricsText, publishChallenges }: StatusOptions): Hono {
+export function createStatusApp({ unready, status, metricsText, publishChallenges }: StatusOptions): Hono {
   const app = new Hono();
   app.get('/livez', (context) => context.body(null, 200));
-  app.get('/readyz', (context) => context.body(null, ready() ? 200 : 503));
+  app.get('/readyz', (context) => {
+    const reasons = unready();
+    return context.json({ ready: reasons.length === 0, reasons }, reasons.length === 0 ? 200 : 503);
+  });
   app.get('/metrics', async (context) =>
     context.body(await metricsText(), 200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }),
   );

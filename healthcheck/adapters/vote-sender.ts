@@ -16,7 +16,7 @@ import {
 import type { Clock } from '../../system/clock.ts';
 import { connectPinned, type PinnedIdentity } from '../../system/pinned-tls.ts';
 import { nameserverName } from '../core/zone.ts';
-import { CHALLENGES_PATH, VOTE_PATH } from './vote-receiver.ts';
+import { CHALLENGES_PATH, VOTE_PATH } from './fleet-port.ts';
 
 export const POST_OUTCOMES = ['delivered', 'refused', 'failed'] as const;
 export type PostOutcome = (typeof POST_OUTCOMES)[number];

@@ -19,6 +19,8 @@ export type LogEntry =
       /** The compact JWS, and the key that it was verified with. */
       readonly signed: string;
       readonly key: string;
+      /** The overrides that hold beside it, as they were signed; absent: none. */
+      readonly overrides?: string;
     }
   | {
       readonly kind: 'answer';

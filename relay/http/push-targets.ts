@@ -5,12 +5,13 @@
  * What is remembered holds for the ring that opened it; after the ring has changed everything is opened anew. Only
  * good push URLs are remembered, so every failure costs the same work.
  */
+
+import { createRecent } from '../../system/recent.ts';
 import { ok, type Result } from '../../system/result.ts';
 import { type CapabilityFault, openPush, type PushCapability } from '../core/capability.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import { type MailboxTag, mailboxTagOf } from '../core/mailbox.ts';
 import type { MessageId } from '../core/message.ts';
-import { createRecent } from '../core/recent.ts';
 import { revocationIdOf } from '../core/revocation.ts';
 
 interface PushTarget extends PushCapability {

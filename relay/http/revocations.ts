@@ -6,12 +6,12 @@
  * other sites may well accept it.
  */
 import type { Clock } from '../../system/clock.ts';
+import { createRecent } from '../../system/recent.ts';
 import { fail, type Result } from '../../system/result.ts';
 import { openPush } from '../core/capability.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import type { MailboxTag } from '../core/mailbox.ts';
 import type { MessageId } from '../core/message.ts';
-import { createRecent } from '../core/recent.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { openRevocation, parseRevocation } from '../core/revocation.ts';
 import { type MessageStore, StoreUnavailable } from '../ports.ts';

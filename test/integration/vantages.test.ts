@@ -30,7 +30,8 @@ beforeEach(async () => {
   for (const vantage of vantages) {
     await eventually(`${vantage.site} knows that all is well`, async () => {
       const status = await vantage.status().catch(() => undefined);
-      return status?.sites.every((site) => site.health === 'up') === true ? true : undefined;
+      const sites = status?.sites ?? [];
+      return sites.length === 3 && sites.every((site) => site.health === 'up') ? true : undefined;
     });
   }
 }, 60_000);

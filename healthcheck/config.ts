@@ -47,6 +47,8 @@ export interface VantageConfig {
   readonly pin: Pin;
   /** A certificate authority that probes trust beside the usual ones, PEM. */
   readonly extraCa: string | undefined;
+  /** What relays take for making push URLs, for message canaries; undefined where minting is open. */
+  readonly operatorToken: string | undefined;
   readonly stateDir: string;
   /** Signs what this nameserver says; undefined while the manifest has no zone keys. */
   readonly zoneKey: KeyObject | undefined;
@@ -71,6 +73,16 @@ const cookieSecrets: Setting<CookieSecrets> = {
     return lines.length <= 3 && lines.every((line) => /^[0-9a-f]{32}$/i.test(line))
       ? lines.map((line) => Uint8Array.from(Buffer.from(line, 'hex')))
       : undefined;
+  },
+};
+
+const operatorTokenFile = contentOf('an operator token');
+const operatorToken: Setting<string> = {
+  expected: 'the path of a readable file with one operator token on one line',
+  secret: true,
+  parse: (path) => {
+    const token = operatorTokenFile.parse(path)?.trim() ?? '';
+    return /^[\x21-\x7e]{1,256}$/.test(token) ? token : undefined;
   },
 };
 
@@ -108,6 +120,7 @@ type VantageShape = {
   readonly VANTAGE_TLS_CERTIFICATE: Setting<string>;
   readonly VANTAGE_TLS_KEY: Setting<string>;
   readonly VANTAGE_CA: Setting<string | undefined>;
+  readonly VANTAGE_OPERATOR_TOKEN: Setting<string | undefined>;
   readonly VANTAGE_STATE_DIR: Setting<string>;
   readonly VANTAGE_ZONE_KEY: Setting<string | undefined>;
   readonly VANTAGE_TRANSFER_KEYS: Setting<readonly TsigKey[]>;
@@ -131,6 +144,7 @@ export const VANTAGE_SETTINGS: VantageShape = {
   VANTAGE_TLS_CERTIFICATE: contentOf('a self-signed certificate (PEM)'),
   VANTAGE_TLS_KEY: contentOf('the private key of that certificate (PEM)'),
   VANTAGE_CA: optional(contentOf('a certificate authority (PEM)')),
+  VANTAGE_OPERATOR_TOKEN: optional(operatorToken),
   VANTAGE_STATE_DIR: directory(),
   VANTAGE_ZONE_KEY: optional(contentOf('an EC private key on P-256 (PKCS#8 PEM)')),
   VANTAGE_TRANSFER_KEYS: transferKeys,
@@ -172,6 +186,7 @@ export async function readVantageConfig(
     identity: { certificatePem: values.VANTAGE_TLS_CERTIFICATE, keyPem: values.VANTAGE_TLS_KEY },
     pin: pin.value,
     extraCa: values.VANTAGE_CA,
+    operatorToken: values.VANTAGE_OPERATOR_TOKEN,
     stateDir: values.VANTAGE_STATE_DIR,
     zoneKey: zoneKey.value,
     transferKeys: values.VANTAGE_TRANSFER_KEYS,

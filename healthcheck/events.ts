@@ -12,6 +12,7 @@ import { DOOR_REFUSALS, type DoorRefusal } from './adapters/fleet-port.ts';
 import { NOTIFY_OUTCOMES, type NotifyOutcome } from './adapters/notify.ts';
 import { POST_OUTCOMES, type PostOutcome } from './adapters/vote-sender.ts';
 import { CHALLENGE_REFUSALS, type ChallengeRefusal } from './challenges.ts';
+import { CANARY_OUTCOMES, type CanaryOutcome, type CanaryPair } from './core/canary.ts';
 import { ANSWER_REASONS, type AnswerReason } from './core/decision.ts';
 import type { Verdict } from './core/detector.ts';
 import { APPLY_REFUSALS, type ApplyRefusal, DEFERRALS, type Deferred } from './core/failover.ts';
@@ -48,7 +49,13 @@ interface AnswerReport {
 }
 
 export interface Events {
+  /** These targets are probed from now on, and no others: the age of what is never seen grows from here. */
+  probingBegan(targets: readonly Target[]): void;
   observed(target: Target, outcome: ProbeOutcome): void;
+  /** A message between two sites; `seconds` from its encryption to its ack. */
+  canaryEnded(pair: CanaryPair, outcome: CanaryOutcome, seconds: number): void;
+  /** Messages do not get through a target that says it is ready, or do again. */
+  canaryVerdict(target: Target, fails: boolean): void;
   verdictChanged(target: Target, verdict: Verdict): void;
   healthChanged(site: string, health: Health): void;
   answerChanged(report: AnswerReport): void;
@@ -142,6 +149,41 @@ function exchangeEvents(
   };
 }
 
+/** What this vantage sees itself, by probes and by messages. */
+function lookingEvents(
+  log: Log,
+  counters: ReturnType<typeof createCounters>,
+  present: Present,
+  clock: Clock,
+): Pick<Events, 'probingBegan' | 'observed' | 'canaryEnded' | 'canaryVerdict' | 'verdictChanged'> {
+  return {
+    probingBegan: (targets) => {
+      const keys = targets.map(keyOf);
+      const nowMs = clock.monotonicMs();
+      for (const key of present.observedMs.keys())
+        if (!keys.some((one) => one === key)) present.observedMs.delete(key);
+      for (const key of keys) present.observedMs.set(key, present.observedMs.get(key) ?? nowMs);
+      for (const key of present.canaryFails.keys()) present.canaryFails.set(key, false);
+    },
+    observed: (target, outcome) => {
+      counters.observations.add(outcome);
+      if (!isLocalTrouble(outcome)) present.observedMs.set(keyOf(target), clock.monotonicMs());
+      log.debug('observation', { target: target.site, family: target.family, outcome });
+    },
+    canaryEnded: ({ store, fetch }, outcome, seconds) => {
+      counters.canaries.add(outcome);
+      if (outcome === 'delivered') counters.canarySeconds.observe(seconds);
+      log.debug('canary', { store: keyOf(store), fetch: keyOf(fetch), outcome });
+    },
+    canaryVerdict: (target, fails) => {
+      present.canaryFails.set(keyOf(target), fails);
+      log[fails ? 'warn' : 'info']('canary verdict', { target: target.site, family: target.family, fails });
+    },
+    verdictChanged: (target, verdict) =>
+      log.info('verdict', { target: target.site, family: target.family, verdict }),
+  };
+}
+
 /** What becomes of the zone that this nameserver serves. */
 function zoneEvents(
   log: Log,
@@ -209,6 +251,8 @@ interface Present {
   signatures: SignatureEnds | undefined;
   /** When each target was last observed, monotonic milliseconds. */
   readonly observedMs: Map<string, number>;
+  /** Whether messages get through each target, once it was ever in doubt. */
+  readonly canaryFails: Map<string, boolean>;
 }
 
 /** Events whose counters are all at zero and exported from the start. */
@@ -218,13 +262,7 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
   return {
     ...exchangeEvents(log, counters, present),
     ...zoneEvents(log, counters, present, clock),
-    observed: (target, outcome) => {
-      counters.observations.add(outcome);
-      if (!isLocalTrouble(outcome)) present.observedMs.set(keyOf(target), clock.monotonicMs());
-      log.debug('observation', { target: target.site, family: target.family, outcome });
-    },
-    verdictChanged: (target, verdict) =>
-      log.info('verdict', { target: target.site, family: target.family, verdict }),
+    ...lookingEvents(log, counters, present, clock),
     healthChanged: (target, health) => log.info('health', { target, health }),
     answerChanged: ({ generation, sites, ttlSeconds, failOpen, reason }) => {
       Object.assign(present, { generation, ttlSeconds, sites: sites.length });
@@ -283,6 +321,7 @@ function createGauges(metrics: Metrics, clock: Clock): Present {
     sites: 0,
     signatures: undefined,
     observedMs: new Map(),
+    canaryFails: new Map(),
   };
   const flag = (name: string, help: string, watch: Stopwatch): void => {
     metrics.value(name, help, () => (watch.isOn() ? 1 : 0));
@@ -305,10 +344,21 @@ function createGauges(metrics: Metrics, clock: Clock): Present {
     const ends = present.signatures === undefined ? [] : [...signaturesOf(present.signatures)];
     return new Map(ends.map(([of, endSeconds]) => [of, Math.floor(endSeconds - nowSeconds)]));
   });
-  metrics.gauge('observation_age_seconds', 'Age of the newest observation of each target', 'target', () => {
-    const nowMs = clock.monotonicMs();
-    return new Map([...present.observedMs].map(([key, atMs]) => [key, (nowMs - atMs) / 1000]));
-  });
+  metrics.gauge(
+    'observation_age_seconds',
+    'Age of the newest observation of each target, or of its probing',
+    'target',
+    () => {
+      const nowMs = clock.monotonicMs();
+      return new Map([...present.observedMs].map(([key, atMs]) => [key, (nowMs - atMs) / 1000]));
+    },
+  );
+  metrics.gauge(
+    'canary_fails',
+    '1 where messages do not get through a target that says it is ready; absent where they always did',
+    'target',
+    () => new Map([...present.canaryFails].map(([key, fails]) => [key, fails ? 1 : 0])),
+  );
   return present;
 }
 
@@ -339,6 +389,17 @@ function createCounters(metrics: Metrics) {
   const counter: Metrics['counter'] = (...order) => metrics.counter(...order);
   return {
     observations: counter('observations_total', 'Probes by what they saw', 'outcome', PROBE_OUTCOMES),
+    canaries: counter(
+      'canaries_total',
+      'Messages sent through pairs of sites by what became of them',
+      'outcome',
+      CANARY_OUTCOMES,
+    ),
+    canarySeconds: metrics.histogram(
+      'canary_seconds',
+      'From the encryption of a canary to its ack at another site',
+      [0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8],
+    ),
     answers: counter('answers_changed_total', 'Changes of the answer', 'reason', ANSWER_REASONS),
     answersRefused: counter(
       'answers_refused_total',

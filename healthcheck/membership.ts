@@ -133,7 +133,15 @@ async function join(manifest: Manifest, options: MembershipOptions, publish: () 
   });
   const stops = [
     everyPeriod(probeIntervalMs, lookOutside, { clock, random }),
-    startProbing(manifest, { self: config.site, trust, clock, random, judgement, events }),
+    startProbing(manifest, {
+      self: config.site,
+      trust,
+      operatorToken: config.operatorToken,
+      clock,
+      random,
+      judgement,
+      events,
+    }),
     everyPeriod(probeIntervalMs / 2, publish, { clock, random }),
     everyPeriod(probeIntervalMs / 4, () => judgement.evaluate(), { clock, random }),
   ];

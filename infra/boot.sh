@@ -253,6 +253,7 @@ VANTAGE_TLS_KEY=/etc/archipelago/secret/tls-key
 VANTAGE_STATE_DIR=/var/lib/archipelago
 ENVIRONMENT
     [ ! -e "$etc/secret/zone-key" ] || printf 'VANTAGE_ZONE_KEY=/etc/archipelago/secret/zone-key\n'
+    [ ! -e "$etc/secret/operator-token" ] || printf 'VANTAGE_OPERATOR_TOKEN=/etc/archipelago/secret/operator-token\n'
   } | put 640 "$etc/environment"
   service_units healthcheck/main.ts
 }

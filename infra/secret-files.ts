@@ -33,7 +33,10 @@ function filesOf(role: Role, provider: SiteSpec['provider']): FileList {
         optional: [],
       };
     case 'nameserver':
-      return { required: ['vote-key', 'tls-certificate', 'tls-key'], optional: ['zone-key'] };
+      return {
+        required: ['vote-key', 'tls-certificate', 'tls-key'],
+        optional: ['zone-key', 'operator-token'],
+      };
   }
 }
 

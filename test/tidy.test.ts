@@ -69,11 +69,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   fleet: ['system', 'relay', 'healthcheck', 'client'],
 };
 
+/** The message canary is a sender and a recipient, and no other file of the vantage knows what a message is. */
+const MAY_ALSO_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  'healthcheck/adapters/message-canary.ts': ['client/'],
+};
+
 test('imports between folders point the way the design says', () => {
   const wrong: string[] = [];
   for (const name of sources) {
     const [folder = ''] = name.split('/');
-    const allowed = MAY_IMPORT[folder];
+    const allowed = MAY_IMPORT[folder]?.concat(MAY_ALSO_IMPORT[name] ?? []);
     if (allowed === undefined || name.endsWith('.test.ts')) continue;
     for (const [, target = ''] of read(name).matchAll(/from '(\.[^']+)'|import\('(\.[^']+)'\)/g)) {
       const path = normalize(join(dirname(name), target));

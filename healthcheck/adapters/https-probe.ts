@@ -101,9 +101,14 @@ function requestOptions(options: ProbeOptions): RequestOptions & { readonly secu
   };
 }
 
+/** Whether the `code` of a system error says something about this machine only. */
+export function isLocalCode(code: string | undefined): boolean {
+  return code !== undefined && LOCAL_CODES.has(code);
+}
+
 function outcomeOf(error: Error): ProbeOutcome {
   const code = errorCode(error) ?? '';
-  if (LOCAL_CODES.has(code)) return 'local_error';
+  if (isLocalCode(code)) return 'local_error';
   if (UNREACHABLE_CODES.has(code)) return 'unreachable';
   if (code === 'ECONNREFUSED' || code === 'ECONNRESET' || code === 'EPIPE') return 'refused';
   if (code.startsWith('HPE_')) return 'response_malformed';

@@ -10,6 +10,8 @@ const FAILURES = [
   'tls_failed',
   'certificate_invalid',
   'response_malformed',
+  // It says that it is ready, and messages do not get through it: canary.ts.
+  'canary_failed',
 ] as const;
 type Failure = (typeof FAILURES)[number];
 

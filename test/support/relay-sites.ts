@@ -20,8 +20,8 @@ export interface RelaySites {
   readonly ports: Ports;
   readonly layouts: readonly SiteLayout[];
   readonly directory: string;
-  /** Starts the relay of a site; `environment` overrides settings. */
-  start(site: string, environment?: Readonly<Record<string, string>>): void;
+  /** Starts the relay of a site; `environment` overrides settings, `main` the program of production. */
+  start(site: string, environment?: Readonly<Record<string, string>>, main?: string): void;
   /** SIGKILL; resolves once the process is gone. */
   kill(site: string): Promise<void>;
   /** SIGTERM; resolves with the exit code. */
@@ -81,9 +81,9 @@ export async function createRelaySites(): Promise<RelaySites> {
     ports,
     layouts,
     directory,
-    start: (site, environment = {}) => {
+    start: (site, environment = {}, main = 'relay/main.ts') => {
       const layout = layoutOf(site);
-      const child = spawn(process.execPath, ['relay/main.ts'], {
+      const child = spawn(process.execPath, [main], {
         cwd: join(import.meta.dirname, '../..'),
         stdio: ['pipe', 'pipe', 'pipe'],
         env: {

@@ -1,0 +1,128 @@
+/**
+ * Message canaries through real relays: a message gets through, and a site that says it is ready while it forgets
+ * messages is found, with the partners that it failed with left alone.
+ */
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
+import { openManifest } from '../../fleet/manifest/signed.ts';
+import { probeTrust } from '../../healthcheck/adapters/https-probe.ts';
+import { createMessageCanary } from '../../healthcheck/adapters/message-canary.ts';
+import type { CanaryOutcome } from '../../healthcheck/core/canary.ts';
+import type { ProbeOutcome } from '../../healthcheck/core/observation.ts';
+import type { Target } from '../../healthcheck/core/target.ts';
+import { startProbing } from '../../healthcheck/probing.ts';
+import { systemClock } from '../../system/clock.ts';
+import { systemRandom } from '../../system/random.ts';
+import { eventually } from '../support/eventually.ts';
+import { createRelaySites, type RelaySites } from '../support/relay-sites.ts';
+
+const SITES = ['aws', 'gcp', 'hetzner'];
+let relays: RelaySites;
+let manifest: Manifest;
+
+beforeAll(async () => {
+  relays = await createRelaySites();
+  for (const site of SITES) relays.start(site);
+  await Promise.all(SITES.map(async (site) => relays.untilStatus(site, 200)));
+  const { files, manifestKey } = relays.identities;
+  const opened = await openManifest(readFileSync(files.manifest, 'utf8'), manifestKey, 1);
+  if (!opened.ok) throw new Error(opened.fault.details.join(' '));
+  // Quicker than the default, so that a round of canaries and the probes between them take a second.
+  const health = {
+    ...opened.value.health,
+    probeIntervalMs: 400,
+    probeTimeoutMs: 350,
+    canaryIntervalMs: 2000,
+  };
+  manifest = { ...opened.value, health };
+}, 60_000);
+
+afterAll(async () => {
+  await relays?.[Symbol.asyncDispose]();
+});
+
+function trust(): ReturnType<typeof probeTrust> {
+  return probeTrust(readFileSync(relays.identities.files.authority, 'utf8'));
+}
+
+function target(site: string): Target {
+  return { site, family: 'ipv4' };
+}
+
+test('an encrypted message gets through every pair, also again, and is gone afterwards', async () => {
+  const send = createMessageCanary({
+    manifest,
+    trust: trust(),
+    operatorToken: undefined,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  for (const store of SITES) {
+    for (const fetch of SITES.filter((site) => site !== store)) {
+      expect(await send({ store: target(store), fetch: target(fetch) })).toBe('delivered');
+    }
+  }
+  expect(await send({ store: target('aws'), fetch: target('gcp') })).toBe('delivered');
+}, 60_000);
+
+test('a site that is away is named by its role', async () => {
+  await relays.kill('hetzner');
+  const send = createMessageCanary({
+    manifest,
+    trust: trust(),
+    operatorToken: undefined,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  expect(await send({ store: target('hetzner'), fetch: target('aws') })).toBe('not_stored');
+  expect(await send({ store: target('aws'), fetch: target('hetzner') })).toBe('not_fetched');
+  relays.start('hetzner');
+  await relays.untilStatus('hetzner', 200);
+}, 60_000);
+
+test('a site that is ready and forgets messages is found, and its partners are not blamed', async () => {
+  await relays.kill('gcp');
+  relays.start('gcp', {}, 'test/mutants/relay-forgets.ts');
+  await relays.untilStatus('gcp', 200);
+  const outcomes = new Map<string, ProbeOutcome[]>();
+  const canaries: CanaryOutcome[] = [];
+  const observed = new Map<string, boolean>();
+  const stop = startProbing(manifest, {
+    self: 'aws',
+    trust: trust(),
+    operatorToken: undefined,
+    clock: systemClock,
+    random: systemRandom,
+    judgement: { observe: ({ site }, ready) => void observed.set(site, ready) },
+    events: {
+      probingBegan: () => undefined,
+      observed: ({ site }, outcome) => void outcomes.set(site, [...(outcomes.get(site) ?? []), outcome]),
+      canaryEnded: (_, outcome) => void canaries.push(outcome),
+      canaryVerdict: () => undefined,
+    },
+  });
+  try {
+    await eventually(
+      'messages do not get through gcp',
+      () => outcomes.get('gcp')?.includes('canary_failed') === true || undefined,
+      60_000,
+    );
+    expect(outcomes.get('gcp')?.[0]).toBe('ready');
+    expect(observed.get('gcp')).toBe(false);
+    expect(canaries).toContain('delivered');
+    for (const site of ['aws', 'hetzner']) {
+      expect(outcomes.get(site)).not.toContain('canary_failed');
+    }
+
+    await relays.kill('gcp');
+    relays.start('gcp');
+    await eventually(
+      'messages get through gcp again',
+      () => outcomes.get('gcp')?.at(-1) === 'ready' || undefined,
+      60_000,
+    );
+  } finally {
+    stop();
+  }
+}, 180_000);

@@ -5,6 +5,9 @@
  * A site is in it from the moment that it has keys, and without addresses until `fleet compose` brings them: keys come
  * before `pulumi up`, addresses after it.
  */
+
+import { zoneFaults } from '../../healthcheck/core/zone.ts';
+import { fail, ok, type Result } from '../../system/result.ts';
 import { JsonReader } from '../manifest/json-reader.ts';
 import {
   DEFAULT_HEALTH_POLICY,
@@ -16,8 +19,6 @@ import {
   type ZoneKey,
 } from '../manifest/manifest.ts';
 import { parseManifest } from '../manifest/parse.ts';
-import { zoneFaults } from '../../healthcheck/core/zone.ts';
-import { fail, ok, type Result } from '../../system/result.ts';
 
 /** What signing adds: a version, signatures, and the secrets that it seals. */
 export type DraftManifest = Omit<Manifest, 'version' | 'zoneKeys' | 'relaySecrets'>;
@@ -57,9 +58,7 @@ export function emptyDraft(zone: string, port: number, onCallKeys: readonly OnCa
 
 /** Whether its addresses are known. */
 export function hasAddresses({ relay, vantage }: SiteEntry): boolean {
-  return (
-    relay.ipv4.length + relay.ipv6.length > 0 && (vantage.ipv4 !== null || vantage.ipv6 !== null)
-  );
+  return relay.ipv4.length + relay.ipv6.length > 0 && (vantage.ipv4 !== null || vantage.ipv6 !== null);
 }
 
 /** The draft as the file's text. */
@@ -150,7 +149,9 @@ export function draftFaults(draft: Draft): readonly string[] {
 /** Of a site that anybody may have written: only what is there is looked at. */
 function isSiteWithoutAddresses(site: SiteEntry): boolean {
   const { relay, vantage } = site as Partial<SiteEntry>;
-  return Array.isArray(relay?.ipv4) && Array.isArray(relay.ipv6) && vantage !== undefined && !hasAddresses(site);
+  return (
+    Array.isArray(relay?.ipv4) && Array.isArray(relay.ipv6) && vantage !== undefined && !hasAddresses(site)
+  );
 }
 
 function withSomeAddress(site: SiteEntry): SiteEntry {

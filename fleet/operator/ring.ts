@@ -3,9 +3,10 @@
  * one away when nobody uses a push URL of it any more. What the parts mean: relay/core/key-ring.ts, which also
  * reads what is written here.
  */
+
+import { parseKeyRing } from '../../relay/core/key-ring.ts';
 import type { Random } from '../../system/random.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
-import { parseKeyRing } from '../../relay/core/key-ring.ts';
 
 /** The content of the relays' secrets file; bytes as base64url. */
 export interface Ring {
@@ -31,7 +32,9 @@ export function makeRing(random: Random): Ring {
 /** With one key more, which only opens. The fault is a sentence. */
 export function withNewKey(ring: Ring, random: Random): Result<{ ring: Ring; id: string }, string> {
   if (ring.capabilityKeys.length >= KEYS_MAX) {
-    return fail(`The ring has ${KEYS_MAX} keys already: retire one first (\`fleet keys rotate ring --retire ID\`).`);
+    return fail(
+      `The ring has ${KEYS_MAX} keys already: retire one first (\`fleet keys rotate ring --retire ID\`).`,
+    );
   }
   const key = makeKey(random);
   return ok({ ring: { ...ring, capabilityKeys: [...ring.capabilityKeys, key] }, id: key.id });

@@ -2,18 +2,21 @@
  * What is looked at before a manifest is signed, beside its form: mistakes that would be well-formed. Each has a name,
  * and an operator who means it says so (`--despite NAME`). None can be switched off for good.
  */
-import { drainsEverything } from '../manifest/overrides.ts';
+
 import type { Manifest } from '../manifest/manifest.ts';
+import { drainsEverything } from '../manifest/overrides.ts';
 import { prospectOf } from './prospect.ts';
 
 export const SANITY_CHECKS = {
-  zone_changed: 'Another zone or port is another fleet: every push URL and every delegation names the old one.',
+  zone_changed:
+    'Another zone or port is another fleet: every push URL and every delegation names the old one.',
   drains_everything: 'At some moment every site would be draining or drained, and one has to be left.',
   one_provider: 'A message is accepted once two providers hold it; with one provider, none would be.',
   providers_leave: 'More than one provider would leave the answer at once; change one, look, then the next.',
   nameservers_replaced: 'No nameserver would keep its address, and resolvers know only the old ones.',
   address_moved: 'A nameserver would move to another address: its glue at the registrar has to move with it.',
-  zone_key_moved: 'A site would lose the zone key that it signs with; resolvers have to know the new one first.',
+  zone_key_moved:
+    'A site would lose the zone key that it signs with; resolvers have to know the new one first.',
 } as const;
 export type SanityCheck = keyof typeof SANITY_CHECKS;
 

@@ -141,7 +141,7 @@ export function draftFaults(draft: Draft): readonly string[] {
       .filter(({ name }) => !zoneKeys.some(({ site }) => site === name))
       .map(({ name }) => `${DRAFT_FILE}: zoneKeys has no key of ${JSON.stringify(name)}`),
     ...sites
-      .filter(({ name }) => !/^-----BEGIN CERTIFICATE-----/.test(String(peerCertificates[name])))
+      .filter(({ name }) => !String(peerCertificates[name]).startsWith('-----BEGIN CERTIFICATE-----'))
       .map(({ name }) => `${DRAFT_FILE}: peerCertificates has none of ${JSON.stringify(name)}`),
   ];
 }

@@ -11,7 +11,7 @@ export interface ProspectedSite {
   readonly site: SiteName;
   readonly provider: string;
   readonly families: readonly Family[];
-  /** How often it comes first, per cent, in the family where that is most. */
+  /** How often it comes first, per cent, in the first of these families. */
   readonly firstPercent: number;
 }
 
@@ -20,10 +20,8 @@ export function prospectOf(manifest: Manifest, wallMs: number): readonly Prospec
   const answer = answerOf(manifest, wallMs);
   return manifest.sites.flatMap(({ name, provider, relay }) => {
     const families = FAMILIES.filter((family) => isGivenOut(manifest, answer, family, relay[family]));
-    const firstPercent = Math.max(
-      0,
-      ...families.map((family) => firstShare(ordersOf(manifest, answer, family, new Map()), relay[family])),
-    );
+    const [family = 'ipv4'] = families;
+    const firstPercent = firstShare(ordersOf(manifest, answer, family, new Map()), relay[family]);
     return families.length === 0
       ? []
       : [{ site: name, provider, families, firstPercent: Math.round(firstPercent * 100) }];

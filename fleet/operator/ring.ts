@@ -33,7 +33,7 @@ export function makeRing(random: Random): Ring {
 export function withNewKey(ring: Ring, random: Random): Result<{ ring: Ring; id: string }, string> {
   if (ring.capabilityKeys.length >= KEYS_MAX) {
     return fail(
-      `The ring has ${KEYS_MAX} keys already: retire one first (\`fleet keys rotate ring --retire ID\`).`,
+      `The ring has ${KEYS_MAX} keys already: retire one first (\`fleet keys rotate ring ID --retire\`).`,
     );
   }
   const key = makeKey(random);

@@ -97,7 +97,7 @@ export async function makeSite(
 /** The draft without a site and without all that was its own. */
 export function withoutSite(draft: Draft, name: SiteName): Draft {
   const { manifest, zoneKeys, peerCertificates } = draft;
-  const { [name]: gone, ...others } = peerCertificates;
+  const { [name]: _, ...others } = peerCertificates;
   return {
     ...draft,
     manifest: {

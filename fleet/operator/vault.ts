@@ -11,9 +11,13 @@ import { fail, ok, type Result } from '../../system/result.ts';
 import { makeZoneKey } from '../zone-keys.ts';
 import { parseRing, type Ring } from './ring.ts';
 
+export type ManifestKey = JWK & { readonly x: string };
+
 export interface Vault {
   /** Signs manifests: an Ed25519 key with `d`. */
-  readonly manifestKey: JWK & { readonly x: string };
+  readonly manifestKey: ManifestKey;
+  /** Signs beside it while it replaces it. */
+  readonly nextManifestKey?: ManifestKey;
   /** Sign the DNSKEY set; PKCS#8 PEM, EC on P-256: one, or two while the second replaces the first. */
   readonly zoneKeys: readonly string[];
   readonly ring: Ring;
@@ -27,8 +31,13 @@ export const PASSPHRASE_LENGTH_MIN = 12;
 
 /** New keys; `ring` is the relays'. */
 export function makeVault(ring: Ring): Vault {
+  return { manifestKey: makeManifestKey(), zoneKeys: [zoneKeyPem(makeZoneKey())], ring };
+}
+
+/** A new key of the operators. */
+export function makeManifestKey(): ManifestKey {
   const jwk = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
-  return { manifestKey: { ...jwk, x: jwk.x ?? '' }, zoneKeys: [zoneKeyPem(makeZoneKey())], ring };
+  return { ...jwk, x: jwk.x ?? '' };
 }
 
 /** Locks the vault. `iterations` of PBKDF2: `ITERATIONS`, or few where nobody guesses. */
@@ -74,24 +83,29 @@ export async function openVault(
 
 /** A private key as the vault keeps it. */
 export function zoneKeyPem(key: KeyObject): string {
-  return key.export({ type: 'pkcs8', format: 'pem' }) as string;
+  return key.export({ type: 'pkcs8', format: 'pem' });
 }
 
 function parseVault(text: string): Vault | undefined {
   try {
     const value = JSON.parse(text) as Partial<Record<keyof Vault | 'format', unknown>>;
-    const jwk = value.manifestKey as JWK;
+    const manifestKey = manifestKeyIn(value.manifestKey);
+    const next = value.nextManifestKey === undefined ? undefined : manifestKeyIn(value.nextManifestKey);
     const zoneKeys = value.zoneKeys as readonly string[];
     const ring = parseRing(value.ring);
-    const isWhole =
-      value.format === 1 &&
-      createPrivateKey({ key: jwk as never, format: 'jwk' }).asymmetricKeyType === 'ed25519' &&
-      zoneKeys.length >= 1 &&
-      zoneKeys.every((pem) => createPrivateKey(pem).asymmetricKeyType === 'ec');
-    return isWhole && ring !== undefined && jwk.x !== undefined
-      ? { manifestKey: { ...jwk, x: jwk.x }, zoneKeys, ring }
-      : undefined;
+    const areZoneKeys =
+      zoneKeys.length >= 1 && zoneKeys.every((pem) => createPrivateKey(pem).asymmetricKeyType === 'ec');
+    if (value.format !== 1 || !areZoneKeys || ring === undefined || manifestKey === undefined)
+      return undefined;
+    return { manifestKey, ...(next === undefined ? {} : { nextManifestKey: next }), zoneKeys, ring };
   } catch {
     return undefined;
   }
+}
+
+/** Throws when it is no private key. */
+function manifestKeyIn(value: unknown): ManifestKey | undefined {
+  const jwk = value as ManifestKey;
+  const { asymmetricKeyType } = createPrivateKey({ key: { ...jwk }, format: 'jwk' });
+  return asymmetricKeyType === 'ed25519' && typeof jwk.x === 'string' ? jwk : undefined;
 }

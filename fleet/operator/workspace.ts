@@ -15,6 +15,9 @@ export const VAULT_FILE = 'operators.jwe';
 /** The public half of the key that signs manifests: `archipelago:manifestKey`. */
 export const OPERATORS_KEY_FILE = 'operators.pub';
 export const MANIFEST_FILE = 'manifest.jws';
+/** While one key of the operators replaces another: the new one, and the same manifest signed with it. */
+export const NEXT_OPERATORS_KEY_FILE = 'operators-next.pub';
+export const NEXT_MANIFEST_FILE = 'manifest-next.jws';
 
 /** Flags of every command that works in the directory. */
 export const DIRECTORY_FLAGS = { dir: 'value' } as const;
@@ -24,6 +27,8 @@ export const VAULT_FLAGS = { dir: 'value', 'passphrase-file': 'value' } as const
 export interface SignedManifest {
   /** As it was signed. */
   readonly signed: string;
+  /** The same, signed with the key that replaces the operators' present one. */
+  readonly signedNext: string | undefined;
   readonly manifest: Manifest;
 }
 
@@ -75,7 +80,7 @@ export async function readManifest(path: string): Promise<Outcome<SignedManifest
   if (!key.ok) return key;
   const opened = await openManifest(signed, key.value, 1);
   return opened.ok
-    ? ok({ signed, manifest: opened.value })
+    ? ok({ signed, signedNext: readFile(path, NEXT_MANIFEST_FILE)?.trim(), manifest: opened.value })
     : misused(`${path}/${MANIFEST_FILE} is not believed:`, ...opened.fault.details);
 }
 
@@ -86,6 +91,13 @@ export async function needManifest(path: string): Promise<Outcome<SignedManifest
   return read.value === undefined
     ? misused(`${path} has no signed manifest: \`fleet sign\` makes one, or name the directory with --dir.`)
     : ok(read.value);
+}
+
+/** The operators' public keys: one, or two while the second replaces the first. */
+export function operatorsKeys(path: string): Outcome<readonly string[]> {
+  const key = operatorsKey(path);
+  const next = readFile(path, NEXT_OPERATORS_KEY_FILE)?.trim();
+  return key.ok ? ok(next === undefined ? [key.value] : [key.value, next]) : key;
 }
 
 /** The operators' public key, 32 bytes as base64url. */

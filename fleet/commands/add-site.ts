@@ -51,7 +51,7 @@ export const addSiteCommand: OperatorCommand = operatorCommand({
 });
 
 /** Every file of the site, by its path in the operators' directory. */
-export function filesOf(name: string, made: MadeSite, manifestKey: string): ReadonlyMap<string, string> {
+function filesOf(name: string, made: MadeSite, manifestKey: string): ReadonlyMap<string, string> {
   return new Map([
     ...Object.entries(made.files).flatMap(([role, files]) =>
       Object.entries(files as Record<string, string>).map(

@@ -106,11 +106,11 @@ describe('before a signature', () => {
     frozenUntilWallMs: null,
   });
 
-  test.each<[string, (manifest: Record<string, unknown>) => void]>([
+  test.each<[string, (manifest: object) => void]>([
     ['zone_changed', (manifest) => Object.assign(manifest, { zone: 'relay.example.net' })],
     ['providers_leave', (manifest) => Object.assign(manifest, { overrides: overrides('aws', 'gcp') })],
   ])('%s is refused, and done when it is meant', async (check, change) => {
-    edit(change as never);
+    edit(change);
     const said = await operators.run('sign', '--yes');
     expect(said).toMatchObject({ code: 2, text: expect.stringContaining(`--despite ${check}`) as string });
     expect(await operators.run('diff')).toMatchObject({ code: 2 });

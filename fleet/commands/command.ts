@@ -121,7 +121,7 @@ export async function agreed(question: string, given: Words, io: CommandIo): Pro
 }
 
 /** Splits words into flags and the rest; `flags` says which there are, and whether each takes a value. */
-export function readWords(
+function readWords(
   words: readonly string[],
   flags: Readonly<Record<string, 'value' | 'alone'>>,
 ): Result<Words, string> {

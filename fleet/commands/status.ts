@@ -2,10 +2,12 @@
  * `fleet status`: what every nameserver answers and believes, side by side: asked from anywhere with the key of
  * somebody on call, or at the vantages' private ports from inside.
  */
+
+import type { WholeStatus } from '../../healthcheck/status.ts';
 import { ok } from '../../system/result.ts';
 import { type Endpoint, endpoints } from '../../system/settings.ts';
 import { askPrivate } from '../local/private-http.ts';
-import { statusAt, type ToldStatus } from '../operator/holding.ts';
+import { statusAt } from '../operator/holding.ts';
 import { nameserversOf } from '../operator/nameservers.ts';
 import { ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
 import { directoryPath, needManifest } from '../operator/workspace.ts';
@@ -26,7 +28,7 @@ const TIMEOUT_MS = 2000;
 interface Asked {
   readonly at: string;
   /** Undefined when there was no answer in time. */
-  readonly status: ToldStatus | undefined;
+  readonly status: WholeStatus | undefined;
 }
 
 export const statusCommand: OperatorCommand = operatorCommand({
@@ -73,10 +75,10 @@ async function askAll(given: Words, io: CommandIo): Promise<Outcome<readonly Ask
   );
 }
 
-async function ask(at: Endpoint): Promise<ToldStatus | undefined> {
+async function ask(at: Endpoint): Promise<WholeStatus | undefined> {
   try {
     const { body } = await askPrivate(at.host, at.port, '/status', TIMEOUT_MS);
-    return JSON.parse(body) as ToldStatus;
+    return JSON.parse(body) as WholeStatus;
   } catch {
     return undefined;
   }
@@ -129,7 +131,7 @@ function asTable(asked: readonly Asked[], wallMs: number): readonly string[] {
 }
 
 /** What a vantage says of a site itself, per family where they differ, and how old its newest observation is. */
-function saidBy(status: ToldStatus, name: string): string {
+function saidBy(status: WholeStatus, name: string): string {
   const site = status.sites.find((one) => one.name === name);
   if (site === undefined) return 'not listed';
   const verdicts = site.targets.map(({ family, votes }) => ({
@@ -143,7 +145,7 @@ function saidBy(status: ToldStatus, name: string): string {
   return site.observedAgeMs === null ? text : `${text} (${(site.observedAgeMs / 1000).toFixed(1)} s ago)`;
 }
 
-function notesOn({ answer, isolated, waiting, frozenUntilWallMs }: ToldStatus, wallMs: number): string {
+function notesOn({ answer, isolated, waiting, frozenUntilWallMs }: WholeStatus, wallMs: number): string {
   return [
     answer?.failOpen === true ? 'FAIL OPEN' : '',
     typeof waiting === 'string' ? `WAITS: ${waiting}` : '',

@@ -11,7 +11,7 @@ import type { Manifest } from '../manifest/manifest.ts';
 import { openManifest } from '../manifest/signed.ts';
 import { type Difference, differenceOf, differenceText } from './difference.ts';
 import { type Changes } from './directory.ts';
-import { type Draft, hasAddresses } from './draft.ts';
+import { hasAddresses } from './draft.ts';
 import { SANITY_CHECKS, type SanityFault, sanityFaults } from './sanity.ts';
 import { manifestFrom, signDraft } from './signing.ts';
 import {
@@ -147,9 +147,4 @@ function waivedChecks(given: Words): Outcome<readonly string[]> {
     : misused(
         `--despite: there is no check ${JSON.stringify(unknown)}${suggestion(unknown, known)}; docs/fleet.md lists them.`,
       );
-}
-
-/** A draft in place of the one on the disk, for commands that change it and sign it in one step. */
-export function withDraft(workspace: Workspace, draft: Draft): Workspace {
-  return { ...workspace, draft };
 }

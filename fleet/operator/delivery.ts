@@ -9,7 +9,7 @@ import { askNameserver } from './nameservers.ts';
 export const DOCUMENT_PATHS = { manifest: '/v1/manifest', overrides: '/v1/overrides' } as const;
 export type DocumentKind = keyof typeof DOCUMENT_PATHS;
 
-export type DeliveryOutcome = 'adopted' | 'already' | 'refused' | 'unreachable';
+type DeliveryOutcome = 'adopted' | 'already' | 'refused' | 'unreachable';
 
 export interface Delivery {
   readonly nameserver: string;

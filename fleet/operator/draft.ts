@@ -21,7 +21,7 @@ import {
 import { parseManifest } from '../manifest/parse.ts';
 
 /** What signing adds: a version, signatures, and the secrets that it seals. */
-export type DraftManifest = Omit<Manifest, 'version' | 'zoneKeys' | 'relaySecrets'>;
+type DraftManifest = Omit<Manifest, 'version' | 'zoneKeys' | 'relaySecrets'>;
 
 export interface Draft {
   readonly manifest: DraftManifest;

@@ -2,29 +2,23 @@
  * Who holds which version of the manifest: every nameserver, and of every site the relay that is furthest behind, as
  * its own nameserver tells.
  */
-import type { VantageStatus } from '../../healthcheck/status.ts';
+import type { WholeStatus } from '../../healthcheck/status.ts';
 import type { Clock } from '../../system/clock.ts';
 import type { PinnedIdentity } from '../../system/pinned-tls.ts';
 import { askNameserver, type Nameserver } from './nameservers.ts';
 
-/** What a vantage tells somebody on call; its relays, once one of them has fetched the manifest. */
-export type ToldStatus = VantageStatus & {
-  readonly waiting?: string | null;
-  readonly relays?: { readonly count: number; readonly manifestVersionMin: number | null };
-};
-
-export const STATUS_PATH = '/v1/status';
+const STATUS_PATH = '/v1/status';
 const EVERY_MS = 500;
 
 /** Undefined: there was no answer that says it. */
-export interface Holding {
+interface Holding {
   readonly nameserver: string;
   readonly version: number | undefined;
   readonly relayVersionMin: number | undefined;
 }
 
 /** Asks everybody at once. Without an identity relays stay unknown. Never rejects. */
-export async function holdings(
+async function holdings(
   nameservers: readonly Nameserver[],
   identity: PinnedIdentity | undefined,
 ): Promise<readonly Holding[]> {
@@ -34,18 +28,18 @@ export async function holdings(
       return {
         nameserver: to.name,
         version: status?.manifestVersion ?? (await versionAt(to)),
-        relayVersionMin: status?.relays?.manifestVersionMin ?? undefined,
+        relayVersionMin: status?.relays.manifestVersionMin ?? undefined,
       };
     }),
   );
 }
 
 /** The status of a nameserver, asked with the key of somebody on call; undefined when there is none. */
-export async function statusAt(to: Nameserver, identity: PinnedIdentity): Promise<ToldStatus | undefined> {
+export async function statusAt(to: Nameserver, identity: PinnedIdentity): Promise<WholeStatus | undefined> {
   const reply = await askNameserver(to, { method: 'GET', path: STATUS_PATH, identity });
   if (!reply.ok || reply.value.status !== 200) return undefined;
   try {
-    return JSON.parse(reply.value.body) as ToldStatus;
+    return JSON.parse(reply.value.body) as WholeStatus;
   } catch {
     return undefined;
   }
@@ -64,7 +58,7 @@ async function versionAt(to: Nameserver): Promise<number | undefined> {
 }
 
 /** Who does not hold `version` yet: names, with what they hold. */
-export function behind(held: readonly Holding[], version: number): readonly string[] {
+function behind(held: readonly Holding[], version: number): readonly string[] {
   return held.flatMap(({ nameserver, version: own, relayVersionMin }) => {
     if (own === undefined) return [];
     if (own < version) return [`${nameserver} has version ${own}`];

@@ -18,7 +18,7 @@ export const SANITY_CHECKS = {
   zone_key_moved:
     'A site would lose the zone key that it signs with; resolvers have to know the new one first.',
 } as const;
-export type SanityCheck = keyof typeof SANITY_CHECKS;
+type SanityCheck = keyof typeof SANITY_CHECKS;
 
 /** A check that failed, and on what. */
 export interface SanityFault {

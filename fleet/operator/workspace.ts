@@ -10,7 +10,7 @@ import { DRAFT_FILE, type Draft, draftText, parseDraft } from './draft.ts';
 import { passphraseOf } from './passphrase.ts';
 import { lockVault, openVault, type Vault } from './vault.ts';
 
-export const DIRECTORY_DEFAULT = 'fleet-keys';
+const DIRECTORY_DEFAULT = 'fleet-keys';
 export const VAULT_FILE = 'operators.jwe';
 /** The public half of the key that signs manifests: `archipelago:manifestKey`. */
 export const OPERATORS_KEY_FILE = 'operators.pub';
@@ -73,7 +73,7 @@ export async function inWorkspace<Value>(
 }
 
 /** The last manifest signed in this directory, verified; undefined when there is none. Keeps nobody out. */
-export async function readManifest(path: string): Promise<Outcome<SignedManifest | undefined>> {
+async function readManifest(path: string): Promise<Outcome<SignedManifest | undefined>> {
   const signed = readFile(path, MANIFEST_FILE)?.trim();
   if (signed === undefined) return ok(undefined);
   const key = operatorsKey(path);

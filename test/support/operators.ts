@@ -16,7 +16,7 @@ export const PASSPHRASE = 'correct horse battery staple';
 /** What nobody guesses at needs no long derivation. */
 const ITERATIONS = 1000;
 
-export interface Said {
+interface Said {
   readonly code: number;
   /** Both streams, in order. */
   readonly text: string;

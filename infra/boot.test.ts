@@ -201,6 +201,7 @@ function render(
       release: { sha256: sha256(), urls: paths.map((path) => `http://127.0.0.1:${port}${path}`) },
       manifestKey: 'k'.repeat(43),
       manifestVersionMin: 1,
+      rolloutTimeoutS: 0,
       secrets,
     },
   });

@@ -12,6 +12,9 @@ import { REDIS_ADDRESS, REDIS_PORT, type Role, type SiteOptions, type SiteSpec }
 export const BOOT_BYTES_MAX = 16_384;
 const HETZNER_BYTES_MAX = 32_768;
 
+/** Port of a nameserver on which it also gives out the manifest. */
+const VOTE_PORT = 443;
+
 /** Port of /livez on the machine; docs/configuration.md says why it is never a public one. */
 export const PRIVATE_PORT = 9100;
 
@@ -29,6 +32,12 @@ export interface BootPlan {
   readonly isLivezWatched?: boolean;
   /** The disk of Redis: its path on the machine. */
   readonly disk?: string;
+  /** Address of the own site's nameserver: where a relay asks for its manifest first. */
+  readonly manifestFrom?: string;
+  /** Where Pulumi put the release, if it did: `s3://BUCKET/KEY` or `gs://BUCKET/OBJECT`, read with the machine's role. */
+  readonly ownRelease?: string;
+  /** Settings of the program that only this stack has, by their full names. */
+  readonly settings?: Readonly<Record<string, string>>;
   /** The AWS group that waits for a word from the machine. */
   readonly group?: string;
 }
@@ -46,9 +55,10 @@ export function renderBoot(plan: BootPlan): string {
     SITE: spec.name,
     REGION: secretsFrom.kind === 'inline' ? '' : secretsFrom.region,
     RELEASE_SHA256: options.release.sha256,
-    RELEASE_URLS: options.release.urls.join(' '),
+    RELEASE_URLS: [plan.ownRelease ?? '', ...options.release.urls].join(' ').trim(),
     MANIFEST_KEY: options.manifestKey,
     MANIFEST_VERSION_MIN: String(options.manifestVersionMin),
+    SETTINGS: settingsOf(plan),
     SECRETS_FROM: secretsFrom.kind,
     SECRETS: secretsFrom.kind === 'inline' ? bundleOf(files) : secretsFrom.name,
     PRIVATE_LISTEN: `${host}:${PRIVATE_PORT}`,
@@ -68,6 +78,15 @@ export function renderBoot(plan: BootPlan): string {
     );
   }
   return script;
+}
+
+/** Lines of the program's environment. */
+function settingsOf({ manifestFrom = '', settings = {} }: BootPlan): string {
+  const first = manifestFrom.includes(':') ? `[${manifestFrom}]` : manifestFrom;
+  const all = { ...(first === '' ? {} : { RELAY_MANIFEST_FROM: `${first}:${VOTE_PORT}` }), ...settings };
+  return Object.entries(all)
+    .map(([name, value]) => `${name}=${value}`)
+    .join('\n');
 }
 
 /** As one word of a shell. */

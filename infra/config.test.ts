@@ -8,7 +8,7 @@ const good: GivenConfig = {
   sites: [hetzner],
   release: { sha256: 'ab'.repeat(32), urls: ['https://example.com/archipelago.tar.gz'] },
   manifestKey: 'k'.repeat(43),
-  manifestVersionMin: undefined,
+  areSecretsEncrypted: true,
   secrets: { hetzner: secretsOf({ provider: 'hetzner' }) },
 };
 

@@ -3,7 +3,8 @@
  * command that mends it. Pulumi itself checks no more than "a list", "an object".
  */
 import { fail, ok, type Result } from '../system/result.ts';
-import { Faults, fieldsOf } from './faults.ts';
+import { Faults, fieldsOf, stringsOf } from './faults.ts';
+import { parseRelease } from './release.ts';
 import { parseSecrets } from './secret-files.ts';
 import { PROVIDERS, type Release, type SecretFiles, type SiteSpec } from './site.ts';
 
@@ -12,15 +13,49 @@ export interface StackConfig {
   readonly release: Release;
   readonly manifestKey: string;
   readonly manifestVersionMin: number;
+  readonly isProtected: boolean;
+  /** How long a new relay may take until it is alive, where nobody but us looks; 0: do not look. Seconds. */
+  readonly rolloutTimeoutS: number;
   /** By the name of the site. */
   readonly secrets: Readonly<Record<string, SecretFiles>>;
 }
 
+const SETTINGS = [
+  'sites',
+  'release',
+  'manifestKey',
+  'manifestVersionMin',
+  'protect',
+  'rolloutTimeout',
+  'secrets',
+] as const;
+
 /** What the stack file says under `archipelago:`, before anything is believed. */
-export type GivenConfig = Readonly<Record<keyof StackConfig, unknown>>;
+export type GivenConfig = Partial<Readonly<Record<(typeof SETTINGS)[number], unknown>>> & {
+  /** Whether the stack file has `secrets` encrypted. */
+  readonly areSecretsEncrypted: boolean;
+};
+
+/** Reads the settings as Pulumi has them: texts, some of which are JSON. What should be JSON and is not stays text. */
+export function givenConfig(
+  get: (name: string) => string | undefined,
+  areSecretsEncrypted: boolean,
+): GivenConfig {
+  const given = SETTINGS.map((name) => [name, name === 'manifestKey' ? get(name) : jsonOf(get(name))]);
+  return { ...Object.fromEntries(given), areSecretsEncrypted };
+}
+
+function jsonOf(text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
 
 const SITES_MAX = 16;
-const URLS_MAX = 8;
+const ROLLOUT_TIMEOUT_S = 600;
+const ROLLOUT_TIMEOUT_S_MAX = 3600;
 const SITE_FIELDS = [
   'name',
   'provider',
@@ -38,62 +73,67 @@ const SITE_FIELDS = [
 /** The whole configuration, or every fault that is in it. */
 export function parseConfig(given: GivenConfig): Result<StackConfig, readonly string[]> {
   const faults = new Faults();
-  const sites = parseSites(given.sites, faults);
-  const release = parseRelease(given.release, faults);
+  const { sites, named } = parseSites(given.sites, faults);
+  const release = parseRelease(given.release, sites, faults);
   const manifestKey = typeof given.manifestKey === 'string' ? given.manifestKey : '';
-  if (!/^[A-Za-z0-9_-]{43}$/.test(manifestKey)) {
-    faults.add(
-      'manifestKey',
-      "expected the operators' Ed25519 public key, 43 characters of base64url",
-      'KEY',
-    );
+  // The examples' key is no key: anybody can sign for it.
+  if (!/^(?!A{43}$)[A-Za-z0-9_-]{43}$/.test(manifestKey)) {
+    const problem = "expected the operators' Ed25519 public key, 43 characters of base64url";
+    faults.add('manifestKey', problem, 'KEY');
   }
   const manifestVersionMin = wholeNumber(given.manifestVersionMin ?? 1, 1, Number.MAX_SAFE_INTEGER);
   if (manifestVersionMin === undefined) {
     faults.add('manifestVersionMin', 'expected a whole number from 1', '1');
   }
-  const secrets = parseSecrets(given.secrets, sites, faults);
-  return faults.found.length > 0 || release === undefined || manifestVersionMin === undefined
+  const rolloutTimeoutS = wholeNumber(given.rolloutTimeout ?? ROLLOUT_TIMEOUT_S, 0, ROLLOUT_TIMEOUT_S_MAX);
+  if (rolloutTimeoutS === undefined) {
+    const problem = `expected seconds from 0 to ${ROLLOUT_TIMEOUT_S_MAX}; 0 goes on without looking`;
+    faults.add('rolloutTimeout', problem, String(ROLLOUT_TIMEOUT_S));
+  }
+  const isProtected = given.protect ?? true;
+  if (typeof isProtected !== 'boolean') faults.add('protect', 'expected true or false', 'true');
+  const secrets = parseSecrets(given.secrets, named, faults);
+  if (!given.areSecretsEncrypted && fieldsOf(given.secrets).size > 0) {
+    faults.found.push(
+      'archipelago:secrets: in clear in the stack file; make new ones, run pulumi config rm archipelago:secrets, ' +
+        "and set each with pulumi config set --secret --path 'archipelago:secrets.SITE.ROLE.FILE' < FILE",
+    );
+  }
+  return faults.found.length > 0 ||
+    release === undefined ||
+    manifestVersionMin === undefined ||
+    rolloutTimeoutS === undefined ||
+    typeof isProtected !== 'boolean'
     ? fail(faults.found)
-    : ok({ sites, release, manifestKey, manifestVersionMin, secrets });
+    : ok({ sites, release, manifestKey, manifestVersionMin, isProtected, rolloutTimeoutS, secrets });
 }
 
-function parseRelease(value: unknown, faults: Faults): Release | undefined {
-  const given = fieldsOf(value);
-  faults.unknownFields('release', given, ['sha256', 'urls']);
-  const sha256 = given.get('sha256');
-  const urls = stringsOf(given.get('urls'));
-  if (typeof sha256 !== 'string' || !/^[0-9a-f]{64}$/.test(sha256)) {
-    faults.add('release.sha256', 'expected the SHA-256 of the release, 64 hexadecimal digits', 'SHA256');
-    return undefined;
-  }
-  // Spaces and quotes would leave the words of the shell in which these are used.
-  const isFit = urls.every((url) => /^https?:\/\/[A-Za-z0-9._~:/?#@!&()*+,;=%[\]-]{1,1000}$/.test(url));
-  if (urls.length === 0 || urls.length > URLS_MAX || !isFit) {
-    const problem = `expected 1 to ${URLS_MAX} addresses of the release, own provider first`;
-    faults.add('release.urls[0]', problem, 'https://example.com/archipelago.tar.gz');
-    return undefined;
-  }
-  return { sha256, urls };
+/** What the secrets are checked by, also when something else is wrong with the site. */
+type NamedSite = Pick<SiteSpec, 'name' | 'provider'>;
+
+interface ParsedSites {
+  readonly sites: readonly SiteSpec[];
+  readonly named: readonly NamedSite[];
 }
 
-function parseSites(value: unknown, faults: Faults): readonly SiteSpec[] {
+function parseSites(value: unknown, faults: Faults): ParsedSites {
+  const sites: SiteSpec[] = [];
+  const named: NamedSite[] = [];
   if (!Array.isArray(value) || value.length === 0 || value.length > SITES_MAX) {
     faults.add('sites[0].name', `expected a list of 1 to ${SITES_MAX} sites`, 'aws');
-    return [];
+    return { sites, named };
   }
-  const specs: SiteSpec[] = [];
   for (const [index, item] of value.entries()) {
-    const spec = parseSite(`sites[${index}]`, fieldsOf(item), specs, faults);
-    if (spec !== undefined) specs.push(spec);
+    const spec = parseSite(`sites[${index}]`, fieldsOf(item), named, faults);
+    if (spec !== undefined) sites.push(spec);
   }
-  return specs;
+  return { sites, named };
 }
 
 function parseSite(
   at: string,
   given: ReadonlyMap<string, unknown>,
-  others: readonly SiteSpec[],
+  others: NamedSite[],
   faults: Faults,
 ): SiteSpec | undefined {
   const before = faults.found.length;
@@ -111,10 +151,11 @@ function parseSite(
     return fallback;
   };
   const name = word('name', /^[a-z][a-z0-9-]{0,15}$/, '1 to 16 of a-z 0-9 -, beginning with a letter', 'aws');
-  if (name !== '' && others.some((spec) => spec.name === name)) {
+  if (name !== '' && others.some((other) => other.name === name)) {
     faults.add(`${at}.name`, `"${name}" is used twice`, `${name}-2`);
   }
   const provider = PROVIDERS.find((known) => known === given.get('provider'));
+  if (name !== '' && provider !== undefined) others.push({ name, provider });
   if (provider === undefined) faults.add(`${at}.provider`, `expected ${PROVIDERS.join(', ')}`, 'aws');
   const location = word('location', /^[a-z][a-z0-9-]{1,31}$/, "the provider's name of a region", 'fsn1');
   const zones = provider === undefined ? [] : zonesOf(at, provider, given.get('zones'), faults);
@@ -158,10 +199,6 @@ function zonesOf(
     );
   }
   return zones;
-}
-
-function stringsOf(value: unknown): readonly string[] {
-  return Array.isArray(value) && value.every((item) => typeof item === 'string') ? value : [];
 }
 
 /** `pulumi config set --path` writes numbers as numbers, and some versions of it as text. */

@@ -30,3 +30,8 @@ export function fieldsOf(value: unknown): ReadonlyMap<string, unknown> {
     typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : [],
   );
 }
+
+/** The texts of a list; of anything else, none. */
+export function stringsOf(value: unknown): readonly string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string') ? value : [];
+}

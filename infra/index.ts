@@ -3,24 +3,21 @@
  * addresses as outputs. Only the SDKs of the providers that the stack names are imported, so that another
  * provider's outage or missing credentials cannot block it.
  */
-import { Config } from '@pulumi/pulumi';
-import { parseConfig } from './config.ts';
+import { Config, RunError, runtime } from '@pulumi/pulumi';
+import { givenConfig, parseConfig } from './config.ts';
 import type { Site, SiteModule } from './site.ts';
 
 const config = new Config('archipelago');
-const parsed = parseConfig({
-  sites: config.getObject('sites'),
-  release: config.getObject('release'),
-  manifestKey: config.get('manifestKey'),
-  manifestVersionMin: config.get('manifestVersionMin'),
-  // Read in clear to be checked; every place that it goes to is marked secret again.
-  secrets: config.getObject('secrets'),
-});
+// The SDK has this, but no type for it.
+const { isConfigSecret } = runtime as unknown as { isConfigSecret: (name: string) => boolean };
+// Secrets are read in clear to be checked; every place that they go to is marked secret again.
+const parsed = parseConfig(givenConfig((name) => config.get(name), isConfigSecret('archipelago:secrets')));
 if (!parsed.ok) {
-  throw new Error(`This stack's configuration has faults:\n${parsed.fault.map((f) => `  ${f}`).join('\n')}`);
+  throw new RunError(
+    `This stack's configuration has faults:\n${parsed.fault.map((fault) => `  ${fault}`).join('\n')}`,
+  );
 }
 const { sites: specs, secrets, ...shared } = parsed.value;
-const isProtected = config.getBoolean('protect') ?? true;
 
 const modules: Readonly<Record<string, () => Promise<SiteModule>>> = {
   aws: () => import('./sites/aws.ts'),
@@ -34,5 +31,5 @@ for (const spec of specs) {
   const module = await modules[spec.provider]?.();
   const files = secrets[spec.name];
   if (module === undefined || files === undefined) continue;
-  sites[spec.name] = module.createSite(spec, { ...shared, isProtected, secrets: files });
+  sites[spec.name] = module.createSite(spec, { ...shared, secrets: files });
 }

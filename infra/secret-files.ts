@@ -43,7 +43,7 @@ function filesOf(role: Role, provider: SiteSpec['provider']): FileList {
 /** Reads `archipelago:secrets`: site → role → file → content. No fault repeats a content. */
 export function parseSecrets(
   value: unknown,
-  sites: readonly SiteSpec[],
+  sites: readonly Pick<SiteSpec, 'name' | 'provider'>[],
   faults: Faults,
 ): Readonly<Record<string, SecretFiles>> {
   const given = fieldsOf(value);

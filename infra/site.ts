@@ -38,10 +38,12 @@ export interface SiteSpec {
 /** What a machine is for. */
 export type Role = 'relay' | 'redis' | 'nameserver';
 
-/** Where nodes get the program: the same bytes from any of these addresses, own provider first. */
+/** Where nodes get the program: the same bytes from any of these addresses. */
 export interface Release {
   readonly sha256: string;
   readonly urls: readonly string[];
+  /** The archive on the machine that runs Pulumi; uploaded where the provider has an object store. */
+  readonly file?: string;
 }
 
 /** Content by name of the secret files of each role; docs/deploy.md says what they are. */
@@ -54,6 +56,8 @@ export interface SiteOptions {
   /** The operators' Ed25519 public key, base64url, and the oldest manifest that nodes believe. */
   readonly manifestKey: string;
   readonly manifestVersionMin: number;
+  /** How long a new relay may take until it is alive, where nobody but us looks; 0: do not look. Seconds. */
+  readonly rolloutTimeoutS: number;
   readonly secrets: SecretFiles;
 }
 

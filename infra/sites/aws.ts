@@ -22,7 +22,7 @@ import {
 import { Listener, LoadBalancer, TargetGroup } from '@pulumi/aws/lb/index.js';
 import type { input } from '@pulumi/aws/types/index.js';
 import { SecurityGroupEgressRule, SecurityGroupIngressRule } from '@pulumi/aws/vpc/index.js';
-import { all, interpolate, type Output, output } from '@pulumi/pulumi';
+import { all, interpolate, type Output, output, type Resource } from '@pulumi/pulumi';
 import {
   labelsOf,
   REDIS_ADDRESS,
@@ -34,7 +34,8 @@ import {
   type SiteOptions,
   type SiteSpec,
 } from '../site.ts';
-import { type Context, createTemplate } from './aws-machine.ts';
+import { type Context, createTemplate, type SiteContext } from './aws-machine.ts';
+import { createRelease } from './aws-release.ts';
 
 const TLS = 443;
 const DNS = 53;
@@ -43,14 +44,15 @@ const DNS = 53;
 export function createSite(spec: SiteSpec, options: SiteOptions): Site {
   const tags = labelsOf(spec);
   const provider = new Provider(`${spec.name}-provider`, { region: spec.location, defaultTags: { tags } });
-  const context: Context = { spec, options, tags, opts: { provider } };
+  const site: SiteContext = { spec, options, tags, opts: { provider } };
+  const context: Context = { ...site, release: createRelease(site) };
 
   const network = createNetwork(context);
   const firewall = createFirewall(context, network);
   const addresses = createAddresses(context, network);
   const balancer = createBalancer(context, network, firewall, addresses);
   const redis = createRedis(context, network, firewall);
-  createRelays(context, network, firewall, balancer, redis);
+  createRelays(context, network, firewall, addresses, balancer, redis);
   const nameserver = createNameserver(context, network, firewall, addresses);
 
   return {
@@ -294,7 +296,7 @@ function createRedis(context: Context, network: Network, firewall: Firewall): In
       deleteOnTermination: 'true',
       securityGroups: [firewall.redis.id],
     },
-    device,
+    { disk: device },
   );
   new VolumeAttachment(
     name,
@@ -310,6 +312,7 @@ function createRelays(
   context: Context,
   network: Network,
   firewall: Firewall,
+  addresses: Addresses,
   targets: TargetGroup,
   redis: Instance,
 ): void {
@@ -317,7 +320,7 @@ function createRelays(
   const name = `${spec.name}-relay`;
   const groupName = `archipelago-${name}`;
   const template = createTemplate(context, 'relay', {
-    boot: output({ group: groupName }),
+    boot: addresses.nameserver.publicIp.apply((manifestFrom) => ({ group: groupName, manifestFrom })),
     networkInterface: {
       deviceIndex: 0,
       associatePublicIpAddress: 'true',
@@ -400,16 +403,13 @@ function createNameserver(
     },
     { ...opts, protect: options.isProtected },
   );
-  new EipAssociation(
+  const reachable = new EipAssociation(
     name,
     { allocationId: addresses.nameserver.allocationId, networkInterfaceId: plug.id },
     opts,
   );
-  createMachine(context, 'nameserver', {
-    deviceIndex: 0,
-    networkInterfaceId: plug.id,
-    deleteOnTermination: 'false',
-  });
+  const place = { deviceIndex: 0, networkInterfaceId: plug.id, deleteOnTermination: 'false' };
+  createMachine(context, 'nameserver', place, { after: [reachable] });
   return ipv6;
 }
 
@@ -418,7 +418,7 @@ function createMachine(
   context: Context,
   role: Role,
   networkInterface: input.ec2.LaunchTemplateNetworkInterface,
-  disk?: Output<string>,
+  { disk, after = [] }: { readonly disk?: Output<string>; readonly after?: Resource[] },
 ): Instance {
   const { spec, tags, opts } = context;
   const name = `${spec.name}-${role}`;
@@ -432,6 +432,6 @@ function createMachine(
       launchTemplate: { id: template.id, version: template.latestVersion.apply(String) },
       tags: { ...tags, Name: name },
     },
-    { ...opts, deleteBeforeReplace: true },
+    { ...opts, deleteBeforeReplace: true, dependsOn: after },
   );
 }

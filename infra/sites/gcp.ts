@@ -9,21 +9,15 @@ import {
   Disk,
   Firewall,
   ForwardingRule,
-  Instance,
-  type InstanceArgs,
+  type Instance,
   Network,
   RegionAutoscaler,
   RegionBackendService,
   RegionHealthCheck,
   RegionInstanceGroupManager,
-  RegionInstanceTemplate,
   Subnetwork,
 } from '@pulumi/gcp/compute/index.js';
-import { Secret, SecretIamMember, SecretVersion } from '@pulumi/gcp/secretmanager/index.js';
-import { Account } from '@pulumi/gcp/serviceaccount/index.js';
-import { type CustomResourceOptions, type Output, secret } from '@pulumi/pulumi';
-import { PRIVATE_PORT, renderBoot } from '../boot.ts';
-import { bundleOf } from '../secret-files.ts';
+import { PRIVATE_PORT } from '../boot.ts';
 import {
   labelsOf,
   REDIS_ADDRESS,
@@ -34,27 +28,15 @@ import {
   type SiteOptions,
   type SiteSpec,
 } from '../site.ts';
+import { type Context, createMachine, createTemplate, type SiteContext } from './gcp-machine.ts';
+import { createRelease } from './gcp-release.ts';
 
-const IMAGE = 'debian-cloud/debian-13';
-const SIZES: Readonly<Record<Role, string>> = {
-  relay: 'e2-small',
-  redis: 'e2-small',
-  nameserver: 'e2-small',
-};
 const TLS = '443';
 const DNS = '53';
 const WORLD = { ipv4: ['0.0.0.0/0'], ipv6: ['::/0'] } as const;
 /** Where Google's health checkers come from; they ask on behalf of nobody else. */
 const CHECKERS = ['35.191.0.0/16', '130.211.0.0/22', '209.85.152.0/22', '209.85.204.0/22'];
 const DISK_NAME = 'redis-data';
-
-/** What the sections of one site share. */
-interface Context {
-  readonly spec: SiteSpec;
-  readonly options: SiteOptions;
-  readonly labels: Record<string, string>;
-  readonly opts: CustomResourceOptions;
-}
 
 /** Declares the resources of one site at Google Cloud. */
 export function createSite(spec: SiteSpec, options: SiteOptions): Site {
@@ -64,13 +46,14 @@ export function createSite(spec: SiteSpec, options: SiteOptions): Site {
     ...(spec.project === undefined ? {} : { project: spec.project }),
     defaultLabels: labels,
   });
-  const context: Context = { spec, options, labels, opts: { provider } };
+  const site: SiteContext = { spec, options, labels, opts: { provider } };
+  const context: Context = { ...site, release: createRelease(site) };
 
   const subnet = createNetwork(context);
   createFirewall(context, subnet);
   const addresses = createAddresses(context, subnet);
   const redis = createRedis(context, subnet);
-  const group = createRelays(context, subnet, redis);
+  const group = createRelays(context, subnet, addresses, redis);
   createBalancer(context, subnet, addresses, group);
   createNameserver(context, subnet, addresses);
 
@@ -255,10 +238,15 @@ function createRedis(context: Context, subnet: Subnetwork): Instance {
 
 // Relay group: more when they are busy, new ones before old ones go, and none replaced because it is not ready.
 
-function createRelays(context: Context, subnet: Subnetwork, redis: Instance): RegionInstanceGroupManager {
+function createRelays(
+  context: Context,
+  subnet: Subnetwork,
+  addresses: Addresses,
+  redis: Instance,
+): RegionInstanceGroupManager {
   const { spec, opts } = context;
   const name = `${spec.name}-relay`;
-  const template = createTemplate(context, subnet);
+  const template = createTemplate(context, subnet, addresses.nameserver4.address);
   const alive = new RegionHealthCheck(
     `${name}-alive`,
     {
@@ -309,36 +297,6 @@ function createRelays(context: Context, subnet: Subnetwork, redis: Instance): Re
   return group;
 }
 
-/** What relays are made from; a change makes a new one, and the group follows. */
-function createTemplate(context: Context, subnet: Subnetwork): RegionInstanceTemplate {
-  const { spec, labels, opts } = context;
-  const name = `${spec.name}-relay`;
-  const { email, script, version } = createIdentity(context, 'relay', { isLivezWatched: true });
-  return new RegionInstanceTemplate(
-    name,
-    {
-      region: spec.location,
-      machineType: spec.sizes.relay ?? SIZES.relay,
-      disks: [{ sourceImage: IMAGE, boot: true, autoDelete: true, diskSizeGb: 10, labels }],
-      networkInterfaces: [
-        {
-          subnetwork: subnet.id,
-          stackType: 'IPV4_IPV6',
-          accessConfigs: [{ networkTier: 'PREMIUM' }],
-          ipv6AccessConfigs: [{ networkTier: 'PREMIUM' }],
-        },
-      ],
-      metadata: HARDENED,
-      metadataStartupScript: script,
-      serviceAccount: { email, scopes: SCOPES },
-      shieldedInstanceConfig: SHIELDED,
-      tags: [name],
-      labels,
-    },
-    { ...opts, dependsOn: [version] },
-  );
-}
-
 // Nameserver: one machine with the addresses of the delegation.
 
 function createNameserver(context: Context, subnet: Subnetwork, addresses: Addresses): void {
@@ -359,84 +317,4 @@ function createNameserver(context: Context, subnet: Subnetwork, addresses: Addre
       },
     ],
   });
-}
-
-/** No key of the project and no serial console opens a machine; a guest cannot run without its measured boot. */
-const HARDENED = {
-  'block-project-ssh-keys': 'true',
-  'serial-port-enable': 'false',
-  'disable-legacy-endpoints': 'true',
-};
-const SHIELDED = { enableSecureBoot: true, enableVtpm: true, enableIntegrityMonitoring: true };
-/** What the role may do is in its bindings; a scope can only take away. */
-const SCOPES = ['https://www.googleapis.com/auth/cloud-platform'];
-
-/** A single machine; the old one goes first, because both cannot have its addresses. */
-function createMachine(
-  context: Context,
-  role: Role,
-  place: Pick<InstanceArgs, 'networkInterfaces' | 'attachedDisks'>,
-  disk?: string,
-): Instance {
-  const { spec, labels, opts } = context;
-  const name = `${spec.name}-${role}`;
-  const { email, script, version } = createIdentity(context, role, disk === undefined ? {} : { disk });
-  return new Instance(
-    name,
-    {
-      ...place,
-      zone: spec.zones[0] ?? '',
-      machineType: spec.sizes[role] ?? SIZES[role],
-      bootDisk: { autoDelete: true, initializeParams: { image: IMAGE, size: 10, labels } },
-      metadata: HARDENED,
-      metadataStartupScript: script,
-      serviceAccount: { email, scopes: SCOPES },
-      shieldedInstanceConfig: SHIELDED,
-      allowStoppingForUpdate: true,
-      tags: [name],
-      labels,
-    },
-    { ...opts, deleteBeforeReplace: true, dependsOn: [version] },
-  );
-}
-
-interface Identity {
-  readonly email: Output<string>;
-  readonly script: Output<string>;
-  /** What must be there before the machine starts. */
-  readonly version: SecretVersion;
-}
-
-/** Who a machine is, and the script that it starts with: it may read its own secret files, and nothing else. */
-function createIdentity(
-  { spec, options, labels, opts }: Context,
-  role: Role,
-  more: { readonly disk?: string; readonly isLivezWatched?: boolean },
-): Identity {
-  const name = `${spec.name}-${role}`;
-  const account = new Account(name, { accountId: `archipelago-${name}`.slice(0, 30) }, opts);
-  const stored = new Secret(
-    name,
-    {
-      secretId: `archipelago-${name}`,
-      replication: { userManaged: { replicas: [{ location: spec.location }] } },
-      labels,
-    },
-    opts,
-  );
-  const content = secret(bundleOf(options.secrets[role]));
-  const version = new SecretVersion(name, { secret: stored.id, secretData: content }, opts);
-  const member = account.email.apply((email) => `serviceAccount:${email}`);
-  const accessor = 'roles/secretmanager.secretAccessor';
-  new SecretIamMember(name, { secretId: stored.id, role: accessor, member }, opts);
-  const script = stored.id.apply((secretName) =>
-    renderBoot({
-      role,
-      spec,
-      options,
-      secretsFrom: { kind: 'gcp', name: secretName, region: spec.location },
-      ...more,
-    }),
-  );
-  return { email: account.email, script, version };
 }

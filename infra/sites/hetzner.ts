@@ -23,14 +23,15 @@ import {
   VolumeAttachment,
 } from '@pulumi/hcloud';
 import {
+  all,
   type CustomResourceOptions,
   interpolate,
   type Output,
-  output,
   type Resource,
   secret,
 } from '@pulumi/pulumi';
 import { renderBoot } from '../boot.ts';
+import { createGate, type Gate } from '../rollout.ts';
 import {
   labelsOf,
   REDIS_ADDRESS,
@@ -66,7 +67,7 @@ export function createSite(spec: SiteSpec, options: SiteOptions): Site {
   const addresses = createAddresses(context);
   const balancer = createBalancer(context, subnet);
   const redis = createRedis(context, subnet, firewall);
-  createRelays(context, subnet, firewall, balancer, redis);
+  createRelays(context, subnet, firewall, addresses, balancer, redis);
   const nameserver = createNameserver(context, firewall, addresses);
 
   return {
@@ -94,7 +95,8 @@ function createNetwork({ spec, labels, opts }: Context): NetworkSubnet {
   );
 }
 
-// Firewall: the world reaches the load balancer, which has none, and the nameserver; a firewall without rules is shut.
+// Firewall: the world reaches the load balancer, which has none, the nameserver, and relays by the port that they
+// serve the world on, so that a rollout can look at them. A firewall without rules is shut.
 
 interface Rule {
   readonly direction: string;
@@ -105,6 +107,7 @@ interface Rule {
 
 interface Firewalls {
   readonly closed: Firewall;
+  readonly relay: Firewall;
   readonly nameserver: Firewall;
 }
 
@@ -115,6 +118,7 @@ function open(protocol: 'tcp' | 'udp', port: string): Rule {
 function createFirewall({ spec, labels, opts }: Context): Firewalls {
   return {
     closed: new Firewall(`${spec.name}-closed`, { rules: [], labels }, opts),
+    relay: new Firewall(`${spec.name}-relay`, { rules: [open('tcp', String(TLS))], labels }, opts),
     nameserver: new Firewall(
       `${spec.name}-nameserver`,
       { rules: [open('udp', '53'), open('tcp', '53'), open('tcp', String(TLS))], labels },
@@ -223,17 +227,19 @@ function createRedis(context: Context, subnet: NetworkSubnet, { closed }: Firewa
   return server;
 }
 
-// Relay group: a fixed number of machines, each replaced after the one before it.
+// Relay group: a fixed number of machines, each replaced after the one before it was seen to be good.
 
 function createRelays(
   context: Context,
   subnet: NetworkSubnet,
-  { closed }: Firewalls,
+  { relay }: Firewalls,
+  { nameserver4 }: Addresses,
   { balancer, isInside }: Balancer,
   redis: Server,
 ): void {
-  const { spec, labels, opts } = context;
+  const { spec, options, labels, opts } = context;
   const spread = new PlacementGroup(`${spec.name}-relay`, { type: 'spread', labels }, opts);
+  const gate = createGate(spec.name, options.rolloutTimeoutS);
   let before: Resource = redis;
   for (let index = 0; index < spec.relays; index += 1) {
     const name = `${spec.name}-relay-${index}`;
@@ -241,21 +247,24 @@ function createRelays(
       name,
       role: 'relay',
       place: {
-        firewallIds: [closed.id.apply(Number)],
+        firewallIds: [relay.id.apply(Number)],
         publicNets: [{ ipv4Enabled: true, ipv6Enabled: true }],
         networks: [{ subnetId: subnet.id, aliasIps: [] }],
         // Ten to a group at most, so only the first ten are promised to be on different hosts.
         ...(index < 10 ? { placementGroupId: spread.id.apply(Number) } : {}),
         shutdownBeforeDeletion: true,
       },
+      manifestFrom: nameserver4.ipAddress,
       dependsOn: [before],
+      ...(gate === undefined ? {} : { gate }),
     });
+    const id = gate?.passed(server.id, server.ipv4Address) ?? server.id;
     before = new LoadBalancerTarget(
       name,
       {
         type: 'server',
         loadBalancerId: balancer.id.apply(Number),
-        serverId: server.id.apply(Number),
+        serverId: id.apply(Number),
         usePrivateIp: true,
       },
       { ...opts, dependsOn: [isInside] },
@@ -289,6 +298,9 @@ interface Machine {
   readonly role: Role;
   readonly place: Partial<ServerArgs>;
   readonly disk?: Output<string>;
+  /** Address of the nameserver that a relay asks first. */
+  readonly manifestFrom?: Output<string>;
+  readonly gate?: Gate;
   /** Where the old one must go first, because both cannot have its addresses. */
   readonly deleteBeforeReplace?: true;
   readonly dependsOn?: Resource[];
@@ -296,8 +308,9 @@ interface Machine {
 
 function createServer({ spec, options, labels, opts }: Context, machine: Machine): Server {
   const { name, role, place } = machine;
-  const script = (machine.disk ?? output('')).apply((disk) =>
-    renderBoot({ role, spec, options, secretsFrom: { kind: 'inline' }, disk }),
+  const known = all([machine.disk ?? '', machine.manifestFrom ?? '']);
+  const script = known.apply(([disk, manifestFrom]) =>
+    renderBoot({ role, spec, options, secretsFrom: { kind: 'inline' }, disk, manifestFrom }),
   );
   return new Server(
     name,
@@ -315,6 +328,7 @@ function createServer({ spec, options, labels, opts }: Context, machine: Machine
       replaceOnChanges: ['serverType'],
       deleteBeforeReplace: machine.deleteBeforeReplace ?? false,
       dependsOn: machine.dependsOn ?? [],
+      ...(machine.gate === undefined ? {} : { hooks: { afterCreate: [machine.gate.afterCreate] } }),
     },
   );
 }

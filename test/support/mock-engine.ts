@@ -3,7 +3,7 @@
  * with. Outputs that a provider would compute are made up here.
  */
 import { runtime } from '@pulumi/pulumi';
-import { getMonitor, setAllConfig } from '@pulumi/pulumi/runtime/index.js';
+import { getMonitor } from '@pulumi/pulumi/runtime/index.js';
 import type { SiteSpec } from '../../infra/site.ts';
 
 export interface Registered {
@@ -26,9 +26,13 @@ export async function startMockEngine(): Promise<Registered[]> {
   let count = 0;
   await runtime.setMocks(
     {
-      newResource: ({ name, inputs }) => {
+      newResource: ({ type, name, inputs }) => {
         count += 1;
-        return { id: `${name}-id-${count}`, state: { ...inputs, ...computed(name, count) } };
+        // Hetzner's ids are numbers, and the program reckons with that.
+        return {
+          id: type.startsWith('hcloud:') ? String(count) : `${name}-id-${count}`,
+          state: { ...inputs, ...computed(name, count) },
+        };
       },
       call: ({ token }) => {
         throw new Error(`invoke of ${token}: the provider would have to be up`);
@@ -69,7 +73,8 @@ interface Request {
   readonly getProvider: () => string;
 }
 
-function computed(name: string, count: number): Record<string, unknown> {
+/** Outputs that a provider would compute, for every type at once. */
+export function computed(name: string, count: number): Record<string, unknown> {
   const ipv4 = `192.0.2.${count}`;
   const ipv6 = `2001:db8::${count}`;
   return {
@@ -88,18 +93,6 @@ function computed(name: string, count: number): Record<string, unknown> {
     selfLink: `${name}-link`,
     ...(/^[a-z]+$/.test(name) ? { ipv6CidrBlock: '2001:db8:0:ab00::/56' } : {}),
   };
-}
-
-/** Sets the stack's configuration as the CLI would hand it over: texts, and everything else as JSON. */
-export function setStackConfig(config: Readonly<Record<string, unknown>>): void {
-  setAllConfig(
-    Object.fromEntries(
-      Object.entries(config).map(([name, value]) => [
-        name,
-        typeof value === 'string' ? value : JSON.stringify(value),
-      ]),
-    ),
-  );
 }
 
 /** Whether the engine was told that this value is secret. */

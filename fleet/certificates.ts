@@ -2,13 +2,14 @@
  * Keys and certificates for a fleet that has no public names yet: a certificate authority of its own for what
  * clients connect to, self-signed identities for what peers pin, and the keys that sign votes.
  *
- * ECDSA P-256 with SHA-256, the profile of RFC 5280. Valid from one hour ago, because clocks differ, and not for long,
- * because these keys live in a temporary directory. @peculiar/x509 writes the certificates; it injects its own parts
- * by decorators, which is why reflect-metadata comes before it. Only tests and local fleets import this file: relays
- * and vantages read certificates and make none.
+ * ECDSA P-256 with SHA-256, the profile of RFC 5280. Valid from one hour ago, because clocks differ. What the local
+ * authority signs is not valid for long, because its keys live in a temporary directory; what is pinned has no end
+ * (RFC 5280 §4.1.2.5), because the manifest says how long a key counts. @peculiar/x509 writes the certificates; it
+ * injects its own parts by decorators, which is why reflect-metadata comes before it. Relays and vantages read
+ * certificates and make none.
  */
 import 'reflect-metadata';
-import { generateKeyPairSync, KeyObject, webcrypto } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, KeyObject, webcrypto } from 'node:crypto';
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -24,6 +25,7 @@ import {
   type X509CertificateCreateParamsBase,
   X509CertificateGenerator,
 } from '@peculiar/x509';
+import type { JWK } from 'jose';
 import type { PinnedIdentity } from '../system/pinned-tls.ts';
 import type { Random } from '../system/random.ts';
 
@@ -43,6 +45,7 @@ export interface Authority {
 
 const BACKDATED_MS = 3_600_000;
 const VALID_MS = 7 * 86_400_000;
+const NO_END = new Date('9999-12-31T23:59:59Z');
 
 const P256 = { name: 'ECDSA', namedCurve: 'P-256' };
 
@@ -91,6 +94,7 @@ export async function makePinnedIdentity(
   const keys = await makeKeys();
   const certificate = await X509CertificateGenerator.createSelfSigned({
     ...termsOf(context),
+    notAfter: NO_END,
     name: commonName(name),
     keys,
     extensions: endEntityExtensions([name]),
@@ -102,10 +106,34 @@ export async function makePinnedIdentity(
   };
 }
 
+/**
+ * The identity of somebody who is known by an Ed25519 key, a JWK with `d`: what operators show to a vantage. Made anew
+ * for each use, since only the key counts.
+ */
+export async function identityOfKey(context: CertificateContext, key: JWK): Promise<PinnedIdentity> {
+  const privateKey = createPrivateKey({ key: { ...key }, format: 'jwk' });
+  const keys = {
+    privateKey: await importEd25519(privateKey, 'sign'),
+    publicKey: await importEd25519(createPublicKey(privateKey), 'verify'),
+  };
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    ...termsOf(context),
+    signingAlgorithm: { name: 'Ed25519' },
+    name: commonName('operators'),
+    keys,
+    extensions: endEntityExtensions(['operators']),
+  });
+  return { certificatePem: pemOf(certificate), keyPem: keyPemOf(privateKey) };
+}
+
 /** An Ed25519 key that signs votes: PKCS#8 PEM, and the public half as 32 bytes in base64url for the manifest. */
 export function makeVoteKey(): { readonly keyPem: string; readonly publicKey: string } {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   return { keyPem: keyPemOf(privateKey), publicKey: publicKey.export({ format: 'jwk' }).x ?? '' };
+}
+
+async function importEd25519(key: KeyObject, usage: 'sign' | 'verify'): Promise<webcrypto.CryptoKey> {
+  return await webcrypto.subtle.importKey('jwk', key.export({ format: 'jwk' }), 'Ed25519', true, [usage]);
 }
 
 async function makeKeys(): Promise<webcrypto.CryptoKeyPair> {

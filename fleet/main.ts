@@ -4,6 +4,7 @@
  * The first Ctrl-C stops politely and cleans up; the second kills at once, and the janitor cleans up.
  */
 import { systemClock } from '../system/clock.ts';
+import { systemRandom } from '../system/random.ts';
 import { WRONG_USAGE } from './commands/command.ts';
 import { commandNamed, commandsHelp } from './commands/commands.ts';
 import { runDrillCommand } from './drill/command.ts';
@@ -11,6 +12,7 @@ import { redisVersion } from './local/redis.ts';
 import type { StoreKind } from './local/site.ts';
 import { type Command, HELP, parseCommand } from './options.ts';
 import { runUntilInterrupted } from './start.ts';
+import { terminalOf } from './terminal.ts';
 
 const FAILED = 1;
 
@@ -20,8 +22,17 @@ const complain = (line: string): void => void process.stderr.write(`${line}\n`);
 const words = process.argv.slice(2);
 const operatorCommand = commandNamed(words[0]);
 const parsed = parseCommand(words);
-if (operatorCommand !== undefined && !words.includes('--help')) {
-  process.exitCode = await operatorCommand.run(words.slice(1), { print, complain, clock: systemClock });
+if (operatorCommand !== undefined && words.includes('--help')) {
+  print(operatorCommand.help);
+} else if (operatorCommand !== undefined) {
+  process.exitCode = await operatorCommand.run(words.slice(1), {
+    print,
+    complain,
+    clock: systemClock,
+    random: systemRandom,
+    terminal: terminalOf(process.stdin, process.stderr),
+    environment: process.env,
+  });
 } else if (parsed.ok) process.exitCode = await obey(parsed.value, interruption());
 else {
   complain(`${parsed.fault}\nTry: npm start, npm run drill, or node fleet/main.mjs help`);

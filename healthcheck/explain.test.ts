@@ -15,6 +15,7 @@ import { signManifest } from '../fleet/manifest/signed.ts';
 import { createLog } from '../system/log.ts';
 import { createMetrics } from '../system/metrics.ts';
 import { pinOf } from '../system/pinned-tls.ts';
+import { systemRandom } from '../system/random.ts';
 import { testManifest } from '../test/support/manifests.ts';
 import { createManualClock } from '../test/support/manual-clock.ts';
 import { RULES } from './core/decision.ts';
@@ -142,6 +143,9 @@ test('the command says it in words, and ends with 1 when it is not reproduced', 
       print: (line: string) => said.push(line),
       complain: (line: string) => said.push(line),
       clock: createManualClock(),
+      random: systemRandom,
+      terminal: undefined,
+      environment: {},
     };
     const run = async (content: readonly string[], ...words: readonly string[]): Promise<number> => {
       const file = join(directory, 'decisions.jsonl');

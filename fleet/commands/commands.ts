@@ -1,13 +1,38 @@
 /**
  * The operator's commands by their names.
  */
-import type { OperatorCommand } from './command.ts';
+import { addSiteCommand } from './add-site.ts';
+import { EXIT_CODES, type OperatorCommand } from './command.ts';
+import { composeCommand } from './compose.ts';
+import { delegationCommand } from './delegation.ts';
+import { diffCommand } from './diff.ts';
+import { drainCommand, undrainCommand } from './drain.ts';
+import { dropCommand } from './drop.ts';
 import { explainCommand } from './explain.ts';
+import { freezeCommand, unfreezeCommand } from './freeze.ts';
+import { initCommand } from './init.ts';
+import { keysCommand } from './keys.ts';
+import { pushCommand } from './push.ts';
+import { signCommand } from './sign.ts';
 import { statusCommand } from './status.ts';
 
+/** In the order in which a fleet comes into being. */
 const COMMANDS: Readonly<Record<string, OperatorCommand>> = {
+  init: initCommand,
+  'add-site': addSiteCommand,
+  compose: composeCommand,
+  diff: diffCommand,
+  sign: signCommand,
+  push: pushCommand,
+  delegation: delegationCommand,
   status: statusCommand,
   explain: explainCommand,
+  drain: drainCommand,
+  undrain: undrainCommand,
+  freeze: freezeCommand,
+  unfreeze: unfreezeCommand,
+  drop: dropCommand,
+  keys: keysCommand,
 };
 
 /** The command of that name, or undefined when there is none. */
@@ -20,6 +45,9 @@ export function commandsHelp(): string {
   return [
     'For operators, npm run fleet -- COMMAND:',
     ...Object.values(COMMANDS).map(({ help }) => help),
+    '',
+    'Exit codes of these:',
+    ...Object.entries(EXIT_CODES).map(([code, what]) => `  ${code.padEnd(2)}  ${what}`),
   ].join('\n');
 }
 

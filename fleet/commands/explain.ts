@@ -3,45 +3,98 @@
  * of the votes in it, decides again with the same core, and says whether the same came out.
  */
 import { readFile } from 'node:fs/promises';
-import { readLog } from '../../healthcheck/core/decision-log.ts';
+import { type LogRecord, readLog } from '../../healthcheck/core/decision-log.ts';
 import type { Vote } from '../../healthcheck/core/vote.ts';
 import { type Explanation, explain } from '../../healthcheck/explain.ts';
-import { type CommandIo, DONE, NOT_WELL, type OperatorCommand, readWords, WRONG_USAGE } from './command.ts';
+import { ok } from '../../system/result.ts';
+import { decisionLog } from '../operator/decision-pages.ts';
+import { nameserversFor } from '../operator/handing-out.ts';
+import { ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
+import { directoryPath, needManifest } from '../operator/workspace.ts';
+import {
+  type CommandIo,
+  DONE,
+  misused,
+  NOT_WELL,
+  type OperatorCommand,
+  type Outcome,
+  operatorCommand,
+  UNREACHABLE,
+  type Words,
+} from './command.ts';
 
-export const explainCommand: OperatorCommand = {
-  help: `  explain --file LOG [N|last] [--json]
+export const explainCommand: OperatorCommand = operatorCommand({
+  help: `  explain [N|last] (--file LOG | --from SITE [--as NAME] [--at ADDRESS:PORT] [--dir DIR]) [--json]
       Why the answer changed: the votes, what they add up to, and whether the same core decides the same again.
-      LOG is decisions.jsonl of a vantage's state directory. Exit code 1 when it is not reproduced.`,
-  run: async (words, io) => {
-    const read = readWords(words, { file: 'value', json: 'alone' });
-    if (!read.ok) return refuse(read.fault, io);
-    const { flags, positional } = read.value;
-    const file = flags.get('file');
-    const [which = 'last'] = positional;
-    if (file === undefined) return refuse('explain needs --file LOG, a decisions.jsonl.', io);
-    if (positional.length > 1 || !/^(last|[1-9]\d{0,14})$/.test(which)) {
-      return refuse(`explain takes the number of a record, or last; got ${positional.join(' ')}.`, io);
+      LOG is decisions.jsonl of a vantage's state directory; with --from it is fetched from SITE's nameserver.
+      Exit code 1 when it is not reproduced.`,
+  flags: { ...ON_CALL_FLAGS, file: 'value', from: 'value', at: 'value', json: 'alone' },
+  words: { min: 0, max: 1, what: 'the number of a record, or last' },
+  run: async (given, io) => {
+    const [which = 'last'] = given.positional;
+    if (!/^(last|[1-9]\d{0,14})$/.test(which)) {
+      return misused(`explain takes the number of a record, or last; got ${which}.`);
     }
-    const content = await readFile(file, 'utf8').catch(() => undefined);
-    if (content === undefined) return refuse(`--file: ${JSON.stringify(file)} cannot be read.`, io);
-    const records = readLog(content.split('\n').filter((line) => line !== ''));
-    if (!records.ok) return say(`${file}: ${records.fault}.`, io);
-    const explanation = await explain(records.value, which === 'last' ? 'last' : Number(which));
-    if (!explanation.ok) return say(explanation.fault, io);
-    if (flags.has('json')) io.print(asJson(explanation.value));
-    else for (const line of asText(explanation.value)) io.print(line);
-    return explanation.value.reproduced === false ? NOT_WELL : DONE;
+    const log = await logOf(given, io);
+    if (!log.ok) return log;
+    const records = readLog(log.value.lines);
+    if (!records.ok) return notWell(`${log.value.name}: ${records.fault}.`);
+    return await tell(records.value, which === 'last' ? 'last' : Number(which), given, io);
   },
-};
+});
 
-function refuse(sentence: string, io: CommandIo): number {
-  io.complain(sentence);
-  return WRONG_USAGE;
+async function tell(
+  records: readonly LogRecord[],
+  n: number | 'last',
+  given: Words,
+  io: CommandIo,
+): Promise<Outcome<number>> {
+  const explanation = await explain(records, n);
+  if (!explanation.ok) return notWell(explanation.fault);
+  if (given.flags.has('json')) io.print(asJson(explanation.value));
+  else for (const line of asText(explanation.value)) io.print(line);
+  return ok(explanation.value.reproduced === false ? NOT_WELL : DONE);
 }
 
-function say(sentence: string, io: CommandIo): number {
-  io.complain(sentence);
-  return NOT_WELL;
+interface Log {
+  readonly name: string;
+  readonly lines: readonly string[];
+}
+
+async function logOf(given: Words, io: CommandIo): Promise<Outcome<Log>> {
+  const file = given.flags.get('file');
+  const from = given.flags.get('from');
+  if ((file === undefined) === (from === undefined)) {
+    return misused('explain needs --file LOG, a decisions.jsonl, or --from SITE.');
+  }
+  if (from !== undefined) return await logFrom(from, given, io);
+  const name = file ?? '';
+  const content = await readFile(name, 'utf8').catch(() => undefined);
+  return content === undefined
+    ? misused(`--file: ${JSON.stringify(name)} cannot be read.`)
+    : ok({ name, lines: content.split('\n').filter((line) => line !== '') });
+}
+
+async function logFrom(site: string, given: Words, io: CommandIo): Promise<Outcome<Log>> {
+  const signed = await needManifest(directoryPath(given));
+  if (!signed.ok) return signed;
+  const nameservers = nameserversFor(given, signed.value.manifest);
+  if (!nameservers.ok) return nameservers;
+  const nameserver = nameservers.value.find(({ name }) => name === site);
+  if (nameserver === undefined) {
+    const names = nameservers.value.map(({ name }) => name).join(', ');
+    return misused(`--from: there is no nameserver of ${JSON.stringify(site)}; there are ${names}.`);
+  }
+  const onCall = await onCallOf(given, io);
+  if (!onCall.ok) return onCall;
+  const lines = await decisionLog(nameserver, onCall.value.identity);
+  return lines.ok
+    ? ok({ name: site, lines: lines.value })
+    : { ok: false, fault: { code: UNREACHABLE, lines: [`${site}: ${lines.fault}.`] } };
+}
+
+function notWell(sentence: string): Outcome<number> {
+  return { ok: false, fault: { code: NOT_WELL, lines: [sentence] } };
 }
 
 function asJson({ healths, ...explanation }: Explanation): string {

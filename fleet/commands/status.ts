@@ -1,50 +1,84 @@
 /**
- * `fleet status`: what every nameserver answers and believes, side by side, asked at the vantages' private ports.
+ * `fleet status`: what every nameserver answers and believes, side by side: asked from anywhere with the key of
+ * somebody on call, or at the vantages' private ports from inside.
  */
-import type { VantageStatus } from '../../healthcheck/status.ts';
-import { type Endpoint, endpoint } from '../../system/settings.ts';
+
+import type { WholeStatus } from '../../healthcheck/status.ts';
+import { ok } from '../../system/result.ts';
+import { type Endpoint, endpoints } from '../../system/settings.ts';
 import { askPrivate } from '../local/private-http.ts';
-import { type CommandIo, DONE, NOT_WELL, type OperatorCommand, readWords, WRONG_USAGE } from './command.ts';
+import { statusAt } from '../operator/holding.ts';
+import { nameserversOf } from '../operator/nameservers.ts';
+import { ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
+import { directoryPath, needManifest } from '../operator/workspace.ts';
+import {
+  type CommandIo,
+  DONE,
+  misused,
+  NOT_WELL,
+  type OperatorCommand,
+  type Outcome,
+  operatorCommand,
+  UNREACHABLE,
+  type Words,
+} from './command.ts';
 
 const TIMEOUT_MS = 2000;
 
 interface Asked {
   readonly at: string;
   /** Undefined when there was no answer in time. */
-  readonly status: VantageStatus | undefined;
+  readonly status: WholeStatus | undefined;
 }
 
-export const statusCommand: OperatorCommand = {
-  help: `  status --at ADDRESS:PORT[,ADDRESS:PORT...] [--json]
-      What each nameserver answers and who says what of whom, from the private ports of the vantages.
-      Exit code 1 when a vantage does not answer or is isolated, answers differ, or an answer fails open.`,
-  run: async (words, io) => {
-    const read = readWords(words, { at: 'value', json: 'alone' });
-    if (!read.ok) return refuse(read.fault, io);
-    const places = (read.value.flags.get('at') ?? '').split(',').filter((text) => text !== '');
-    if (places.length === 0 || read.value.positional.length > 0) {
-      return refuse('status needs --at ADDRESS:PORT, the private ports of one or more vantages.', io);
-    }
-    const { parse, expected } = endpoint();
-    const unclear = places.find((text) => parse(text) === undefined);
-    if (unclear !== undefined) return refuse(`--at: expected ${expected}, got ${unclear}.`, io);
-    const asked = await Promise.all(places.map(async (at) => ({ at, status: await ask(parse(at)) })));
-    if (read.value.flags.has('json')) io.print(JSON.stringify(asked));
-    else for (const line of asTable(asked, io.clock.wallMs())) io.print(line);
-    return isWell(asked) ? DONE : NOT_WELL;
+export const statusCommand: OperatorCommand = operatorCommand({
+  help: `  status [--as NAME] [--dir DIR] [--json] | status --at ADDRESS:PORT[,ADDRESS:PORT...] [--json]
+      What each nameserver answers and who says what of whom, asked with the key of somebody on call; or, --at, at the
+      private ports of the vantages.
+      Exit code 1 when a vantage does not answer, waits or is isolated, answers or manifests differ, a relay has an old
+      manifest, or an answer fails open.`,
+  flags: { ...ON_CALL_FLAGS, at: 'value', json: 'alone' },
+  words: { min: 0, max: 0, what: 'no words beside its flags' },
+  run: async (given, io) => {
+    const asked = given.flags.has('at') ? await askAtPrivatePorts(given) : await askAll(given, io);
+    if (!asked.ok) return asked;
+    if (given.flags.has('json')) io.print(JSON.stringify(asked.value));
+    else for (const line of asTable(asked.value, io.clock.wallMs())) io.print(line);
+    if (asked.value.every(({ status }) => status === undefined)) return ok(UNREACHABLE);
+    return ok(isWell(asked.value) ? DONE : NOT_WELL);
   },
-};
+});
 
-function refuse(sentence: string, io: CommandIo): number {
-  io.complain(sentence);
-  return WRONG_USAGE;
+async function askAtPrivatePorts(given: Words): Promise<Outcome<readonly Asked[]>> {
+  const text = given.flags.get('at') ?? '';
+  const { parse, expected } = endpoints();
+  const places = parse(text);
+  if (places === undefined) return misused(`--at: expected ${expected}, got ${JSON.stringify(text)}.`);
+  return ok(
+    await Promise.all(places.map(async (at) => ({ at: `${at.host}:${at.port}`, status: await ask(at) }))),
+  );
 }
 
-async function ask(at: Endpoint | undefined): Promise<VantageStatus | undefined> {
-  if (at === undefined) return undefined;
+async function askAll(given: Words, io: CommandIo): Promise<Outcome<readonly Asked[]>> {
+  const signed = await needManifest(directoryPath(given));
+  if (!signed.ok) return signed;
+  const onCall = await onCallOf(given, io);
+  if (!onCall.ok) return onCall;
+  const { identity } = onCall.value;
+  return ok(
+    await Promise.all(
+      nameserversOf(signed.value.manifest).map(async (to) => ({
+        at: to.name,
+        status: await statusAt(to, identity),
+      })),
+    ),
+  );
+}
+
+async function ask(at: Endpoint): Promise<WholeStatus | undefined> {
   try {
     const { body } = await askPrivate(at.host, at.port, '/status', TIMEOUT_MS);
-    return JSON.parse(body) as VantageStatus;
+    return JSON.parse(body) as WholeStatus;
   } catch {
     return undefined;
   }
@@ -53,9 +87,16 @@ async function ask(at: Endpoint | undefined): Promise<VantageStatus | undefined>
 function isWell(asked: readonly Asked[]): boolean {
   const statuses = asked.flatMap(({ status }) => (status === undefined ? [] : [status]));
   const answers = new Set(statuses.map(({ answer }) => answer?.targets.join()));
+  const versions = new Set(
+    statuses.flatMap(({ manifestVersion, relays }) => [
+      manifestVersion,
+      relays?.manifestVersionMin ?? manifestVersion,
+    ]),
+  );
   return (
     statuses.length === asked.length &&
     answers.size === 1 &&
+    versions.size === 1 &&
     statuses.every(({ answer, isolated }) => answer !== null && !answer.failOpen && !isolated)
   );
 }
@@ -63,13 +104,14 @@ function isWell(asked: readonly Asked[]): boolean {
 function asTable(asked: readonly Asked[], wallMs: number): readonly string[] {
   const statuses = asked.flatMap(({ status }) => (status === undefined ? [] : [status]));
   const silent = asked.filter(({ status }) => status === undefined).map(({ at }) => `${at} does not answer`);
-  const [first] = statuses;
+  const first = statuses.find(({ sites }) => sites.length > 0) ?? statuses[0];
   if (first === undefined) return silent;
   const nameservers = [
-    ['vantage', 'manifest', 'generation', 'answer', 'TTL', 'notes'],
+    ['vantage', 'manifest', 'relays', 'generation', 'answer', 'TTL', 'notes'],
     ...statuses.map((status) => [
       status.site,
       String(status.manifestVersion),
+      String(status.relays?.manifestVersionMin ?? '-'),
       String(status.generation),
       status.answer?.sites.join(' ') ?? 'none yet',
       status.answer === null ? '' : `${status.answer.ttlSeconds} s`,
@@ -89,7 +131,7 @@ function asTable(asked: readonly Asked[], wallMs: number): readonly string[] {
 }
 
 /** What a vantage says of a site itself, per family where they differ, and how old its newest observation is. */
-function saidBy(status: VantageStatus, name: string): string {
+function saidBy(status: WholeStatus, name: string): string {
   const site = status.sites.find((one) => one.name === name);
   if (site === undefined) return 'not listed';
   const verdicts = site.targets.map(({ family, votes }) => ({
@@ -103,10 +145,11 @@ function saidBy(status: VantageStatus, name: string): string {
   return site.observedAgeMs === null ? text : `${text} (${(site.observedAgeMs / 1000).toFixed(1)} s ago)`;
 }
 
-function notesOn({ answer, isolated, frozenUntilWallMs }: VantageStatus, wallMs: number): string {
+function notesOn({ answer, isolated, waiting, frozenUntilWallMs }: WholeStatus, wallMs: number): string {
   return [
     answer?.failOpen === true ? 'FAIL OPEN' : '',
-    isolated ? 'ISOLATED' : '',
+    typeof waiting === 'string' ? `WAITS: ${waiting}` : '',
+    isolated && typeof waiting !== 'string' ? 'ISOLATED' : '',
     frozenUntilWallMs !== null && frozenUntilWallMs > wallMs
       ? `FROZEN until ${dateOf(frozenUntilWallMs)}`
       : '',

@@ -1,0 +1,89 @@
+/** A directory that is changed as a whole: what a crash leaves is finished, and two commands never meet in it. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { makeDirectory, type OperatorDirectory, openDirectory } from './directory.ts';
+
+let root: string;
+let path: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'operators-'));
+  path = join(root, 'fleet');
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+function opened(result: ReturnType<typeof openDirectory>): OperatorDirectory {
+  if (!result.ok) throw new Error(result.fault);
+  return result.value;
+}
+
+describe('a directory', () => {
+  test('is for its owner only, and so is what is in it', () => {
+    const directory = opened(makeDirectory(path));
+    directory.change(new Map([['sites/aws/vote-key', 'secret']]));
+    expect(directory.read('sites/aws/vote-key')).toBe('secret');
+    const modes = ['', 'sites', 'sites/aws', 'sites/aws/vote-key'].map((name) =>
+      (statSync(join(path, name)).mode & 0o777).toString(8),
+    );
+    expect(modes).toEqual(['700', '700', '700', '600']);
+  });
+
+  test('loses a file, or a folder with all that is in it', () => {
+    const directory = opened(makeDirectory(path));
+    directory.change(new Map([['a', '1'], ['sites/aws/b', '2'], ['sites/gcp/b', '3']])); // biome-ignore format: one line
+    directory.change(new Map<string, string | null>([['a', null], ['sites/aws', null]])); // biome-ignore format: one line
+    expect(readdirSync(path).toSorted()).toEqual(['lock', 'sites']);
+    expect(readdirSync(join(path, 'sites'))).toEqual(['gcp']);
+  });
+
+  test('is finished by whoever opens it after a crash', () => {
+    const directory = opened(makeDirectory(path));
+    directory.change(new Map([['a', 'old'], ['b', 'old']])); // biome-ignore format: one line
+    directory.close();
+    // As it is after a crash between the first file and the second.
+    writeFileSync(join(path, 'a'), 'new');
+    writeFileSync(join(path, 'unfinished.json'), JSON.stringify([['a', 'new'], ['b', 'new'], ['c', null]])); // biome-ignore format: one line
+    const again = opened(openDirectory(path));
+    expect([again.read('a'), again.read('b'), again.read('unfinished.json')]).toEqual([
+      'new',
+      'new',
+      undefined,
+    ]);
+  });
+
+  test('is not changed outside of itself', () => {
+    const directory = opened(makeDirectory(path));
+    expect(() => directory.change(new Map([['../elsewhere', 'x']]))).toThrow('no path below');
+    expect(existsSync(join(root, 'elsewhere'))).toBe(false);
+  });
+});
+
+describe('two commands in one directory', () => {
+  test('do not meet: the second is told who the first is', () => {
+    const first = opened(makeDirectory(path));
+    expect(openDirectory(path)).toMatchObject({
+      ok: false,
+      fault: expect.stringContaining(`process ${process.pid}`) as string,
+    });
+    first.close();
+    expect(openDirectory(path).ok).toBe(true);
+  });
+
+  test('the lock of one that is dead holds nobody up', () => {
+    opened(makeDirectory(path)).close();
+    const { pid } = spawnSync('true');
+    writeFileSync(join(path, 'lock'), `${pid} 12345`);
+    expect(openDirectory(path).ok).toBe(true);
+  });
+});
+
+test('what is missing, or no directory, is said', () => {
+  expect(openDirectory(path)).toMatchObject({
+    ok: false,
+    fault: expect.stringContaining('fleet init') as string,
+  });
+  writeFileSync(path, '');
+  expect(makeDirectory(path)).toMatchObject({ ok: false });
+});

@@ -1,0 +1,29 @@
+/**
+ * The script that puts a site's secret files into the configuration of its stack, so that nobody types sixteen commands
+ * and no secret stands on a command line. Paths: infra/secret-files.ts.
+ */
+import type { SiteName } from '../manifest/manifest.ts';
+import { type SiteFiles, siteFolder } from './site-keys.ts';
+
+/** Its path in the operators' directory. */
+export function pulumiScriptPath(site: SiteName): string {
+  return `${siteFolder(site)}/set-secrets.sh`;
+}
+
+/** The script; `manifestKey` is the operators' public key. */
+export function pulumiScript(site: SiteName, files: SiteFiles, manifestKey: string): string {
+  const commands = Object.entries(files).flatMap(([role, ofRole]) =>
+    Object.keys(ofRole).map((file) => `put '${site}.${role}.${file}' "$here/${role}/${file}"`),
+  );
+  return [
+    '#!/bin/sh',
+    `# Puts the secret files of site ${site} into the configuration of its Pulumi stack: sh set-secrets.sh STACK`,
+    'set -eu',
+    'stack=${1:?which stack? sh set-secrets.sh STACK, in the directory of the Pulumi program}',
+    'here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)',
+    `put() { pulumi config set --stack "$stack" --secret --path "archipelago:secrets.$1" <"$2"; }`,
+    `pulumi config set --stack "$stack" archipelago:manifestKey '${manifestKey}'`,
+    ...commands,
+    '',
+  ].join('\n');
+}

@@ -13,7 +13,7 @@ export function renewalIdOf(chainPem: string): string | undefined {
   const certificate = new X509Certificate(chainPem);
   const keyId = certificate.getExtension(AuthorityKeyIdentifierExtension)?.keyId;
   if (keyId === undefined) return undefined;
-  return `${base64urlOf(keyId)}.${base64urlOf(certificate.serialNumber)}`;
+  return `${base64urlOf(keyId)}.${base64urlOf(integerOctets(certificate.serialNumber))}`;
 }
 
 /** The window that is suggested; undefined when the authority suggests none, or nothing that makes sense. */
@@ -30,7 +30,11 @@ export async function suggestedWindow(
   return startMs <= endMs ? { startMs, endMs } : undefined;
 }
 
-/** Bytes given in hexadecimal, as DER has them. */
+/** A positive INTEGER has a leading zero octet in DER where its first bit would be a sign; the library drops it. */
+function integerOctets(hex: string): string {
+  return /^[89a-f]/i.test(hex) ? `00${hex}` : hex;
+}
+
 function base64urlOf(hex: string): string {
   return Buffer.from(hex, 'hex').toString('base64url');
 }

@@ -43,8 +43,15 @@ export interface Daemon extends AsyncDisposable {
 }
 
 /** Starts a daemon in the foreground; disposing of it kills it and waits for its end. */
-export function startDaemon(program: string, parameters: readonly string[]): Daemon {
-  const child = spawn(program, parameters, { env: { PATH }, stdio: ['ignore', 'pipe', 'pipe'] });
+export function startDaemon(
+  program: string,
+  parameters: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Daemon {
+  const child = spawn(program, parameters, {
+    env: { ...environment, PATH },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   const note = (chunk: Buffer): void => {
     output += chunk.toString();

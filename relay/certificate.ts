@@ -86,15 +86,20 @@ export function createCertificateWatch(options: CertificateWatchOptions): Certif
     lookNow: () => waiting.abort(),
     run: async (stopped) => {
       while (!stopped.aborted) {
-        const { without, with: withOne } = source.everyMs;
         // Relays of a site that were started together do not ask together.
-        const ms = (shown.current() === undefined ? without : withOne) * (0.5 + random.fraction());
+        const ms = pauseMs(source, shown.current()) * (0.5 + random.fraction());
         await clock.sleep(ms, AbortSignal.any([stopped, waiting.signal])).catch(() => undefined);
         waiting = new AbortController();
         if (!stopped.aborted) await look();
       }
     },
   };
+}
+
+/** The pause of the source, or a hundredth of the certificate's life if that is shorter. */
+function pauseMs({ everyMs }: CertificateSource, current: ServerCertificate | undefined): number {
+  if (current === undefined) return everyMs.without;
+  return Math.min(everyMs.with, (current.notAfterMs - current.notBeforeMs) / 100);
 }
 
 /** One look, and what follows from it. */

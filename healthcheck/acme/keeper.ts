@@ -222,8 +222,6 @@ async function attempt(state: State, options: CertificateKeeperOptions, stopped:
   const cancel = clock.after(ATTEMPT_MS, () => tooSlow.abort());
   try {
     await obtain(state, options, AbortSignal.any([stopped, tooSlow.signal]));
-    state.failed = undefined;
-    state.lastFault = null;
   } catch (error) {
     if (stopped.aborted) return;
     const failure = failureOf(error, tooSlow.signal.aborted);
@@ -285,6 +283,8 @@ async function obtain(state: State, options: CertificateKeeperOptions, signal: A
       suggested: undefined,
       suggestionAskedMs: Number.NEGATIVE_INFINITY,
       toldMs: Number.NEGATIVE_INFINITY,
+      failed: undefined,
+      lastFault: null,
     } satisfies Partial<State>);
     events.issued();
     events.held(read.value);

@@ -19,10 +19,11 @@ export interface Publisher {
   heard(): readonly SiteName[];
 }
 
-const TRIES = 5;
+/** For longer than a vantage that has just died is still taken for one that is heard. */
+const TRIES = 15;
 const AGAIN_MS = 1000;
 
-/** Resolves once all that are heard have confirmed; rejects with an AcmeFailure after five tries. */
+/** Resolves once all that are heard have confirmed; rejects with an AcmeFailure after a quarter of a minute. */
 export async function publishEverywhere(
   values: ChallengeValues,
   { zone, site }: { readonly zone: string; readonly site: SiteName },

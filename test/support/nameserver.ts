@@ -4,6 +4,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { answerWithAll } from '../../healthcheck/core/failover.ts';
+import type { ChallengeRecords } from '../../healthcheck/core/zone.ts';
 import { createEvents } from '../../healthcheck/events.ts';
 import { type NameserverConfig, startNameserver } from '../../healthcheck/nameserver.ts';
 import { systemClock } from '../../system/clock.ts';
@@ -14,6 +15,8 @@ import { systemRandom } from '../../system/random.ts';
 export interface TestNameserver extends AsyncDisposable {
   /** Gives out these sites from now on; all of them at first. */
   answer(sites: readonly string[], generation: number): void;
+  /** Serves these ACME challenges from now on. */
+  prove(records: readonly ChallengeRecords[]): void;
 }
 
 export interface TestNameserverOptions extends Partial<NameserverConfig> {
@@ -45,5 +48,9 @@ export async function startTestNameserver(options: TestNameserverOptions): Promi
     manifest.sites.map(({ name }) => name),
     1,
   );
-  return { answer: publish, [Symbol.asyncDispose]: async () => resources.disposeAsync() };
+  return {
+    answer: publish,
+    prove: (records) => nameserver.setChallenges(records),
+    [Symbol.asyncDispose]: async () => resources.disposeAsync(),
+  };
 }

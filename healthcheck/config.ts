@@ -22,6 +22,7 @@ import {
   type SettingsOf,
   text,
 } from '../system/settings.ts';
+import { ACME_SETTINGS, type AcmeConfig, type AcmeShape, acmeConfigOf } from './acme/settings.ts';
 import type { CookieSecrets } from './dns/cookie.ts';
 import { parseTsigKey, type TsigKey } from './dns/tsig.ts';
 import { publicKeyText } from './dns/zone-keys.ts';
@@ -60,6 +61,8 @@ export interface VantageConfig {
   readonly responsesPerSecond: number;
   /** Undefined: the nameserver makes its own. */
   readonly cookieSecrets: CookieSecrets | undefined;
+  /** How this site gets its certificate; undefined: operators give relays theirs. */
+  readonly acme: AcmeConfig | undefined;
   readonly logLevel: LogLevel;
   readonly stopWithStdin: boolean;
 }
@@ -108,7 +111,7 @@ const secondaries: Setting<readonly Endpoint[]> = {
   },
 };
 
-type VantageShape = {
+type VantageShape = AcmeShape & {
   readonly VANTAGE_SITE: Setting<string>;
   readonly VANTAGE_MANIFEST: Setting<string>;
   readonly VANTAGE_MANIFEST_KEY: Setting<string>;
@@ -151,6 +154,7 @@ export const VANTAGE_SETTINGS: VantageShape = {
   VANTAGE_SECONDARIES: secondaries,
   VANTAGE_RESPONSES_PER_SECOND: integer(0, 1_000_000, 100),
   VANTAGE_COOKIE_SECRETS: optional(cookieSecrets),
+  ...ACME_SETTINGS,
   VANTAGE_LOG_LEVEL: oneOf(['debug', 'info', 'warn', 'error'], 'info'),
   VANTAGE_STOP_WITH_STDIN: oneOf(['yes', 'no'], 'no'),
 };
@@ -165,14 +169,15 @@ export async function readVantageConfig(
   const voteKey = privateKeyOf(values.VANTAGE_VOTE_KEY);
   const pin = certificatePin(values);
   const zoneKey = zoneKeyOf(values);
+  const acme = acmeConfigOf(values, values.VANTAGE_DNS_LISTEN !== undefined);
   const faults = [
     ...(voteKey?.asymmetricKeyType === 'ed25519'
       ? []
       : ['VANTAGE_VOTE_KEY: expected an Ed25519 private key (PKCS#8 PEM), got something else']),
-    ...[pin, zoneKey].flatMap((read) => (read.ok ? [] : [read.fault])),
+    ...[pin, zoneKey, acme].flatMap((read) => (read.ok ? [] : [read.fault])),
     ...caFaults(values),
   ];
-  if (faults.length > 0 || voteKey === undefined || !pin.ok || !zoneKey.ok) return fail(faults);
+  if (faults.length > 0 || voteKey === undefined || !pin.ok || !zoneKey.ok || !acme.ok) return fail(faults);
   return ok({
     site: values.VANTAGE_SITE,
     manifestPath: values.VANTAGE_MANIFEST,
@@ -193,6 +198,7 @@ export async function readVantageConfig(
     secondaries: values.VANTAGE_SECONDARIES,
     responsesPerSecond: values.VANTAGE_RESPONSES_PER_SECOND,
     cookieSecrets: values.VANTAGE_COOKIE_SECRETS,
+    acme: acme.value,
     logLevel: values.VANTAGE_LOG_LEVEL,
     stopWithStdin: values.VANTAGE_STOP_WITH_STDIN === 'yes',
   });

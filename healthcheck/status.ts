@@ -4,6 +4,7 @@
  */
 import type { Manifest, OverrideState, SiteName } from '../fleet/manifest/manifest.ts';
 import { overrideOf } from '../fleet/manifest/overrides.ts';
+import type { CertificateStatus } from './acme/keeper.ts';
 import type { Verdict } from './core/detector.ts';
 
 import { isFrozen } from './core/override.ts';
@@ -68,6 +69,8 @@ export interface VantageFacts {
   } | null;
   /** The relays of the own site that fetched the manifest of late, and the lowest version among them. */
   readonly relays: { readonly count: number; readonly manifestVersionMin: number | null };
+  /** Null where operators give relays their certificates. */
+  readonly certificate: CertificateStatus | null;
 }
 
 export type WholeStatus = VantageStatus & VantageFacts;

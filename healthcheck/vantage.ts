@@ -17,6 +17,9 @@ import { createLog, type Log, writeToStdout } from '../system/log.ts';
 import { createMetrics, type Metrics } from '../system/metrics.ts';
 import { type Random, systemRandom } from '../system/random.ts';
 import { fail } from '../system/result.ts';
+import { certificateRoute } from './acme/certificate-route.ts';
+import type { CertificateKeeper } from './acme/keeper.ts';
+import { keepSiteCertificate } from './acme/site-certificate.ts';
 import { DECISION_FILE_BYTES_MAX, decisionLinesAfter, openDecisionFile } from './adapters/decision-file.ts';
 import { createDocumentFiles } from './adapters/document-files.ts';
 import { startFleetPort } from './adapters/fleet-port.ts';
@@ -87,7 +90,9 @@ async function startVantage(
     unwritable: () => events.stateFault('unwritable'),
   });
   const relays = createRelayVersions(clock);
-  const parts: Parts = { documents, seat, relays, events, status: () => wholeStatus(config, clock, parts) };
+  const certificate = await keepSiteCertificate(config, { ...deps, member: () => seat.member() }, resources);
+  const status = (): WholeStatus => wholeStatus(config, clock, parts);
+  const parts: Parts = { documents, seat, relays, events, certificate, status };
   const privately = await startStatusServer(config.privateListen, {
     unready: () => {
       const waiting = seat.waiting();
@@ -110,7 +115,12 @@ async function startVantage(
     events,
   });
   spreading.start(resources);
-  resources.defer(onHangUp(() => void reload(documents, events)));
+  resources.defer(
+    onHangUp(() => {
+      void reload(documents, events);
+      certificate?.tryAgain();
+    }),
+  );
   seat.tellWaiting(resources);
 }
 
@@ -119,13 +129,14 @@ interface Parts {
   readonly seat: Seat;
   readonly relays: RelayVersions;
   readonly events: Events;
+  readonly certificate: CertificateKeeper | undefined;
   readonly status: () => WholeStatus;
 }
 
 async function openFleetPort(
   config: VantageConfig,
   clock: Clock,
-  { documents, seat, relays, events, status }: Parts,
+  { documents, seat, relays, events, certificate, status }: Parts,
   resources: AsyncDisposableStack,
 ): Promise<void> {
   const port = await startFleetPort({
@@ -133,18 +144,21 @@ async function openFleetPort(
     identity: config.identity,
     clock,
     callerWith: (pin) => callerWith(pin, documents.held(), config.manifestKey),
-    routes: fleetRoutes({
-      self: config.site,
-      documents,
-      events,
-      receiveVote: async (signed, sender) =>
-        seat.member()?.membership.receiveVote(signed, sender) ?? fail('waiting'),
-      receiveChallenges: (text, sender) =>
-        seat.member()?.membership.receiveChallenges(text, sender) ?? fail('waiting'),
-      status,
-      decisionsAfter: async (n) => decisionLinesAfter(config.stateDir, n),
-      relayHolds: (relay, version) => relays.note(relay, version),
-    }),
+    routes: [
+      ...fleetRoutes({
+        self: config.site,
+        documents,
+        events,
+        receiveVote: async (signed, sender) =>
+          seat.member()?.membership.receiveVote(signed, sender) ?? fail('waiting'),
+        receiveChallenges: (text, sender) =>
+          seat.member()?.membership.receiveChallenges(text, sender) ?? fail('waiting'),
+        status,
+        decisionsAfter: async (n) => decisionLinesAfter(config.stateDir, n),
+        relayHolds: (relay, version) => relays.note(relay, version),
+      }),
+      certificateRoute(config.site, () => certificate?.current()),
+    ],
     refused: (reason) => events.doorRefused(reason),
   });
   resources.defer(async () => port.close());
@@ -212,7 +226,7 @@ function createSeat(options: MemberOptions): Seat {
 function wholeStatus(
   config: VantageConfig,
   clock: Clock,
-  { documents, seat, relays }: Pick<Parts, 'documents' | 'seat' | 'relays'>,
+  { documents, seat, relays, certificate }: Parts,
 ): WholeStatus {
   const held = documents.held();
   const judgement = seat.member()?.judgement;
@@ -224,6 +238,7 @@ function wholeStatus(
         ? null
         : { sequence: overrides.document.sequence, by: signerOf(held, config) ?? '' },
     relays: relays.now(),
+    certificate: certificate?.status() ?? null,
   };
   if (judgement === undefined) {
     return { ...waitingStatus(config.site, held?.manifest), ...facts };
@@ -263,7 +278,7 @@ async function openDecisions(
   };
 }
 
-/** SIGHUP: read the manifest again. */
+/** SIGHUP: read the manifest again, and wait no longer for a certificate. */
 function onHangUp(again: () => void): () => void {
   process.on('SIGHUP', again);
   return () => void process.off('SIGHUP', again);

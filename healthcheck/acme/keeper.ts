@@ -137,12 +137,14 @@ export async function openCertificateKeeper(options: CertificateKeeperOptions): 
       lastFault: state.lastFault,
     }),
     run: async (stopped) => {
+      // At once, so that a CAA record can name the account before there is a certificate.
+      if (state.account.url === undefined) await attempt(state, options, stopped, register);
       await untilSettled(options, stopped);
       while (!stopped.aborted) {
         tellIfEnding(state, options);
         await askForSuggestion(state, options, stopped);
         const waitMs = dueMs() - clock.wallMs();
-        if (waitMs <= 0) await attempt(state, options, stopped);
+        if (waitMs <= 0) await attempt(state, options, stopped, obtain);
         else {
           waiting = new AbortController();
           const signal = AbortSignal.any([stopped, waiting.signal]);
@@ -216,12 +218,17 @@ async function askForSuggestion(
 }
 
 /** One attempt. Whatever goes wrong is told, and remembered for the time of the next one. */
-async function attempt(state: State, options: CertificateKeeperOptions, stopped: AbortSignal): Promise<void> {
+async function attempt(
+  state: State,
+  options: CertificateKeeperOptions,
+  stopped: AbortSignal,
+  work: typeof obtain,
+): Promise<void> {
   const { clock, random, events } = options;
   const tooSlow = new AbortController();
   const cancel = clock.after(ATTEMPT_MS, () => tooSlow.abort());
   try {
-    await obtain(state, options, AbortSignal.any([stopped, tooSlow.signal]));
+    await work(state, options, AbortSignal.any([stopped, tooSlow.signal]));
   } catch (error) {
     if (stopped.aborted) return;
     const failure = failureOf(error, tooSlow.signal.aborted);
@@ -244,22 +251,39 @@ function failureOf(error: unknown, isTooSlow: boolean): AcmeFailure {
   return error instanceof AcmeFailure ? error : new AcmeFailure('not_acme', describeError(error));
 }
 
+async function register(state: State, options: CertificateKeeperOptions, signal: AbortSignal): Promise<void> {
+  const session = openSession(state, options, signal);
+  try {
+    await signIn(session, state, options);
+  } finally {
+    session.close();
+  }
+}
+
+/** The account signs from now on; its URL is told when it is a new one. */
+async function signIn(
+  session: AcmeSession,
+  state: State,
+  { acme, stateDir, events }: CertificateKeeperOptions,
+): Promise<void> {
+  const url = await openAccount(session, { ...acme, accountKey: state.account.key });
+  if (url === state.account.url) return;
+  state.account = { ...state.account, url };
+  events.accountOpened(url);
+  await writeAccountUrl(stateDir, acme, url).catch((error: unknown) =>
+    events.notKept('account', describeError(error)),
+  );
+}
+
 async function obtain(state: State, options: CertificateKeeperOptions, signal: AbortSignal): Promise<void> {
-  const { acme, site, stateDir, place, clock, random, events } = options;
+  const { acme, site, place, clock } = options;
   const here = place();
   if (here === undefined) throw new AcmeFailure('not_published', 'there is no manifest that has this site');
   const { zone } = here.manifest;
   const session = openSession(state, options, signal);
-  const publish = async (values: ReadonlyMap<string, readonly string[]>): Promise<void> =>
-    publishEverywhere(values, { zone, site }, { publisher: here, clock, signal });
   let hasPublished = false;
   try {
-    const url = await openAccount(session, { ...acme, accountKey: state.account.key });
-    if (url !== state.account.url) events.accountOpened(url);
-    state.account = { ...state.account, url };
-    await writeAccountUrl(stateDir, acme, url).catch((error: unknown) =>
-      events.notKept('account', describeError(error)),
-    );
+    await signIn(session, state, options);
     const pair = await obtainCertificate({
       session,
       accountKey: state.account.key,
@@ -268,34 +292,41 @@ async function obtain(state: State, options: CertificateKeeperOptions, signal: A
       replaces: await replacedBy(session, state.certificate),
       publish: async (values) => {
         hasPublished = true;
-        await publish(values);
+        await publishEverywhere(values, { zone, site }, { publisher: here, clock, signal });
       },
       clock,
       signal,
     });
-    const read = readServerCertificate(pair, namesOf(zone, site));
-    if (!read.ok) throw new AcmeFailure('wrong_certificate', read.fault);
-    Object.assign(state, {
-      certificate: read.value,
-      isFromElsewhere: false,
-      issuedAtMs: clock.wallMs(),
-      fraction: random.fraction(),
-      suggested: undefined,
-      suggestionAskedMs: Number.NEGATIVE_INFINITY,
-      toldMs: Number.NEGATIVE_INFINITY,
-      failed: undefined,
-      lastFault: null,
-    } satisfies Partial<State>);
-    events.issued();
-    events.held(read.value);
-    await keepCertificate(join(stateDir, CERTIFICATE_FILE), pair).catch((error: unknown) =>
-      events.notKept('certificate', describeError(error)),
-    );
+    await take(pair, state, options);
   } finally {
     session.close();
     // What is left would be forgotten after an hour; now nobody wonders what it is for.
     if (hasPublished) await here.publish('{"zone":[],"site":[]}');
   }
+}
+
+/** From now on the relays get this one. */
+async function take(
+  certificate: ServerCertificate,
+  state: State,
+  { stateDir, clock, random, events }: CertificateKeeperOptions,
+): Promise<void> {
+  Object.assign(state, {
+    certificate,
+    isFromElsewhere: false,
+    issuedAtMs: clock.wallMs(),
+    fraction: random.fraction(),
+    suggested: undefined,
+    suggestionAskedMs: Number.NEGATIVE_INFINITY,
+    toldMs: Number.NEGATIVE_INFINITY,
+    failed: undefined,
+    lastFault: null,
+  } satisfies Partial<State>);
+  events.issued();
+  events.held(certificate);
+  await keepCertificate(join(stateDir, CERTIFICATE_FILE), certificate).catch((error: unknown) =>
+    events.notKept('certificate', describeError(error)),
+  );
 }
 
 /** Only authorities that give renewal information know what to do with it. */

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { calculateJwkThumbprint, type JWK } from 'jose';
 import type { Clock } from '../../system/clock.ts';
-import { type CertificatePair, readServerCertificate } from '../../system/server-certificate.ts';
+import { readServerCertificate, type ServerCertificate } from '../../system/server-certificate.ts';
 import { AcmeFailure, type AcmeFault, faultOf, listOf, objectOf, readProblem } from './fault.ts';
 import { type AcmeReply, type AcmeSession, parseJson, publicHalf, retryAfterMs } from './session.ts';
 import { makeSigningRequest } from './signing-request.ts';
@@ -32,7 +32,7 @@ const POLL_MS_MAX = 5000;
 const NAMES_LENGTH_MAX = 200;
 
 /** A chain and its key, held against the names; rejects with an AcmeFailure. */
-export async function obtainCertificate(options: OrderOptions): Promise<CertificatePair> {
+export async function obtainCertificate(options: OrderOptions): Promise<ServerCertificate> {
   const { session, names } = options;
   const created = await createOrder(options);
   const order = objectOf(parseJson(created.text));
@@ -46,7 +46,7 @@ export async function obtainCertificate(options: OrderOptions): Promise<Certific
   const { text: chainPem } = await session.post(urlIn(done, 'certificate'), undefined, 'order_refused');
   const read = readServerCertificate({ chainPem, keyPem }, names);
   if (!read.ok) throw new AcmeFailure('wrong_certificate', read.fault);
-  return { chainPem, keyPem };
+  return read.value;
 }
 
 async function createOrder({ session, names, profile, replaces }: OrderOptions): Promise<AcmeReply> {

@@ -29,7 +29,7 @@ function read(
 }
 
 const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
-const keyPath = file('account.key', key.export({ type: 'pkcs8', format: 'pem' }).toString());
+const keyPath = file('account.key', key.export({ type: 'pkcs8', format: 'pem' }));
 
 test('without a directory there is no ACME, and nothing of it may be given', () => {
   expect(read({})).toEqual(ok(undefined));
@@ -69,10 +69,7 @@ test.each([
   ['VANTAGE_ACME_CA', keyPath, 'a certificate authority (PEM)'],
   [
     'VANTAGE_ACME_ACCOUNT_KEY',
-    file(
-      'rsa',
-      generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    ),
+    file('rsa', generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' })),
     'on P-256',
   ],
   ['VANTAGE_ACME_BINDING', file('short', 'kid-1 secret'), 'got something else'],

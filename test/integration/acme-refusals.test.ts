@@ -43,7 +43,7 @@ interface Kept {
   readonly keeper: CertificateKeeper;
   readonly metrics: Metrics;
   /** What failed last, once something has. */
-  fault(): Promise<{ readonly fault: AcmeFault; readonly detail: string }>;
+  readonly fault: () => Promise<{ readonly fault: AcmeFault; readonly detail: string }>;
 }
 
 /** A keeper with a state of its own; `publishes` false: it says so and does not. */

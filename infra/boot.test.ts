@@ -202,6 +202,7 @@ function render(
       manifestKey: 'k'.repeat(43),
       manifestVersionMin: 1,
       rolloutTimeoutS: 0,
+      nameserverSettings: {},
       secrets,
     },
   });

@@ -36,8 +36,6 @@ export interface BootPlan {
   readonly manifestFrom?: string;
   /** Where Pulumi put the release, if it did: `s3://BUCKET/KEY` or `gs://BUCKET/OBJECT`, read with the machine's role. */
   readonly ownRelease?: string;
-  /** Settings of the program that only this stack has, by their full names. */
-  readonly settings?: Readonly<Record<string, string>>;
   /** The AWS group that waits for a word from the machine. */
   readonly group?: string;
 }
@@ -80,11 +78,12 @@ export function renderBoot(plan: BootPlan): string {
   return script;
 }
 
-/** Lines of the program's environment. */
-function settingsOf({ manifestFrom = '', settings = {} }: BootPlan): string {
-  const first = manifestFrom.includes(':') ? `[${manifestFrom}]` : manifestFrom;
-  const all = { ...(first === '' ? {} : { RELAY_MANIFEST_FROM: `${first}:${VOTE_PORT}` }), ...settings };
-  return Object.entries(all)
+/** Lines of the program's environment that only this stack has. */
+function settingsOf({ role, options, manifestFrom = '' }: BootPlan): string {
+  const address = manifestFrom.includes(':') ? `[${manifestFrom}]` : manifestFrom;
+  const first = address === '' ? {} : { RELAY_MANIFEST_FROM: `${address}:${VOTE_PORT}` };
+  const settings = role === 'nameserver' ? options.nameserverSettings : first;
+  return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}`)
     .join('\n');
 }

@@ -1,4 +1,7 @@
 /** What the stack's configuration may say, and how it is told what is wrong. */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { secretsOf } from '../test/support/mock-engine.ts';
 import { type GivenConfig, parseConfig } from './config.ts';
@@ -48,11 +51,59 @@ test.each<[Partial<GivenConfig>, string]>([
     'archipelago:release.urls[0]: expected',
   ],
   [{ manifestKey: 'short' }, 'archipelago:manifestKey: expected'],
+  [{ release: { sha256: 'ab'.repeat(32) } }, 'archipelago:release.urls[0]: expected'],
+  [{ release: { file: 'no/such/file' } }, 'archipelago:release.file: cannot read '],
+  [{ release: { file: 'package.json', sha256: 'ab'.repeat(32) } }, 'archipelago:release.sha256: differs'],
+  [
+    { release: { file: 'package.json' } },
+    'archipelago:release.urls[0]: expected an address of the release: Pulumi',
+  ],
+  [{ manifestKey: 'A'.repeat(43) }, 'archipelago:manifestKey: expected'],
+  [{ rolloutTimeout: 4000 }, 'archipelago:rolloutTimeout: expected'],
+  [{ protect: 'no' }, 'archipelago:protect: expected'],
+  [{ areSecretsEncrypted: false }, 'archipelago:secrets: in clear'],
+  [{ acme: { directory: 'http://ca.test' } }, 'archipelago:acme.directory: expected'],
+  [{ acme: { directory: 'https://ca.test', contact: 'me' } }, 'archipelago:acme.contact: expected'],
+  [{ acme: { url: 'https://ca.test' } }, 'archipelago:acme.url: no such field'],
   [{ manifestVersionMin: 0 }, 'archipelago:manifestVersionMin: expected'],
 ])('%j is refused with its path and a command that mends it', (change, start) => {
   const [fault = ''] = faultsOf(change).filter((line) => line.startsWith(start));
   expect(fault).not.toBe('');
   expect(fault).toContain('pulumi config ');
+});
+
+test('a release that is a file here is pinned by its hash', () => {
+  const urls = ['https://example.com/archipelago.tar.gz'];
+  const parsed = parseConfig({ ...good, release: { file: 'package.json', urls } });
+  const bytes = readFileSync(join(import.meta.dirname, '../package.json'));
+  expect(parsed.ok ? parsed.value.release : parsed.fault).toEqual({
+    file: join(import.meta.dirname, '../package.json'),
+    sha256: createHash('sha256').update(bytes).digest('hex'),
+    urls,
+  });
+});
+
+test('the certificate of the relays is two files, or comes from an authority', () => {
+  const {
+    'tls-key': key = '',
+    'tls-certificate': _,
+    ...relay
+  } = secretsOf({ provider: 'hetzner' })['relay'] ?? {};
+  const without = { hetzner: { ...secretsOf({ provider: 'hetzner' }), relay } };
+  const half = { hetzner: { ...secretsOf({ provider: 'hetzner' }), relay: { ...relay, 'tls-key': key } } };
+  const acme = {
+    directory: 'https://acme-v02.api.letsencrypt.org/directory',
+    contact: 'mailto:ops@example.com',
+  };
+  expect(faultsOf({ secrets: without })).toHaveLength(2);
+  expect(faultsOf({ secrets: half, acme })).toEqual([
+    expect.stringContaining('secrets.hetzner.relay.tls-certificate: expected'),
+  ]);
+  const parsed = parseConfig({ ...good, secrets: without, acme });
+  expect(parsed.ok ? parsed.value.nameserverSettings : parsed.fault).toEqual({
+    VANTAGE_ACME_DIRECTORY: acme.directory,
+    VANTAGE_ACME_CONTACT: acme.contact,
+  });
 });
 
 test('every fault is told at once', () => {
@@ -76,7 +127,7 @@ test('a secret file that is missing is named, and its content is never repeated'
   const { relay, redis, nameserver } = secretsOf({ provider: 'hetzner' });
   const faults = faultsOf({
     secrets: {
-      hetzner: { relay: { ...relay, 'tls-key': '' }, redis, nameserver: { ...nameserver, extra: 'x' } },
+      hetzner: { relay: { ...relay, 'peer-key': '' }, redis, nameserver: { ...nameserver, extra: 'x' } },
     },
   });
   expect(faults).toHaveLength(2);

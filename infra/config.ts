@@ -3,6 +3,7 @@
  * command that mends it. Pulumi itself checks no more than "a list", "an object".
  */
 import { fail, ok, type Result } from '../system/result.ts';
+import { type NameserverSettings, parseAcme } from './acme.ts';
 import { Faults, fieldsOf, stringsOf } from './faults.ts';
 import { parseRelease } from './release.ts';
 import { parseSecrets } from './secret-files.ts';
@@ -14,6 +15,7 @@ export interface StackConfig {
   readonly manifestKey: string;
   readonly manifestVersionMin: number;
   readonly isProtected: boolean;
+  readonly nameserverSettings: NameserverSettings;
   /** How long a new relay may take until it is alive, where nobody but us looks; 0: do not look. Seconds. */
   readonly rolloutTimeoutS: number;
   /** By the name of the site. */
@@ -27,6 +29,7 @@ const SETTINGS = [
   'manifestVersionMin',
   'protect',
   'rolloutTimeout',
+  'acme',
   'secrets',
 ] as const;
 
@@ -92,7 +95,9 @@ export function parseConfig(given: GivenConfig): Result<StackConfig, readonly st
   }
   const isProtected = given.protect ?? true;
   if (typeof isProtected !== 'boolean') faults.add('protect', 'expected true or false', 'true');
-  const secrets = parseSecrets(given.secrets, named, faults);
+  const nameserverSettings = parseAcme(given.acme, faults);
+  const hasAuthority = Object.keys(nameserverSettings).length > 0;
+  const secrets = parseSecrets(given.secrets, named, hasAuthority, faults);
   if (!given.areSecretsEncrypted && fieldsOf(given.secrets).size > 0) {
     faults.found.push(
       'archipelago:secrets: in clear in the stack file; make new ones, run pulumi config rm archipelago:secrets, ' +
@@ -105,7 +110,16 @@ export function parseConfig(given: GivenConfig): Result<StackConfig, readonly st
     rolloutTimeoutS === undefined ||
     typeof isProtected !== 'boolean'
     ? fail(faults.found)
-    : ok({ sites, release, manifestKey, manifestVersionMin, isProtected, rolloutTimeoutS, secrets });
+    : ok({
+        sites,
+        release,
+        manifestKey,
+        manifestVersionMin,
+        isProtected,
+        rolloutTimeoutS,
+        nameserverSettings,
+        secrets,
+      });
 }
 
 /** What the secrets are checked by, also when something else is wrong with the site. */

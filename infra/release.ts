@@ -54,7 +54,7 @@ function readArchive(
     return { path, sha256: createHash('sha256').update(readFileSync(path)).digest('hex') };
   } catch {
     const problem = `cannot read ${path}; expected the archive that npm run release makes`;
-    faults.add('release.file', problem, 'dist/archipelago.tar.gz');
+    faults.add('release.file', problem, 'release/archipelago.tar.gz');
     return undefined;
   }
 }

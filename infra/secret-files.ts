@@ -16,16 +16,9 @@ function filesOf(role: Role, provider: SiteSpec['provider']): FileList {
   switch (role) {
     case 'relay':
       return {
-        required: [
-          'tls-certificate',
-          'tls-key',
-          'peer-certificate',
-          'peer-key',
-          'secrets',
-          'operator-tokens',
-          'redis-password',
-        ],
-        optional: [],
+        required: ['peer-certificate', 'peer-key', 'operator-tokens', 'redis-password'],
+        // The certificate may come from an authority, and what all relays share is sealed in the manifest.
+        optional: ['tls-certificate', 'tls-key', 'secrets'],
       };
     case 'redis':
       return {
@@ -35,15 +28,19 @@ function filesOf(role: Role, provider: SiteSpec['provider']): FileList {
     case 'nameserver':
       return {
         required: ['vote-key', 'tls-certificate', 'tls-key'],
-        optional: ['zone-key', 'operator-token'],
+        optional: ['zone-key', 'operator-token', 'acme-account-key', 'acme-binding', 'acme-ca'],
       };
   }
 }
 
-/** Reads `archipelago:secrets`: site → role → file → content. No fault repeats a content. */
+/**
+ * Reads `archipelago:secrets`: site → role → file → content. No fault repeats a content. `hasAuthority` says whether
+ * the certificates of the relays come from an authority.
+ */
 export function parseSecrets(
   value: unknown,
   sites: readonly Pick<SiteSpec, 'name' | 'provider'>[],
+  hasAuthority: boolean,
   faults: Faults,
 ): Readonly<Record<string, SecretFiles>> {
   const given = fieldsOf(value);
@@ -59,6 +56,7 @@ export function parseSecrets(
     const ofRole = (role: Role): Record<string, string> =>
       contents(`secrets.${name}.${role}`, ofSite.get(role), filesOf(role, provider), faults);
     const files = { relay: ofRole('relay'), redis: ofRole('redis'), nameserver: ofRole('nameserver') };
+    checkCertificate(`secrets.${name}.relay`, files.relay, hasAuthority, faults);
     if (files.relay['redis-password'] !== files.redis['redis-password']) {
       faults.add(
         `secrets.${name}.redis.redis-password`,
@@ -70,6 +68,19 @@ export function parseSecrets(
     result[name] = files;
   }
   return result;
+}
+
+/** Relays have both halves of a certificate, or neither and an authority. */
+function checkCertificate(
+  at: string,
+  files: Readonly<Record<string, string>>,
+  hasAuthority: boolean,
+  faults: Faults,
+): void {
+  const missing = ['tls-certificate', 'tls-key'].filter((file) => files[file] === undefined);
+  if (missing.length === 0 || (missing.length === 2 && hasAuthority)) return;
+  const problem = 'expected the content of a file, or archipelago:acme.directory and neither of both files';
+  for (const file of missing) faults.add(`${at}.${file}`, problem, `< ${file}`, '--secret ');
 }
 
 function contents(

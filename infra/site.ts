@@ -58,6 +58,8 @@ export interface SiteOptions {
   readonly manifestVersionMin: number;
   /** How long a new relay may take until it is alive, where nobody but us looks; 0: do not look. Seconds. */
   readonly rolloutTimeoutS: number;
+  /** Settings of the nameserver's program that this stack has beside those that all have, by their full names. */
+  readonly nameserverSettings: Readonly<Record<string, string>>;
   readonly secrets: SecretFiles;
 }
 

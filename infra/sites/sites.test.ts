@@ -62,6 +62,7 @@ beforeAll(async () => {
       manifestVersionMin: 1,
       // The mocks know nothing of hooks, and nothing answers at the addresses that they make up.
       rolloutTimeoutS: 0,
+      nameserverSettings: {},
       secrets: secretsOf(spec) as unknown as SecretFiles,
     });
   }

@@ -179,7 +179,7 @@ test('a release that is a file goes to the own object store first, and only own 
 
 test('the settings of the program are described in Pulumi.yaml, and no others; none is required there', () => {
   const { config } = readYaml('Pulumi.yaml') as { config: Record<string, object> };
-  const known = 'sites release manifestKey manifestVersionMin protect rolloutTimeout secrets';
+  const known = 'sites release manifestKey manifestVersionMin protect rolloutTimeout acme secrets';
   expect(Object.keys(config).toSorted()).toEqual(known.split(' ').toSorted());
   for (const setting of Object.values(config)) {
     expect(setting).toHaveProperty('type');

@@ -48,6 +48,8 @@ export interface RelayEvents extends ReplicationEvents {
   acked(count: number): void;
   /** Acks of ids that nobody here knows were kept as tombstones. */
   ackedUnknown(count: number): void;
+  /** A message that is not stored found nobody at this relay and was handed to the others. */
+  passedOn(): void;
   heldBack(): void;
   sessionOpened(): void;
   sessionClosed(reason: CloseReason | 'gone'): void;
@@ -83,6 +85,7 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
     'acked_unknown',
     'drained',
     'held_back',
+    'passed_on',
   ]);
   const peerRefusals = metrics.counter(
     'peer_refused_total',
@@ -111,6 +114,7 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
     acked: (count) => messages.add('acked', count),
     ackedUnknown: (count) => messages.add('acked_unknown', count),
     heldBack: () => messages.add('held_back'),
+    passedOn: () => messages.add('passed_on'),
     peerUp: (site) => log.info('peer up', { peer: site }),
     peerDown: (site, reason) => log.warn('peer down', { peer: site, reason }),
     peerRefused: (site, reason) => {

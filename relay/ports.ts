@@ -124,6 +124,10 @@ export interface MessageStore {
    * is known when this relay did it. Lossy.
    */
   onChange(listener: (mailbox: MailboxTag, what?: Message | SignedAck) => void): void;
+  /** Hands a message that is not stored to the other relays of this site that listen now. Nobody knows who does. */
+  pass(message: Message): Promise<void>;
+  /** Calls `listener` with each message that another relay of this site passed. Lossy. */
+  onPassed(listener: (message: Message) => void): void;
   /** Calls `listener` for each damaged record found. */
   onDamage(listener: () => void): void;
   /** Calls `listener` with how many entries found no room in an outbox: the full comparison has to find them. */

@@ -181,7 +181,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
   const deadlineMs = settings.RELAY_WRITE_DEADLINE_MS;
   const replication = createReplication(
     { manifest, own, pepper: ring.pepper, copiesNeeded, deadlineMs, outboxGraceMs, createAcceptor },
-    { ...deps, links, events },
+    { ...deps, links, events, deliverNow: (message) => receiving.recipients.deliverNow(message) },
   );
   const stop = createStopPhase();
   const readiness = createReadiness({
@@ -357,7 +357,7 @@ function fleetClock(clock: Clock, readiness: Readiness): Clock {
 function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): PublicApp {
   const { manifest, own, ring, settings } = config;
   const { clock, random } = deps;
-  const { events, recipients, verify, readiness } = parts;
+  const { events, verify, readiness } = parts;
   const origin = canonicalOrigin(manifest);
   const sites = manifest.sites.map(({ name, provider }) => ({
     name,
@@ -369,9 +369,9 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
       ring,
       acceptor: parts.replication.acceptor,
       topics: parts.replication.topics,
+      transients: parts.replication.transients,
       revocations: createRevocations(deps.store, clock),
       verifyVapid: createVapidVerifier({ audiences: [origin, ...sites.map((site) => site.origin)] }, clock),
-      recipients,
       // How long a message lives is reckoned by the clock of the fleet, not by one that the others contradict.
       clock: fleetClock(clock, readiness),
       random,

@@ -109,6 +109,7 @@ export function createMemoryStore(): MessageStore {
       const order = held(partitionOf(mailbox))?.mailboxes.get(mailbox)?.order ?? [];
       return order.filter(({ expiresMs }) => expiresMs > nowMs).slice(0, limit);
     },
+    ...QUIET,
     ...readingOf(held),
     owed: async (site, beforeMs, limit) => owedBy(rotation(), site, beforeMs, limit),
     settle: async (settlements) => {
@@ -132,11 +133,17 @@ export function createMemoryStore(): MessageStore {
     },
     ping: async () => assertOpen(),
     onChange: (listener) => void listeners.push(listener),
-    onDamage: () => undefined,
     onOutboxFull: (listener) => void fullListeners.push(listener),
     close: async () => shelves.close(),
   };
 }
+
+/** There is no other relay at this store, and no disk. */
+const QUIET: Pick<MessageStore, 'pass' | 'onPassed' | 'onDamage'> = {
+  onDamage: () => undefined,
+  pass: () => Promise.resolve(),
+  onPassed: () => undefined,
+};
 
 function readingOf(
   held: Shelves['held'],

@@ -8,6 +8,7 @@
 import { fail, ok, type Result } from '../../system/result.ts';
 import type { Endpoint } from '../../system/settings.ts';
 import { type MailboxTag, parseMailboxTag, partitionOf } from '../core/mailbox.ts';
+import type { Message } from '../core/message.ts';
 import type { Burial, Epoch, Insertion, MailboxUsage, MessageStore, Settlement } from '../ports.ts';
 import { groupCommit } from './group-commit.ts';
 import { connectCluster } from './redis-cluster.ts';
@@ -25,7 +26,16 @@ import { listOf, readEpoch, TAG_LENGTH } from './redis-records.ts';
 import { createRounds } from './redis-rounds.ts';
 import { PENDING, PROBE, REPLACE_EPOCH, USAGE } from './redis-scripts.ts';
 import { readDigests, readPage, verifyPage } from './redis-sets.ts';
-import { buryGroup, CHANNEL, insertGroup, settleGroup, type Timed, unavailable } from './redis-writes.ts';
+import {
+  buryGroup,
+  CHANNEL,
+  insertGroup,
+  passCommand,
+  readPassed,
+  settleGroup,
+  type Timed,
+  unavailable,
+} from './redis-writes.ts';
 
 export interface RedisStoreOptions extends Omit<RedisConnectionOptions, 'host' | 'port' | 'isCluster'> {
   /** The Redis; or several nodes of a Redis Cluster, from which the others are learnt. */
@@ -61,9 +71,12 @@ export async function openRedisStore(
     for (const listener of listeners) listener(mailbox, what);
   };
   const origin = Buffer.from(options.random.bytes(ORIGIN_BYTES)).toString('base64url');
+  const passed = createEvent<Message>();
   const hear = (text: string): void => {
     // What this relay wrote itself it has told already, and more exactly.
     if (text.startsWith(origin)) return;
+    const message = readPassed(text);
+    if (message !== undefined) return passed.tell(message);
     for (let at = TAG_LENGTH; at < text.length; at += TAG_LENGTH) {
       const mailbox = parseMailboxTag(text.slice(at, at + TAG_LENGTH));
       if (mailbox !== undefined) tell(mailbox);
@@ -79,6 +92,11 @@ export async function openRedisStore(
   };
   return ok({
     ...createStore(commands.value, options.pepper, origin, tell),
+    pass: async (message) => {
+      const [reply] = await commands.value.run([passCommand(origin, message)]);
+      if (reply instanceof Error) throw unavailable(reply);
+    },
+    onPassed: passed.listen,
     onChange: (listener) => void listeners.push(listener),
     close,
   });
@@ -114,7 +132,7 @@ function createStore(
   pepper: Uint8Array,
   origin: string,
   tell: Parameters<MessageStore['onChange']>[0],
-): Omit<MessageStore, 'onChange' | 'close'> {
+): Omit<MessageStore, 'onChange' | 'pass' | 'onPassed' | 'close'> {
   const damage = createEvent<undefined>();
   const outboxFull = createEvent<number>();
 

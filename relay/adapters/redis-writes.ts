@@ -2,17 +2,20 @@
  * How the Redis store writes: groups of insertions, acks and settlements, one script for each partition.
  */
 import { type MailboxTag, type Partition, partitionOf } from '../core/mailbox.ts';
+import { type Message, openMessage } from '../core/message.ts';
 import type { InsertOutcome } from '../core/reference.ts';
 import { type Burial, type Insertion, type Settlement, StoreUnavailable } from '../ports.ts';
 import { type Argument, evalsha, type RedisCommand, type RedisConnection } from './redis-connection.ts';
-import { asBuffer, listOf, member, outboxKey, rawId, seal } from './redis-records.ts';
+import { asBuffer, listOf, member, outboxKey, rawId, seal, TAG_LENGTH } from './redis-records.ts';
 import { BURY, INSERT, type Script } from './redis-scripts.ts';
 
 /**
  * Where every relay of the site hears of changed mailboxes: who changed them, as long as a tag, and their tags, one
- * after the other.
+ * after the other; or who passes a message that is not stored, `PASSED` and its record as base64.
  */
 export const CHANNEL = 'changed';
+/** No tag begins with it. */
+const PASSED = '!';
 const SCRIPT_ITEMS_MAX = 128;
 const WAKE_TAGS_MAX = 512;
 const OUTCOMES: readonly InsertOutcome[] = ['stored', 'duplicate', 'buried', 'expired', 'other_kept'];
@@ -126,6 +129,18 @@ function wakeUps(origin: string, mailboxes: ReadonlySet<MailboxTag>): readonly R
     commands.push(['PUBLISH', CHANNEL, origin + tags.slice(at, at + WAKE_TAGS_MAX).join('')]);
   }
   return commands;
+}
+
+/** Passes a message that is not stored to the relays that listen; Redis keeps nothing of it. */
+export function passCommand(origin: string, { record }: Message): RedisCommand {
+  return ['PUBLISH', CHANNEL, `${origin}${PASSED}${asBuffer(record).toString('base64')}`];
+}
+
+/** The message that somebody passed, if that is what was heard. */
+export function readPassed(text: string): Message | undefined {
+  if (text[TAG_LENGTH] !== PASSED) return undefined;
+  const opened = openMessage(Buffer.from(text.slice(TAG_LENGTH + PASSED.length), 'base64'));
+  return opened.ok ? opened.value : undefined;
 }
 
 /** Takes entries out of outboxes. When one cannot be confirmed, none is. */

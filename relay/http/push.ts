@@ -17,9 +17,9 @@ import type { Refusal } from '../core/refusal.ts';
 import { commitmentOf, openingOf } from '../core/retraction.ts';
 import type { RelayEvents } from '../events.ts';
 import type { Quotas } from '../quotas.ts';
-import type { Recipients } from '../recipients.ts';
 import type { Acceptor } from '../replication/acceptor.ts';
 import type { Topics } from '../replication/topics.ts';
+import type { Transients } from '../replication/transients.ts';
 import { createTargets, type OpenTarget } from './push-targets.ts';
 import { readBody } from './request-body.ts';
 import type { Revocations } from './revocations.ts';
@@ -31,7 +31,7 @@ export interface PushDeps {
   readonly topics: Pick<Topics, 'sent'>;
   readonly verifyVapid: VapidVerifier;
   readonly revocations: Revocations;
-  readonly recipients: Recipients;
+  readonly transients: Pick<Transients, 'sent'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: RelayEvents;
@@ -122,8 +122,7 @@ async function accept(
   });
   const location = `${deps.origin}/m/${sealMessage({ mailbox, id, opening }, deps.ring)}`;
   if (ttlSeconds === 0) {
-    // No durability is promised for it, so none is pretended: it reaches a recipient that is connected here.
-    if (!deps.recipients.deliverNow(message)) deps.events.discarded('ttl_zero_not_connected', 1);
+    deps.transients.sent(message);
     return ok({ location, ttlSeconds, isOther: false });
   }
   const isTooMuch = await deps.quotas.refuses({ mailbox, urgency, bytes: message.record.length });

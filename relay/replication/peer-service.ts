@@ -13,6 +13,7 @@ import type { Listed, Reference } from '../core/reference.ts';
 import { openForeignTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
 import { type Burial, type Insertion, type MessageStore, StoreUnavailable } from '../ports.ts';
+import { isTransient } from './transients.ts';
 
 export interface PeerServiceDeps {
   readonly own: SiteName;
@@ -21,6 +22,8 @@ export interface PeerServiceDeps {
   readonly store: MessageStore;
   readonly clock: Clock;
   readonly events: RelayEvents;
+  /** Takes a message that is not stored (`transients.ts`). */
+  readonly arrivedNow: (message: Message) => PutOutcome;
   /** Retracts a message that came just now if its topic has a newer one. Never rejects. */
   readonly replaceOlder: (message: Message) => Promise<void>;
 }
@@ -91,6 +94,10 @@ async function put(records: readonly OfferedRecord[], deps: PeerServiceDeps): Pr
     const message = openMessage(record);
     if (!message.ok) {
       deps.events.damaged('peer');
+      continue;
+    }
+    if (isTransient(message.value)) {
+      outcomes[place] = deps.arrivedNow(message.value);
       continue;
     }
     insertions.push({ message: message.value, owedTo: owedBesides(holders, deps) });

@@ -7,6 +7,7 @@ import type { Clock } from '../../system/clock.ts';
 import type { Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
 import type { MailboxTag } from '../core/mailbox.ts';
+import type { Message } from '../core/message.ts';
 import type { RelayEvents } from '../events.ts';
 import type { MessageStore, PeerLink } from '../ports.ts';
 import type { Acceptor, CreateAcceptor } from './acceptor.ts';
@@ -17,6 +18,7 @@ import { createPeerService, type PeerService } from './peer-service.ts';
 import { createReadRepair } from './read-repair.ts';
 import { createRefill } from './refill.ts';
 import { createTopics, type Topics } from './topics.ts';
+import { createTransients, type Transients } from './transients.ts';
 
 export interface ReplicationConfig {
   readonly manifest: Manifest;
@@ -34,6 +36,8 @@ export interface ReplicationConfig {
 export interface ReplicationDeps {
   readonly store: MessageStore;
   readonly links: readonly PeerLink[];
+  /** Hands a message to a recipient that is connected to this relay; true when one took it. */
+  readonly deliverNow: (message: Message) => boolean;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: RelayEvents;
@@ -43,6 +47,7 @@ export interface ReplicationDeps {
 export interface Replication {
   readonly acceptor: Acceptor;
   readonly topics: Topics;
+  readonly transients: Transients;
   readonly service: PeerService;
   readonly isRecovering: () => boolean;
   /** For how long it has been, milliseconds; 0 when the store is whole. */
@@ -68,6 +73,7 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
     { ...deps, notices },
   );
   const topics = createTopics({ ...deps, bury: acceptor.bury });
+  const transients = createTransients(deps);
   const withPepper = { ...deps, pepper };
   const refill = createRefill({ own, copiesNeeded, intervalMs: REFILL_INTERVAL_MS }, withPepper);
   const outbox = {
@@ -79,11 +85,13 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
   return {
     acceptor,
     topics,
+    transients,
     service: createPeerService({
       own: ownName,
       sites: manifest.sites,
       pepper,
       replaceOlder: topics.arrived,
+      arrivedNow: transients.arrived,
       ...deps,
     }),
     isRecovering: refill.isRecovering,

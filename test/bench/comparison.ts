@@ -41,6 +41,7 @@ const serve = createPeerService({
   store: there,
   clock: systemClock,
   events,
+  arrivedNow: () => 'expired',
   replaceOlder: async () => undefined,
 });
 let bytes = 0;

@@ -47,4 +47,23 @@ describe.skipIf(redisMissing !== undefined)(`changes of the Redis store${reason}
     expect(heardBy.get(own)).toEqual([message, ack, undefined]);
     expect(heardBy.get(other)?.slice(0, 3)).toEqual([undefined, undefined, undefined]);
   });
+
+  test('a message that is not stored is passed whole to the other relays, and wakes nobody', async () => {
+    const mailbox = createTestMailbox();
+    const message = mailbox.message('now or never', { acceptedMs: NOW_MS, expiresMs: NOW_MS });
+    const passedTo = new Map<MessageStore, Message[]>();
+    const woken: string[] = [];
+    for (const store of [own, other]) {
+      const passed: Message[] = [];
+      passedTo.set(store, passed);
+      store.onPassed((each) => void passed.push(each));
+      store.onChange((tag) => void woken.push(tag));
+    }
+    await own.pass(message);
+    await eventually('the message', () => (passedTo.get(other)?.length === 1 ? true : undefined));
+    expect(passedTo.get(other)?.[0]?.record).toEqual(message.record);
+    expect(passedTo.get(own)).toEqual([]);
+    expect(woken).toEqual([]);
+    expect(await own.pending(mailbox.tag, 1, 0)).toEqual([]);
+  });
 });

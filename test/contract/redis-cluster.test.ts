@@ -164,6 +164,7 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store on a cluster${reaso
       store: elsewhere,
       clock: systemClock,
       events,
+      arrivedNow: () => 'expired',
       replaceOlder: async () => undefined,
     });
     const link = {

@@ -114,6 +114,7 @@ async function metric(site: string, line: string): Promise<number> {
 async function post(
   site: string,
   path: string,
+  ttl = '60',
 ): Promise<{ readonly status: number; readonly retryAfter: string | undefined; readonly body: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<Awaited<ReturnType<typeof post>>>();
   const layout = sites.layouts.find(({ name }) => name === site);
@@ -125,7 +126,7 @@ async function post(
       ca: sites.identities.authorityPem,
       method: 'POST',
       path,
-      headers: { TTL: '60', 'Content-Encoding': 'aes128gcm' },
+      headers: { TTL: ttl, 'Content-Encoding': 'aes128gcm' },
       agent: false,
     },
     (response) => {
@@ -262,9 +263,14 @@ test('a relay that is told to stop answers what it has begun, and then ends well
 async function listen(
   mailbox: Mailbox,
   site: string,
-): Promise<{ readonly heard: readonly string[]; readonly closed: Promise<number> }> {
+): Promise<{
+  readonly heard: readonly string[];
+  readonly messages: () => number;
+  readonly closed: Promise<number>;
+}> {
   const closed = Promise.withResolvers<number>();
   const heard: string[] = [];
+  let messages = 0;
   const socket = transport.connect(originOf(site), '/v1/ws', 'relay.v1', {
     onText: (text) => {
       heard.push(text);
@@ -275,12 +281,25 @@ async function listen(
         return undefined;
       });
     },
-    onBinary: () => undefined,
+    onBinary: () => {
+      messages += 1;
+    },
     onClose: closed.resolve,
   });
   await eventually('ready', () => (heard.includes('{"t":"ready"}') ? true : undefined));
-  return { heard, closed: closed.promise };
+  return { heard, messages: () => messages, closed: closed.promise };
 }
+
+test('a message with no time to live reaches a recipient that is connected to another site', {
+  timeout: MINUTE_MS,
+}, async () => {
+  await startAll();
+  const mailbox = await createMailbox(systemRandom);
+  const { endpoint } = await subscribe(mailbox, 'aws');
+  const { messages } = await listen(mailbox, 'hetzner');
+  expect((await post('aws', new URL(endpoint).pathname, '0')).status).toBe(201);
+  await eventually('the message', () => (messages() === 1 ? true : undefined));
+});
 
 test('a relay that is cut off for a while sends its recipients elsewhere, and takes one that comes back', {
   timeout: MINUTE_MS,

@@ -32,6 +32,9 @@ interface LinkedSite {
   readonly events: RecordedEvents;
   /** Types of the requests that arrived, in order. */
   readonly asked: PeerRequest['type'][];
+  /** Mailboxes whose recipients are connected here, and what they were handed without its being stored. */
+  readonly connected: Set<MailboxTag>;
+  readonly delivered: readonly string[];
   /** The store loses everything, its epoch included, as a new disk has. */
   wipe(): void;
   /** A record is damaged on disk: whoever reads it finds nothing, until it is stored again. */
@@ -110,6 +113,8 @@ export function linkSites(names: readonly string[]): LinkedSites {
     const stopping = new AbortController();
     const { store, wipe, damage } = createWipeableStore();
     const events = createRecordedEvents();
+    const connected = new Set<MailboxTag>();
+    const delivered: string[] = [];
     const links = names.filter((name) => name !== own.name).map((name) => linkTo(own.name, name));
     const replication = createReplication(
       {
@@ -121,7 +126,19 @@ export function linkSites(names: readonly string[]): LinkedSites {
         outboxGraceMs: GRACE_MS,
         createAcceptor,
       },
-      { store, links, clock, random: seededRandom(names.indexOf(own.name)), events, log: silent },
+      {
+        store,
+        links,
+        deliverNow: (message) => {
+          if (!connected.has(message.mailbox)) return false;
+          delivered.push(message.id);
+          return true;
+        },
+        clock,
+        random: seededRandom(names.indexOf(own.name)),
+        events,
+        log: silent,
+      },
     );
     const running = replication.run(stopping.signal);
     const stop = async (): Promise<void> => {
@@ -136,6 +153,8 @@ export function linkSites(names: readonly string[]): LinkedSites {
       store,
       events,
       asked: [],
+      connected,
+      delivered,
       wipe,
       damage,
       die: async () => {
@@ -265,6 +284,8 @@ function createWipeableStore(): {
       replaceEpoch: (expected, next) => inner.replaceEpoch(expected, next),
       ping: () => inner.ping(),
       onChange: (listener) => void listeners.push(listener),
+      pass: (message) => inner.pass(message),
+      onPassed: (listener) => inner.onPassed(listener),
       onDamage: (listener) => void damageListeners.push(listener),
       onOutboxFull: (listener) => inner.onOutboxFull(listener),
       digest: async (partitions, fromMs) => {

@@ -26,6 +26,7 @@ export function createRecordedEvents(): RecordedEvents {
     acked: note('acked'),
     ackedUnknown: note('ackedUnknown'),
     heldBack: note('heldBack'),
+    passedOn: note('passedOn'),
     sessionOpened: note('sessionOpened'),
     sessionClosed: note('sessionClosed'),
     sentAway: note('sentAway'),

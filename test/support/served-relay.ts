@@ -167,7 +167,15 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
       outboxGraceMs: 1000,
       createAcceptor,
     },
-    { store, links: [], clock: systemClock, random: systemRandom, events, log: silent },
+    {
+      store,
+      links: [],
+      deliverNow: (message) => recipients.deliverNow(message),
+      clock: systemClock,
+      random: systemRandom,
+      events,
+      log: silent,
+    },
   );
   const realVerify = createMailboxTokenVerifier(AUDIENCE, systemClock);
   const verify = options.wrapVerifier?.(realVerify) ?? realVerify;
@@ -240,9 +248,9 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
       ring,
       acceptor: replication.acceptor,
       topics: replication.topics,
+      transients: replication.transients,
       revocations: createRevocations(store, systemClock),
       verifyVapid: createVapidVerifier({ audiences: [ORIGIN, AUDIENCE] }, systemClock),
-      recipients,
       clock: systemClock,
       random: systemRandom,
       events,

@@ -130,6 +130,8 @@ export function createStoreClient(
       ask(() => disk.write({ run: (inner) => inner.replaceEpoch(expected, next), effects: () => [] })),
     ping: () => read((inner) => inner.ping()),
     onChange: (listener) => void listeners.push(listener),
+    pass: async () => undefined,
+    onPassed: () => undefined,
     onDamage: () => undefined,
     onOutboxFull: () => undefined,
     close: async () => undefined,

@@ -21,6 +21,7 @@ import {
   type RedisConnectionOptions,
   type Subscriber,
 } from './redis-connection.ts';
+import { insertBeside } from './redis-inserts.ts';
 import { type Damaged, discardCommand, findMissing, load, type Run, readPending } from './redis-reads.ts';
 import { listOf, readEpoch, TAG_LENGTH } from './redis-records.ts';
 import { createRounds } from './redis-rounds.ts';
@@ -29,7 +30,6 @@ import { readDigests, readPage, verifyPage } from './redis-sets.ts';
 import {
   buryGroup,
   CHANNEL,
-  insertGroup,
   passCommand,
   readPassed,
   settleGroup,
@@ -146,11 +146,12 @@ function createStore(
       if (Number(reply) === 1) damage.tell(undefined);
     }
   };
+  const read: MessageStore['load'] = (references) => load(references, run, discard, pepper);
   const rounds = createRounds(run);
   const writing = { connection, origin, onFull: outboxFull.tell };
   const insert = groupCommit(async (items: readonly (Insertion & Timed)[]) => {
     rounds.inserting(items);
-    const outcomes = await insertGroup(writing, items);
+    const outcomes = await insertBeside(writing, items, read);
     for (const [place, { message }] of items.entries()) {
       const outcome = outcomes[place];
       if (outcome === 'stored') tell(message.mailbox, message);
@@ -182,7 +183,7 @@ function createStore(
       await discard(damaged);
       return messages;
     },
-    load: (references) => load(references, run, discard, pepper),
+    load: read,
     missing: (references) => findMissing(references, run, discard),
     list: (partition, cursor, limit) => readPage(partition, cursor, Math.min(limit, LIST_MAX), run),
     digest: (partitions, fromMs) => readDigests(partitions, fromMs, run),
@@ -192,9 +193,8 @@ function createStore(
     debts: rounds.debts,
     expire: rounds.expire,
     usage: (mailbox) => readUsage(mailbox, run),
-    fullness: async () => fullnessOf(await connection.everywhere(['INFO', 'memory'])),
+    ...stateOf(connection, run),
     ...epochIn(connection, run),
-    ping: async () => void (await run(connection.homes().map((p) => evalsha(PROBE, `e:{${p}}:probe`, [])))),
     onDamage: damage.listen,
     onOutboxFull: outboxFull.listen,
   };
@@ -212,6 +212,13 @@ function createEvent<Detail>(): Event<Detail> {
       for (const listener of listeners) listener(detail);
     },
     listen: (listener) => void listeners.push(listener),
+  };
+}
+
+function stateOf(connection: RedisConnection, run: Run): Pick<MessageStore, 'fullness' | 'ping'> {
+  return {
+    fullness: async () => fullnessOf(await connection.everywhere(['INFO', 'memory'])),
+    ping: async () => void (await run(connection.homes().map((p) => evalsha(PROBE, `e:{${p}}:probe`, [])))),
   };
 }
 

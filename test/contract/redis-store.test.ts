@@ -211,6 +211,24 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
       }
     });
 
+    test.each([
+      ['its head', 20],
+      ['its content', 100],
+      ['its checksum', -1],
+    ])('in %s is no copy: the message that is sent again is stored', async (_, byte) => {
+      const store = await openEmpty();
+      const mailbox = createTestMailbox();
+      const message = mailbox.message('one');
+      const others = ['two', 'three'].map((text) => mailbox.message(text));
+      const all = [others[0] ?? message, message, others[1] ?? message];
+      const insertions = all.map((each) => ({ message: each, owedTo: ['gcp'] }));
+      await store.insert(insertions, NOW_MS);
+      await damage(plain, referenceTo(message), (byte + message.record.length) % message.record.length);
+      expect(await store.insert(insertions, NOW_MS)).toEqual(['duplicate', 'stored', 'duplicate']);
+      expect(await store.pending(message.mailbox, 10, NOW_MS)).toHaveLength(3);
+      expect(await store.insert(insertions, NOW_MS)).toEqual(['duplicate', 'duplicate', 'duplicate']);
+    });
+
     test('of an ack is missing and comes back, and its tombstones stay meanwhile', async () => {
       const store = await openEmpty();
       const mailbox = createTestMailbox();

@@ -1,4 +1,5 @@
 /** What a power cut and a bad disk do to an append-only file is exactly what was meant, and nothing else. */
+import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,7 +29,7 @@ const place = (): Parameters<typeof flipByte>[0] => ({ address: '', port: 0, dir
 test('one bit of the record that was written last is flipped', () => {
   const content = Buffer.concat([hset(KEY, RECORD), hset(KEY, RECORD), hset('m:{0a}:other', RECORD)]);
   writeFileSync(path, content);
-  const at = flipByte(place(), KEY);
+  const { at, id, sha } = flipByte(place(), KEY);
   const after = readFileSync(path);
   expect(after.length).toBe(content.length);
   const changed = [...after.keys()].filter((index) => after[index] !== content[index]);
@@ -37,6 +38,10 @@ test('one bit of the record that was written last is flipped', () => {
   expect(at).toBeGreaterThan(second);
   expect(at).toBeLessThan(2 * second);
   expect(after.subarray(at, at + 1)).toEqual(Buffer.of(6));
+  const damaged = Buffer.from(RECORD);
+  damaged[50] = 6;
+  expect(id.toString()).toBe('i'.repeat(16));
+  expect(sha).toBe(createHash('sha1').update(damaged).digest('hex'));
 });
 
 test('without a record there is nothing to damage, and that is said', () => {

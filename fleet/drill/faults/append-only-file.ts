@@ -1,6 +1,7 @@
 /**
  * What a power cut and a bad disk do to the append-only file of a Redis, done to it while it does not run.
  */
+import { createHash } from 'node:crypto';
 import { closeSync, openSync, readdirSync, readFileSync, statSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RedisPlace } from '../../local/redis.ts';
@@ -32,23 +33,40 @@ export function truncateTail(place: RedisPlace, bytes: number): number {
   return cut;
 }
 
-/** Inverts one bit in the middle of the record that was written last under `key`. Gives its place in the file. */
-export function flipByte(place: RedisPlace, key: string): number {
+/** What was done to a record, and how to know it again. */
+export interface Flipped {
+  /** Place of the byte in the file. */
+  readonly at: number;
+  /** Under which the record is kept, 16 bytes. */
+  readonly id: Buffer;
+  /** SHA-1 of the damaged record, hex. */
+  readonly sha: string;
+}
+
+/** Inverts one bit in the middle of the record that was written last under `key`. */
+export function flipByte(place: RedisPlace, key: string): Flipped {
   const path = incrementOf(place);
   const content = readFileSync(path);
-  const at = recordMiddle(content, key);
-  if (at === undefined) throw new Error('there is no record to damage');
+  const found = lastRecord(content, key);
+  if (found === undefined) throw new Error('there is no record to damage');
+  const { id, recordAt, length } = found;
+  const at = recordAt + Math.floor(length / 2);
+  content[at] = (content[at] ?? 0) ^ 1;
   const file = openSync(path, 'r+');
   try {
-    writeSync(file, Uint8Array.of((content[at] ?? 0) ^ 1), 0, 1, at);
+    writeSync(file, content, at, 1, at);
   } finally {
     closeSync(file);
   }
-  return at;
+  const record = content.subarray(recordAt, recordAt + length);
+  return { at, id, sha: createHash('sha1').update(record).digest('hex') };
 }
 
 /** After the key of an HSET come an id and the record, each as `$LENGTH\r\n…\r\n`. */
-function recordMiddle(content: Buffer, key: string): number | undefined {
+function lastRecord(
+  content: Buffer,
+  key: string,
+): { readonly id: Buffer; readonly recordAt: number; readonly length: number } | undefined {
   const keyAt = content.lastIndexOf(`${key}\r\n$${ID_BYTES}\r\n`);
   if (keyAt < 0) return undefined;
   const idAt = keyAt + key.length + `\r\n$${ID_BYTES}\r\n`.length;
@@ -56,6 +74,6 @@ function recordMiddle(content: Buffer, key: string): number | undefined {
   const recordAt = content.indexOf('\r\n', lengthAt) + CARRIAGE_RETURN_AND_LINE_FEED;
   const length = Number(content.toString('latin1', lengthAt + 1, recordAt - CARRIAGE_RETURN_AND_LINE_FEED));
   return content[lengthAt] === '$'.charCodeAt(0) && length > 1
-    ? recordAt + Math.floor(length / 2)
+    ? { id: content.subarray(idAt, idAt + ID_BYTES), recordAt, length }
     : undefined;
 }

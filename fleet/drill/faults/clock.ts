@@ -4,11 +4,16 @@
  */
 import { globSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { PartSettings } from '../../local/site.ts';
+import type { LocalFleet } from '../../local/fleet.ts';
+import { askPrivate } from '../../local/private-http.ts';
+import type { LocalSite, PartSettings } from '../../local/site.ts';
 import { type Fault, type Scene, SITE_LOST } from './fault.ts';
 
 const SKEW_SECONDS = 3600;
 const CACHE_SECONDS = 1;
+/** Clocks are compared once a second, by what may take a moment. */
+const SEEN_WITHIN_SECONDS = 60;
+const PATIENCE_MS = 500;
 const LIBRARIES = '/usr/lib/{,*/}faketime/libfaketimeMT.so.1';
 
 /** Where libfaketime is; undefined: not installed. */
@@ -30,12 +35,24 @@ export const CLOCK_FAULTS: Readonly<Record<ClockFault, Fault>> = {
       writeFileSync(file, `+${SKEW_SECONDS}\n`);
       return await Promise.resolve({
         done: `wall clock ${SKEW_SECONDS} s ahead`,
-        isEffective: () => true,
+        isEffective: async () => await isAhead(fleet, site),
         heal: async () => await Promise.resolve(writeFileSync(file, '+0\n')),
       });
     },
   },
 };
+
+/** Whether its relay has seen that the clocks of the others are behind. */
+async function isAhead({ ports }: LocalFleet, { layout }: LocalSite): Promise<boolean> {
+  try {
+    const { body } = await askPrivate(layout.relayAddress, ports.private, '/metrics', PATIENCE_MS);
+    const offsetMs = Number(/^relay_clock_offset_milliseconds (\S+)/m.exec(body)?.[1]);
+    return offsetMs > (SKEW_SECONDS - SEEN_WITHIN_SECONDS) * 1000;
+  } catch {
+    // It is asked again.
+    return false;
+  }
+}
 
 function fakeTime(...[site, part, directory]: Parameters<PartSettings>): Readonly<Record<string, string>> {
   const library = faketimeLibrary();

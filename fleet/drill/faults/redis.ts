@@ -10,7 +10,7 @@ import { mailboxIdOf, mailboxTagOf, partitionOf } from '../../../relay/core/mail
 import type { Clock } from '../../../system/clock.ts';
 import type { SitePart } from '../../local/part.ts';
 import type { RedisPlace } from '../../local/redis.ts';
-import { flipByte, truncateTail } from './append-only-file.ts';
+import { type Flipped, flipByte, truncateTail } from './append-only-file.ts';
 import {
   type Cause,
   type Expectation,
@@ -27,6 +27,7 @@ const TAIL_BYTES = 512 * 1024;
 /** A Redis that works 100 ms of every half second. */
 const SLOW_FROZEN_MS = 400;
 const SLOW_WORKING_MS = 100;
+const SHA_OF_NOTHING = 'da39a3ee5e6b4b0d3255bfef95601890afd80709';
 /** Enough for what a full Redis needs to answer, and less than a message. */
 const ROOM_BYTES = 1024;
 
@@ -91,11 +92,7 @@ export const REDIS_FAULTS: Readonly<Record<RedisFault, Fault>> = {
     needs: ['redis'],
     seconds: 12,
     expects: PASSING,
-    inject: async (scene) =>
-      await damage(
-        scene,
-        (place) => `byte ${flipByte(place, lateKey(scene))} of its append-only file changed`,
-      ),
+    inject: flipBit,
   },
   full: {
     what: 'has a Redis without any memory left (maxmemory)',
@@ -149,6 +146,22 @@ async function damage({ site }: Scene, harm: (place: RedisPlace) => string): Pro
     isEffective: async () => (await redisReply(site, 'PING')) === '+PONG',
     heal: async () => await Promise.resolve(),
   };
+}
+
+/** The same, effective when Redis has loaded the damaged record as it is, or its relay has already found and forgotten it. */
+async function flipBit(scene: Scene): Promise<Cause> {
+  const key = lateKey(scene);
+  let flipped: Flipped | undefined;
+  const cause = await damage(scene, (place) => {
+    flipped = flipByte(place, key);
+    return `byte ${flipped.at} of its append-only file changed`;
+  });
+  const id = flipped?.id.toString('hex').replaceAll(/../g, '\\x$&') ?? '';
+  const kept = await redisReply(
+    scene.site,
+    `EVAL "return redis.sha1hex(redis.call('HGET', KEYS[1], ARGV[1]) or '')" 1 ${key} "${id}"`,
+  );
+  return { ...cause, isEffective: () => kept === flipped?.sha || kept === SHA_OF_NOTHING };
 }
 
 /** The same, effective when messages are gone that were there before. */

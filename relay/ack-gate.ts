@@ -35,8 +35,8 @@ export class AcksTooFast extends Error {
 
 /** Unknown ids of one connection in all its life: eight full acks. */
 export const CONNECTION_UNKNOWN_MAX = 4096;
-const MAILBOX_RATE = { perSecond: 8, burst: 1024, keysMax: 50_000 } as const;
-const RELAY_RATE = { perSecond: 256, burst: 32_768, keysMax: 1 } as const;
+export const MAILBOX_RATE = { perSecond: 8, burst: 1024, keysMax: 50_000 } as const;
+export const RELAY_RATE = { perSecond: 256, burst: 32_768, keysMax: 1 } as const;
 
 /** The returned function opens the gate for one connection, or one request. */
 export function createAckGate(deps: AckGateDeps): () => BuryAck {

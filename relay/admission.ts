@@ -49,7 +49,7 @@ export interface Admission {
 
 const MEASURE_MS = 100;
 /** A full bucket holds what comes in so many seconds. */
-const BURST_SECONDS = 4;
+export const BURST_SECONDS = 4;
 const KEYS_MAX = 50_000;
 /** What one address may send while the relay is crowded. */
 const ADDRESS_PER_SECOND = 50;

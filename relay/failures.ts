@@ -27,7 +27,7 @@ export interface Failures {
   isUnwelcome(address: string | undefined): boolean;
 }
 
-const PAIR_RATE = { perSecond: 1, burst: 10, keysMax: 50_000 } as const;
+export const PAIR_RATE = { perSecond: 1, burst: 10, keysMax: 50_000 } as const;
 const ADDRESS_RATE = { perSecond: 20, burst: 200, keysMax: 50_000 } as const;
 /** With less left of its burst an address waits. */
 const UNWELCOME_BELOW = 100;

@@ -5,13 +5,36 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { parseControlFrame } from '../client/frames.ts';
 import { createTestMailbox } from '../test/support/mailbox.ts';
-import { CONNECTION_UNKNOWN_MAX } from './ack-gate.ts';
+import { CONNECTION_UNKNOWN_MAX, MAILBOX_RATE, RELAY_RATE } from './ack-gate.ts';
+import { BURST_SECONDS } from './admission.ts';
+import { RELAY_SETTINGS } from './config.ts';
 import { ACK_IDS_MAX } from './core/ack.ts';
-import { CLIENT_FRAME_BYTES_MAX, encodeMessageFrame, MAILBOXES_MAX, WINDOW_MAX } from './core/frame.ts';
+import { HEADS_MAX } from './core/delivery-loops.ts';
+import {
+  CLIENT_FRAME_BYTES_MAX,
+  type ClientFrame,
+  encodeMessageFrame,
+  MAILBOXES_MAX,
+  parseTextFrame,
+  type ServerFrame,
+  WINDOW_MAX,
+} from './core/frame.ts';
 import type { MessageId } from './core/message.ts';
+import { SINGLE_HEADERS } from './core/push-request.ts';
+import { GUARD_FROM } from './core/quota.ts';
 import { REFUSALS } from './core/refusal.ts';
 import { CLOSE_CODES } from './core/session.ts';
+import { CLOCK_TOLERANCE_SECONDS, SECONDS_AHEAD_MAX } from './core/vapid.ts';
+import { PAIR_RATE } from './failures.ts';
+import { MESSAGES_MAX, WAIT_SECONDS_MAX } from './http/long-poll.ts';
+import { TOKEN_SECONDS_MAX } from './http/mailbox-token.ts';
+import { READINESS_BYTES_MAX } from './http/public-app.ts';
+import { EXPOSED_HEADERS } from './http/push-listener.ts';
+import { BELIEVED_MS } from './http/revocations.ts';
+import { HELLO_WITHIN_MS } from './relay.ts';
+import { AGAIN_MS, UNWELL_MS } from './send-away.ts';
 
 const protocol = readFileSync(join(import.meta.dirname, '../docs/protocol.md'), 'utf8');
 
@@ -57,17 +80,85 @@ test('every route is documented, and no other', () => {
   expect(new Set(documented)).toEqual(new Set([...served, 'POST /p/:', 'GET /v1/ws']));
 });
 
-test('the limits are those of the code', () => {
-  for (const [limit, context] of [
-    [CLIENT_FRAME_BYTES_MAX, "A client's frame has at most"],
-    [ACK_IDS_MAX, 'count, 1 to'],
-    [MAILBOXES_MAX, '"window":64}`. 1 to'],
-    [WINDOW_MAX, '`window` 1 to'],
-    [CONNECTION_UNKNOWN_MAX, 'ids at once and 8 a second of one mailbox,'],
-  ] as const) {
-    const text = protocol.replaceAll(/\s+/g, ' ');
-    expect(text).toContain(`${context} ${String(limit).replace(/^(\d\d)(\d{3})$/, '$1,$2')}`);
+/** What the document says, without its line breaks and columns. */
+const text = protocol.replaceAll(/\s+/g, ' ');
+const NUMBERS: Readonly<Record<number, string>> = { 4: 'four', 6: 'six', 10: 'ten' };
+
+/** As the document writes numbers: a comma from ten thousand on. */
+function written(value: number): string {
+  return String(value).replace(/^(\d\d\d?)(\d{3})$/, '$1,$2');
+}
+
+test.each<[string, number | string]>([
+  ["A client's frame has at most #", CLIENT_FRAME_BYTES_MAX],
+  ['count, 1 to #', ACK_IDS_MAX],
+  ['"window":64}`. 1 to # tokens', MAILBOXES_MAX],
+  ['`window` 1 to # is how many', WINDOW_MAX],
+  ['`exp` at most # s ahead', TOKEN_SECONDS_MAX],
+  ["the relay's maximum (# days)", days(RELAY_SETTINGS.RELAY_TTL_SECONDS_MAX.fallback)],
+  ['that nobody has read yet to # days', days(RELAY_SETTINGS.RELAY_UNREAD_TTL_SECONDS_MAX.fallback)],
+  ['The body has at most # bytes by default', RELAY_SETTINGS.RELAY_BODY_BYTES_MAX.fallback ?? 0],
+  ['not past and at most # hours ahead', SECONDS_AHEAD_MAX / 3600],
+  ['ahead (clocks may differ by # s)', CLOCK_TOLERANCE_SECONDS],
+  ['was refused # times in a row from this address', NUMBERS[PAIR_RATE.burst] ?? ''],
+  ['(more than # a second with one operator token)', RELAY_SETTINGS.RELAY_MINTS_PER_SECOND.fallback ?? 0],
+  ['within # s of hearing of it', BELIEVED_MS / 1000],
+  ['With `?bytes=N`, up to #, the body', READINESS_BYTES_MAX],
+  ['The client, within # s: `{"t":"hello"', HELLO_WITHIN_MS / 1000],
+  ['was sent first on # connections of one relay in a row', NUMBERS[HEADS_MAX + 1] ?? ''],
+  ['without limit: # ids at once', MAILBOX_RATE.burst],
+  ['ids at once and # a second of one mailbox', MAILBOX_RATE.perSecond],
+  ['of one mailbox, # of one connection', CONNECTION_UNKNOWN_MAX],
+  ['of one connection, # at once', RELAY_RATE.burst],
+  ['at once and # a second in all', RELAY_RATE.perSecond],
+  ['none while the store is more than # % full', GUARD_FROM * 100],
+  ['the tokens of one mailbox # times a second', RELAY_SETTINGS.RELAY_MAILBOX_ASKS_PER_SECOND.fallback ?? 0],
+  ["# seconds' worth may come at once", NUMBERS[BURST_SECONDS] ?? ''],
+  ['whose site has not been ready for # s', UNWELL_MS / 1000],
+  ['again every # s while that lasts', AGAIN_MS / 1000],
+  ['waits up to `wait` seconds (0 to #, 25 by default)', WAIT_SECONDS_MAX],
+  ['answers `200` with at most # messages', MESSAGES_MAX],
+])('the limit in "%s" is that of the code', (sentence, value) => {
+  expect(text).toContain(sentence.replace('#', typeof value === 'number' ? written(value) : value));
+});
+
+function days(seconds = 0): number {
+  return seconds / 86_400;
+}
+
+test('every header that is read of a push is documented, and may be given once', () => {
+  const [, row = ''] = /`header_repeated` +\| ([^|]+)\|/.exec(protocol) ?? [];
+  const once = [...row.matchAll(/`([A-Za-z-]+)`/g)].map(([, name = '']) => name.toLowerCase());
+  expect(new Set(once)).toEqual(new Set(SINGLE_HEADERS));
+  const table = [...protocol.matchAll(/^\| `([A-Z][A-Za-z-]+)[:`]/gm)].map(([, name = '']) =>
+    name.toLowerCase(),
+  );
+  // VAPID has a paragraph of its own.
+  expect(new Set([...table, 'authorization'])).toEqual(new Set(SINGLE_HEADERS));
+});
+
+test('every header that pages may read is documented', () => {
+  const [, listed = ''] = /never with credentials, and ([^.]+) are exposed/.exec(text) ?? [];
+  expect([...listed.matchAll(/`([^`]+)`/g)].map(([, name]) => name)).toEqual(EXPOSED_HEADERS);
+});
+
+test('the text frames of the document are those of relay and client, and there are no others', () => {
+  const said = new Map<string, string>();
+  for (const [, frame = ''] of protocol.matchAll(/`(\{"t":"[^`]+\})`/g)) {
+    const whole = frame.replace(', …', '').replace('<mailbox token>', 'a.b.c');
+    said.set(String((JSON.parse(whole) as { readonly t: unknown }).t), whole);
   }
+  const ofRelay = Object.keys({ welcome: 1, ready: 1, empty: 1, drain: 1, beat: 1 } satisfies Record<
+    ServerFrame['t'],
+    1
+  >);
+  const ofClient = Object.keys({ hello: 1, beat: 1 } satisfies Record<
+    Exclude<ClientFrame['type'], 'ack'>,
+    1
+  >);
+  expect(new Set(said.keys())).toEqual(new Set([...ofRelay, ...ofClient]));
+  for (const name of ofClient) expect(parseTextFrame(said.get(name) ?? '').ok, name).toBe(true);
+  for (const name of ofRelay) expect(parseControlFrame(said.get(name) ?? '').ok, name).toBe(true);
 });
 
 test('every close code is documented, and no other', () => {

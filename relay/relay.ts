@@ -89,7 +89,7 @@ interface Parts {
 }
 
 const LOOK_AGAIN_MS = 30_000;
-const HELLO_WITHIN_MS = 5000;
+export const HELLO_WITHIN_MS = 5000;
 /** How long requests under way may take to finish when the relay stops, on top of the write deadline. */
 const FINISH_WITHIN_MS = 3000;
 

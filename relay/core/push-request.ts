@@ -28,7 +28,8 @@ export interface PushLimits {
   readonly ciphertextTypes: readonly string[];
 }
 
-const SINGLE = [
+/** Headers that may be given once (lower case). */
+export const SINGLE_HEADERS = [
   'ttl',
   'urgency',
   'topic',
@@ -46,10 +47,10 @@ const SAYS_ITSELF_APART: readonly string[] = ['aes128gcm', MLS, NOTHING];
 
 /** All of a push request that its headers say, or the first fault. */
 export function parsePushRequest(headers: HeaderValues, limits: PushLimits): Result<PushRequest, Refusal> {
-  for (const name of SINGLE) {
+  for (const name of SINGLE_HEADERS) {
     if ((headers[name]?.length ?? 0) > 1) return fail('header_repeated');
   }
-  const only = (name: (typeof SINGLE)[number]): string | undefined => headers[name]?.[0]?.trim();
+  const only = (name: (typeof SINGLE_HEADERS)[number]): string | undefined => headers[name]?.[0]?.trim();
 
   const ttl = only('ttl');
   if (ttl === undefined) return fail('ttl_missing');

@@ -40,9 +40,9 @@ const POINT_BYTES = 65;
 const SIGNATURE_BYTES = 64;
 const HEADER_CHARACTERS_MAX = 4096;
 /** How far ahead a token may expire (RFC 8292 §2). */
-const SECONDS_AHEAD_MAX = 24 * 3600;
+export const SECONDS_AHEAD_MAX: number = 24 * 3600;
 /** How far the clocks of sender and relay may differ. */
-const CLOCK_TOLERANCE_SECONDS = 60;
+export const CLOCK_TOLERANCE_SECONDS = 60;
 
 /** Reads an `Authorization` header of the scheme `vapid` (RFC 8292 §3). Never throws. */
 export function parseVapid(authorization: string | undefined): Result<VapidClaim, VapidFault> {

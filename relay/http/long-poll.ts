@@ -56,8 +56,8 @@ export interface LongPoll {
   stop(): void;
 }
 
-const WAIT_SECONDS_MAX = 25;
-const MESSAGES_MAX = 64;
+export const WAIT_SECONDS_MAX = 25;
+export const MESSAGES_MAX = 64;
 /** Bodies of one answer, bytes; one message always fits. */
 const ANSWER_BYTES = 1024 * 1024;
 /** 512 ids and a signature as JSON fit. */

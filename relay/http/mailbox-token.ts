@@ -8,7 +8,7 @@ import type { Clock } from '../../system/clock.ts';
 import { PUBLIC_KEY_BYTES } from '../core/ack.ts';
 
 /** The furthest a token's expiry may lie ahead, seconds. */
-const TOKEN_SECONDS_MAX = 300;
+export const TOKEN_SECONDS_MAX = 300;
 /** How far the clocks of client and relay may differ, seconds. */
 const CLOCK_TOLERANCE_SECONDS = 30;
 

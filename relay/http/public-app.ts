@@ -136,7 +136,7 @@ function addLongPoll(
 }
 
 /** A prober that asks for so many bytes learns whether large packets come through, too. */
-const READINESS_BYTES_MAX = 8192;
+export const READINESS_BYTES_MAX = 8192;
 
 function readinessPadding(bytes: string | undefined): string {
   const length = /^[1-9]\d{0,3}$/.test(bytes ?? '') ? Number(bytes) : 0;

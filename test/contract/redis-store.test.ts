@@ -211,16 +211,11 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
       }
     });
 
-    test.each([
-      ['its head', 20],
-      ['its content', 100],
-      ['its checksum', -1],
-    ])('in %s is no copy: the message that is sent again is stored', async (_, byte) => {
+    test.each([20, 100, -1])('(byte %i) is no copy: the message sent again is stored', async (byte) => {
       const store = await openEmpty();
       const mailbox = createTestMailbox();
       const message = mailbox.message('one');
-      const others = ['two', 'three'].map((text) => mailbox.message(text));
-      const all = [others[0] ?? message, message, others[1] ?? message];
+      const all = [mailbox.message('two'), message, mailbox.message('three')];
       const insertions = all.map((each) => ({ message: each, owedTo: ['gcp'] }));
       await store.insert(insertions, NOW_MS);
       await damage(plain, referenceTo(message), (byte + message.record.length) % message.record.length);

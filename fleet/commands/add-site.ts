@@ -5,8 +5,8 @@
 import { join } from 'node:path';
 import { ok } from '../../system/result.ts';
 import { WEIGHT_DEFAULT } from '../manifest/manifest.ts';
-import { pulumiScript, pulumiScriptPath } from '../operator/pulumi-script.ts';
-import { type MadeSite, makeSite, siteFilePath, siteFolder } from '../operator/site-keys.ts';
+import { filesOf, pulumiScriptPath } from '../operator/site-files.ts';
+import { makeSite, siteFolder } from '../operator/site-keys.ts';
 import { DIRECTORY_FLAGS, draftChange, inWorkspace, operatorsKey } from '../operator/workspace.ts';
 import { DONE, misused, type OperatorCommand, operatorCommand } from './command.ts';
 
@@ -49,19 +49,6 @@ export const addSiteCommand: OperatorCommand = operatorCommand({
     });
   },
 });
-
-/** Every file of the site, by its path in the operators' directory. */
-function filesOf(name: string, made: MadeSite, manifestKey: string): ReadonlyMap<string, string> {
-  return new Map([
-    ...Object.entries(made.files).flatMap(([role, files]) =>
-      Object.entries(files as Record<string, string>).map(
-        ([file, content]) => [siteFilePath(name, role as keyof MadeSite['files'], file), content] as const,
-      ),
-    ),
-    [`${siteFolder(name)}/operator-token`, made.operatorToken] as const,
-    [pulumiScriptPath(name), pulumiScript(name, made.files, manifestKey)] as const,
-  ]);
-}
 
 function nextSteps(name: string, path: string, folder: string): readonly string[] {
   return [

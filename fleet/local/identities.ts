@@ -1,45 +1,47 @@
 /**
- * What a local fleet knows and shows: its certificate authority, the keys of every site, the relays' common secrets,
- * and the manifest signed over all of it. Written to files once, and kept when a site's data is destroyed: a site
- * that comes back is the same site.
+ * What a local fleet knows and shows: its certificate authority, and an operators' directory with the keys of every
+ * site and a manifest signed over all of it, made by the functions behind `fleet init`, `add-site`, `compose` and
+ * `sign`. Written to files once, and kept when a site's data is destroyed: a site that comes back is the same site.
  */
-import { generateKeyPairSync } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { pinOf } from '../../system/pinned-tls.ts';
 import {
   type Authority,
   type CertificateContext,
   issueServerCertificate,
   makeAuthority,
-  makePinnedIdentity,
-  makeVoteKey,
 } from '../certificates.ts';
-import {
-  DEFAULT_HEALTH_POLICY,
-  type Manifest,
-  NO_OVERRIDES,
-  type SiteEntry,
-  WEIGHT_DEFAULT,
-} from '../manifest/manifest.ts';
-import { signManifest } from '../manifest/signed.ts';
-import { makeZoneKeys } from '../zone-keys.ts';
+import { type Manifest, WEIGHT_DEFAULT } from '../manifest/manifest.ts';
+import { DRAFT_FILE, type Draft, draftText } from '../operator/draft.ts';
+import { makeFleet, onCallPath } from '../operator/new-fleet.ts';
+import { manifestFrom, signDraft } from '../operator/signing.ts';
+import { filesOf } from '../operator/site-files.ts';
+import { makeSite, type SiteFiles, siteFilePath } from '../operator/site-keys.ts';
+import { withAddresses } from '../operator/stack-output.ts';
+import { MANIFEST_FILE, type SignedManifest } from '../operator/workspace.ts';
 import type { Ports, SiteLayout } from './layout.ts';
+import type { PartName } from './part.ts';
 
 export interface Identities {
   readonly manifest: Manifest;
+  /** The manifest as the operators signed it. */
+  readonly signed: SignedManifest;
   /** The operators' public key, 32 bytes as base64url. */
   readonly manifestKey: string;
   readonly authorityPem: string;
+  /** The operators' directory, for `npm run fleet -- COMMAND --dir`. */
+  readonly operators: string;
   readonly files: {
-    readonly manifest: string;
     readonly authority: string;
+    /** The relays' common secrets. */
     readonly secrets: string;
-    readonly redisPassword: string;
+    readonly onCall: string;
   };
-  readonly redisPassword: string;
-  /** The directory with the keys and certificates of a site. */
+  /** Where a node keeps its manifest; it is there already when nodes need not wait. */
+  manifestFile(site: string, part: Exclude<PartName, 'redis'>): string;
+  /** A key or a certificate of a site. */
   siteFile(site: string, name: SiteFile): string;
+  redisPassword(site: string): string;
 }
 
 type SiteFile =
@@ -47,19 +49,40 @@ type SiteFile =
   | 'relay.key'
   | 'peer.pem'
   | 'peer.key'
+  | 'redis-password'
   | 'vantage.pem'
   | 'vantage.key'
   | 'vote.key'
   | 'zone.key';
 
-const ZONE = 'relay.test';
+const SITE_FILES: Readonly<Record<SiteFile, readonly [keyof SiteFiles, string]>> = {
+  'relay.pem': ['relay', 'tls-certificate'],
+  'relay.key': ['relay', 'tls-key'],
+  'peer.pem': ['relay', 'peer-certificate'],
+  'peer.key': ['relay', 'peer-key'],
+  'redis-password': ['redis', 'redis-password'],
+  'vantage.pem': ['nameserver', 'tls-certificate'],
+  'vantage.key': ['nameserver', 'tls-key'],
+  'vote.key': ['nameserver', 'vote-key'],
+  'zone.key': ['nameserver', 'zone-key'],
+};
 
-/** Makes everything anew and writes it into `directory`, readable by its owner only. */
+const ZONE = 'relay.test';
+const ON_CALL = 'you';
+/** Of a passphrase that guards nothing, in a directory that goes away. */
+const ITERATIONS = 1000;
+const PASSPHRASE = 'for a fleet on one machine';
+
+/**
+ * Makes everything anew and writes it into `directory`, readable by its owner only. `awaited`: nodes find no manifest
+ * where they keep it, and wait for a push.
+ */
 export async function makeIdentities(
   directory: string,
   sites: readonly SiteLayout[],
   ports: Ports,
   context: CertificateContext,
+  manifests: 'there' | 'awaited' = 'there',
 ): Promise<Identities> {
   const write: WriteFile = (name, content) => {
     const path = join(directory, name);
@@ -68,89 +91,101 @@ export async function makeIdentities(
     return path;
   };
   const authority = await makeAuthority(context);
-  const entries = await Promise.all(
-    sites.map(async (site) => makeSiteEntry(site, ports, authority, context, write)),
-  );
-  const zone = makeZoneKeys(
-    ZONE,
-    sites.map(({ name }) => name),
-    context.wallMs,
-  );
-  for (const [site, pem] of zone.keyPem) write(join(site, 'zone.key' satisfies SiteFile), pem);
-  const manifest: Manifest = {
-    format: 1,
-    version: 1,
+  const { vault, files, ...made } = await makeFleet({
     zone: ZONE,
     port: ports.relay,
-    sites: entries,
-    witnesses: [],
-    health: DEFAULT_HEALTH_POLICY,
-    steering: 'spread',
-    externalCanaries: [],
-    overrides: NO_OVERRIDES,
-    zoneKeys: zone.zoneKeys,
+    onCall: [ON_CALL],
+    passphrase: PASSPHRASE,
+    iterations: ITERATIONS,
+    random: context.random,
+  });
+  for (const [name, content] of files) write(join(OPERATORS, name), content);
+  let draft = made.draft;
+  for (const site of sites) {
+    draft = await addSite(draft, site, {
+      ports,
+      authority,
+      context,
+      write,
+      manifestKey: vault.manifestKey.x,
+    });
+  }
+  const manifest = await manifestFrom(composed(draft, sites), vault, { version: 1, wallMs: context.wallMs });
+  const signed = await signDraft(composed(draft, sites), vault, manifest);
+  write(join(OPERATORS, DRAFT_FILE), draftText(signed.draft));
+  write(join(OPERATORS, MANIFEST_FILE), `${signed.signed}\n`);
+  const manifestFile: Identities['manifestFile'] = (site, part) =>
+    join(directory, site, `${part}-manifest.jws`);
+  for (const { name } of sites) {
+    mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
+    if (manifests === 'awaited') continue;
+    for (const part of ['relay', 'vantage'] as const) writeFileSync(manifestFile(name, part), signed.signed);
+  }
+  const siteFile: Identities['siteFile'] = (site, name) => {
+    const [role, file] = SITE_FILES[name];
+    return join(directory, OPERATORS, siteFilePath(site, role, file));
   };
-  const operators = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' });
-  const base64url = (length: number): string =>
-    Buffer.from(context.random.bytes(length)).toString('base64url');
-  const redisPassword = base64url(24);
   return {
     manifest,
-    manifestKey: operators.x ?? '',
+    signed: { ...signed, manifest },
+    manifestKey: vault.manifestKey.x,
     authorityPem: authority.certificatePem,
+    operators: join(directory, OPERATORS),
     files: {
-      manifest: write('manifest.jws', await signManifest(manifest, operators)),
       authority: write('ca.pem', authority.certificatePem),
-      secrets: write(
-        'secrets.json',
-        JSON.stringify({
-          capabilityKeys: [{ id: base64url(4), key: base64url(32), mint: true }],
-          pepper: base64url(32),
-        }),
-      ),
-      redisPassword: write('redis-password', redisPassword),
+      secrets: write('secrets.json', JSON.stringify(vault.ring)),
+      onCall: join(directory, OPERATORS, onCallPath(ON_CALL)),
     },
-    redisPassword,
-    siteFile: (site, name) => join(directory, site, name),
+    manifestFile,
+    siteFile,
+    redisPassword: (site) => readFileSync(siteFile(site, 'redis-password'), 'utf8'),
   };
 }
+
+const OPERATORS = 'operators';
 
 /** Writes a file below the fleet's directory and gives its path. */
 type WriteFile = (name: string, content: string) => string;
 
-async function makeSiteEntry(
-  site: SiteLayout,
-  ports: Ports,
-  authority: Authority,
-  context: CertificateContext,
-  write: WriteFile,
-): Promise<SiteEntry> {
-  const relay = await issueServerCertificate(context, authority, [ZONE, `${site.name}.${ZONE}`]);
-  const peer = await makePinnedIdentity(context, `peer.${site.name}.${ZONE}`);
-  const vantage = await makePinnedIdentity(context, `vantage.${site.name}.${ZONE}`);
-  const vote = makeVoteKey();
-  const files: Readonly<Record<Exclude<SiteFile, 'zone.key'>, string>> = {
-    'relay.pem': relay.certificatePem,
-    'relay.key': relay.keyPem,
-    'peer.pem': peer.certificatePem,
-    'peer.key': peer.keyPem,
-    'vantage.pem': vantage.certificatePem,
-    'vantage.key': vantage.keyPem,
-    'vote.key': vote.keyPem,
-  };
-  for (const [name, content] of Object.entries(files)) write(join(site.name, name), content);
-  return {
-    name: site.name,
-    provider: site.name,
+interface Making {
+  readonly ports: Ports;
+  readonly authority: Authority;
+  readonly context: CertificateContext;
+  readonly write: WriteFile;
+  readonly manifestKey: string;
+}
+
+/** What `fleet add-site` makes, and the relays' certificate, which comes from an authority. */
+async function addSite(draft: Draft, { name }: SiteLayout, making: Making): Promise<Draft> {
+  const { ports, authority, context, write, manifestKey } = making;
+  const site = {
+    name,
+    provider: name,
     weight: WEIGHT_DEFAULT,
-    relay: { ipv4: [site.relayAddress], ipv6: [], pins: [pinOf(peer.publicKeySpki)] },
-    vantage: {
-      ipv4: site.vantageAddress,
-      ipv6: null,
-      dnsPort: ports.dns,
-      votePort: ports.votes,
-      pins: [pinOf(vantage.publicKeySpki)],
-      voteKey: vote.publicKey,
-    },
+    dnsPort: ports.dns,
+    votePort: ports.votes,
   };
+  const made = await makeSite(draft, site, context);
+  if (!made.ok) throw new Error(made.fault.join(' '));
+  for (const [path, content] of filesOf(name, made.value, manifestKey)) {
+    write(join(OPERATORS, path), content);
+  }
+  const relay = await issueServerCertificate(context, authority, [ZONE, `${name}.${ZONE}`]);
+  write(join(OPERATORS, siteFilePath(name, 'relay', 'tls-certificate')), relay.certificatePem);
+  write(join(OPERATORS, siteFilePath(name, 'relay', 'tls-key')), relay.keyPem);
+  return made.value.draft;
+}
+
+/** What `fleet compose` does. */
+function composed(draft: Draft, sites: readonly SiteLayout[]): Draft {
+  const next = withAddresses(
+    draft,
+    sites.map(({ name, relayAddress, vantageAddress }) => ({
+      site: name,
+      relay: { ipv4: [relayAddress], ipv6: [] },
+      nameserver: { ipv4: vantageAddress, ipv6: null },
+    })),
+  );
+  if (!next.ok) throw new Error(next.fault.join(' '));
+  return next.value;
 }

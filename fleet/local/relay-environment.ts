@@ -16,7 +16,7 @@ export function relayEnvironment(
 ): Readonly<Record<string, string>> {
   return {
     RELAY_SITE: layout.name,
-    RELAY_MANIFEST: identities.files.manifest,
+    RELAY_MANIFEST: identities.manifestFile(layout.name, 'relay'),
     RELAY_MANIFEST_KEY: identities.manifestKey,
     RELAY_MANIFEST_VERSION_MIN: '1',
     RELAY_LISTEN: `${layout.relayAddress}:${ports.relay}`,

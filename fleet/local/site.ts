@@ -125,7 +125,7 @@ function redisPlace({ identities, layout, ports }: SiteOptions, directory: strin
     address: layout.redisAddress,
     port: ports.redis,
     directory,
-    password: identities.redisPassword,
+    password: identities.redisPassword(layout.name),
   };
 }
 
@@ -168,7 +168,7 @@ function relaySettings(options: SiteOptions): Readonly<Record<string, string>> {
     ...(options.store === 'redis'
       ? {
           RELAY_REDIS: `${layout.redisAddress}:${ports.redis}`,
-          RELAY_REDIS_PASSWORD: identities.files.redisPassword,
+          RELAY_REDIS_PASSWORD: identities.siteFile(layout.name, 'redis-password'),
         }
       : {}),
   };
@@ -179,7 +179,7 @@ function vantageEnvironment(options: SiteOptions, stateDirectory: string): Reado
   return {
     ...commonEnvironment(),
     VANTAGE_SITE: layout.name,
-    VANTAGE_MANIFEST: identities.files.manifest,
+    VANTAGE_MANIFEST: identities.manifestFile(layout.name, 'vantage'),
     VANTAGE_MANIFEST_KEY: identities.manifestKey,
     VANTAGE_MANIFEST_VERSION_MIN: '1',
     VANTAGE_DNS_LISTEN: `${layout.vantageAddress}:${ports.dns}`,

@@ -1,0 +1,209 @@
+/**
+ * Operators' commands against real vantages: they wait, take what was signed, spread it, and refuse the rest by name;
+ * somebody on call drains and freezes; a site whose processes are dead is dropped.
+ */
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { WholeStatus } from '../../healthcheck/status.ts';
+import { createDeployment, type Deployment } from '../support/deployment.ts';
+import { FAST_POLICY } from '../support/vantage-fleet.ts';
+
+const SITES = ['aws', 'gcp', 'hetzner'];
+let fleet: Deployment;
+
+beforeEach(async () => {
+  fleet = await createDeployment({ sites: SITES, policy: FAST_POLICY });
+  for (const site of SITES) await fleet.addSite(site);
+  await fleet.compose(SITES);
+  for (const site of SITES) fleet.startVantage(site);
+  await fleet.until('three vantages that live and wait', async () => {
+    const replies = await Promise.all(
+      SITES.map(async (site) => [
+        (await fleet.ask(site, 'vantage', '/livez'))?.status,
+        (await fleet.ask(site, 'vantage', '/readyz'))?.status,
+      ]),
+    );
+    return replies.flat().join() === '200,503,200,503,200,503';
+  });
+  expect(await run('sign', '--yes')).toMatchObject({ code: 0 });
+}, 60_000);
+
+afterEach(async () => {
+  await fleet?.[Symbol.asyncDispose]();
+});
+
+const run = async (...words: readonly string[]): ReturnType<Deployment['operators']['run']> =>
+  await fleet.operators.run(...words);
+const as = ['--as', 'alice'];
+
+async function statusOf(site: string): Promise<WholeStatus | undefined> {
+  const reply = await fleet.ask(site, 'vantage', '/status');
+  return reply === undefined ? undefined : (JSON.parse(reply.body) as WholeStatus);
+}
+
+function votePort(site: string): string {
+  return `${fleet.layout(site).vantageAddress}:${fleet.ports.votes}`;
+}
+
+describe('a push', () => {
+  test('to one nameserver reaches all, is no news twice, and is seen from afar', async () => {
+    const first = await run('push', '--at', votePort('gcp'));
+    expect(first).toEqual({ code: 0, text: 'gcp: adopted' });
+    await fleet.until('every vantage has it', async () => {
+      const statuses = await Promise.all(SITES.map(statusOf));
+      return statuses.every((status) => status?.manifestVersion === 1);
+    });
+    const again = await run('push', '--wait', '20', ...as);
+    expect(again.text).toContain('aws: already\ngcp: already\nhetzner: already');
+    expect(again.text).toContain('hold version 1');
+    expect(again.code).toBe(0);
+    const status = await run('status', ...as);
+    expect(status.text).toMatch(/^zone relay\.test/);
+    expect(status.text).toMatch(/^aws +1 /m);
+    // Nobody is at the relays' addresses: an answer that fails open is not well.
+    expect(status.code).toBe(1);
+  });
+
+  test('of an older version, or with another key, is refused by name, and the running one stays', async () => {
+    await run('push', '--wait', '20');
+    const old = readFileSync(join(fleet.operators.path, 'manifest.jws'), 'utf8');
+    await run('sign', '--yes');
+    expect(await run('push', '--wait', '20')).toMatchObject({ code: 0 });
+    writeFileSync(join(fleet.operators.path, 'manifest.jws'), old);
+    expect(await run('push')).toMatchObject({
+      code: 2,
+      text: expect.stringMatching(/aws: refused \(not_newer\)[\s\S]*somebody signed elsewhere/i) as string,
+    });
+    const [header, payload, signature = ''] = old.trim().split('.');
+    const forged = `${header}.${payload}.${signature.startsWith('A') ? 'B' : 'A'}${signature.slice(1)}`;
+    writeFileSync(join(fleet.operators.path, 'manifest.jws'), forged);
+    expect(await run('push')).toMatchObject({
+      code: 64,
+      text: expect.stringContaining('not believed') as string,
+    });
+    expect((await statusOf('aws'))?.manifestVersion).toBe(2);
+  });
+
+  test('says who is not there, and does not believe who shows another key', async () => {
+    await fleet.kill('hetzner-vantage');
+    const some = await run('push');
+    expect(some).toMatchObject({
+      code: 1,
+      text: expect.stringMatching(/hetzner: unreachable: .*ECONNREFUSED/) as string,
+    });
+    // The nameserver of gcp at the place of aws: its key is not the one that is listed there.
+    await fleet.kill('aws-vantage');
+    await fleet.kill('gcp-vantage');
+    const stolen = fleet.secretFile('gcp', 'nameserver', '');
+    fleet.startVantage('aws', {
+      VANTAGE_TLS_CERTIFICATE: join(stolen, 'tls-certificate'),
+      VANTAGE_TLS_KEY: join(stolen, 'tls-key'),
+      VANTAGE_MANIFEST: join(fleet.operators.path, '..', 'other-manifest'),
+    });
+    await fleet.until('it lives', async () => (await fleet.ask('aws', 'vantage', '/livez'))?.status === 200);
+    const none = await run('push');
+    expect(none.code).toBe(3);
+    expect(none.text).toContain('a key that the manifest does not list');
+  });
+});
+
+describe('somebody on call', () => {
+  beforeEach(async () => {
+    expect(await run('push', '--wait', '20')).toMatchObject({ code: 0 });
+  });
+
+  test('drains and takes it back, and nobody undoes the word of another', async () => {
+    const drained = await run('drain', 'aws', '--for', '30m', '--yes', ...as);
+    expect(drained.text).toContain('DNS answers aws gcp hetzner now, and gcp hetzner then');
+    expect(drained.code).toBe(0);
+    expect(await run('freeze', '--for', '10m', '--yes', '--as', 'bob')).toMatchObject({ code: 0 });
+    await fleet.until('every vantage knows both words', async () => {
+      const statuses = await Promise.all(SITES.map(statusOf));
+      return statuses.every(
+        (status) => status?.frozenUntilWallMs !== null && status?.sites[0]?.override?.state === 'draining',
+      );
+    });
+    // What holds is fetched first: gcp would be the second of three, hetzner the last.
+    expect(await run('drain', 'gcp', '--for', '1h', '--hard', '--yes', ...as)).toMatchObject({ code: 0 });
+    expect(await run('drain', 'hetzner', '--for', '1h', '--yes', ...as)).toMatchObject({
+      code: 2,
+      text: expect.stringContaining('drains_everything') as string,
+    });
+    expect(await run('undrain', 'aws', '--yes', ...as)).toMatchObject({ code: 0 });
+    expect(await run('undrain', 'aws', '--yes', ...as)).toMatchObject({ code: 2 });
+    expect(await run('unfreeze', '--yes', ...as)).toMatchObject({ code: 0 });
+    const status = await statusOf('aws');
+    expect(status?.sites.map(({ override }) => override?.state ?? null)).toEqual([null, 'drained', null]);
+    expect(status?.frozenUntilWallMs).toBeNull();
+    expect(status?.overrides).toMatchObject({ by: 'alice' });
+  });
+
+  test('has to be listed, and everything ends for who no longer is', async () => {
+    expect(await run('drain', 'aws', '--for', '1h', '--yes', '--as', 'bob')).toMatchObject({ code: 0 });
+    const key = join(fleet.operators.path, 'on-call/bob.jwk');
+    const kept = join(fleet.operators.path, '..', 'bob.jwk');
+    cpSync(key, kept);
+    await run('keys', 'on-call', 'bob', '--remove');
+    await run('sign', '--yes');
+    await run('push', '--wait', '20');
+    expect((await statusOf('aws'))?.sites[0]?.override).toBeNull();
+    expect(await run('drain', 'aws', '--for', '1h', '--yes', '--key', kept)).toMatchObject({
+      code: 2,
+      text: expect.stringContaining('does not list your key') as string,
+    });
+    expect(await run('status', '--key', kept)).toMatchObject({ code: 3 });
+  });
+
+  test('asks why the answer changed, from afar', async () => {
+    await run('drain', 'aws', '--for', '1h', '--yes', ...as);
+    await fleet.until('aws has left the answer of gcp', async () => {
+      const sites = (await statusOf('gcp'))?.answer?.sites ?? [];
+      return sites.length > 0 && !sites.includes('aws');
+    });
+    const said = await run('explain', '--from', 'gcp', ...as);
+    expect(said.text).toMatch(/by gcp, manifest 1: /);
+    expect(said.text).toContain('the same answer');
+    expect(said.code).toBe(0);
+    expect(await run('explain', '--from', 'azure', ...as)).toMatchObject({ code: 64 });
+  });
+});
+
+test('a site whose processes are dead is dropped, and everybody else knows', async () => {
+  await run('push', '--wait', '20');
+  await fleet.kill('aws-vantage');
+  rmSync(join(fleet.operators.path, 'sites/aws'), { recursive: true });
+  const dropped = await run('drop', 'aws', '--yes', '--wait', '20', ...as);
+  expect(dropped.text).toContain('gcp: adopted\nhetzner: adopted');
+  expect(dropped.text).toContain('hold version 2');
+  expect(dropped.code).toBe(0);
+  expect((await statusOf('gcp'))?.sites.map(({ name }) => name)).toEqual(['gcp', 'hetzner']);
+  // It comes back, with what it last knew, and is told by the others that it is gone.
+  fleet.startVantage('aws');
+  await fleet.until('aws knows that it is gone', async () => {
+    const status = await statusOf('aws');
+    return status?.waiting === 'not_in_manifest' && status.manifestVersion === 2;
+  });
+});
+
+test('machines with the new key of the operators and machines with the old one take the same manifest', async () => {
+  await run('push', '--wait', '20');
+  await run('keys', 'rotate', 'operators');
+  await run('sign', '--yes');
+  await fleet.kill('aws-vantage');
+  fleet.startVantage('aws', {
+    VANTAGE_MANIFEST_KEY: readFileSync(join(fleet.operators.path, 'operators-next.pub'), 'utf8').trim(),
+  });
+  await fleet.until('it lives', async () => (await fleet.ask('aws', 'vantage', '/livez'))?.status === 200);
+  expect(await run('push', '--wait', '20', ...as)).toMatchObject({
+    code: 0,
+    text: expect.stringContaining('aws: adopted\ngcp: adopted\nhetzner: adopted') as string,
+  });
+  await run('drain', 'gcp', '--for', '1h', '--yes', ...as);
+  expect((await statusOf('aws'))?.sites[1]?.override?.state).toBe('draining');
+  await run('keys', 'rotate', 'operators', '--retire');
+  expect(await run('push')).toMatchObject({
+    code: 1,
+    text: expect.stringContaining('aws: already') as string,
+  });
+});

@@ -1,0 +1,176 @@
+/**
+ * Sites as operators deploy them, without a cloud: their keys come from `fleet add-site`, and their machines are processes
+ * on loopback addresses that start with those keys and nothing else, and wait for a manifest.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { findPorts } from '../../fleet/local/free-port.ts';
+import { chooseNetwork, layOut, type Ports, portWishes, type SiteLayout } from '../../fleet/local/layout.ts';
+import { askPrivate } from '../../fleet/local/private-http.ts';
+import type { HealthPolicy } from '../../fleet/manifest/manifest.ts';
+import { type SiteFiles, siteFilePath } from '../../fleet/operator/site-keys.ts';
+import { systemRandom } from '../../system/random.ts';
+import { eventually } from './eventually.ts';
+import { createOperators, type Operators } from './operators.ts';
+
+export interface Deployment extends AsyncDisposable {
+  readonly operators: Operators;
+  readonly zone: string;
+  readonly ports: Ports;
+  layout(site: string): SiteLayout;
+  /** `fleet add-site`, with the ports of this deployment. */
+  addSite(site: string): Promise<void>;
+  /** `fleet compose` with what Pulumi would say of these sites. */
+  compose(sites: readonly string[]): Promise<void>;
+  /** The path of a secret file of a site. */
+  secretFile(site: string, role: keyof SiteFiles, file: string): string;
+  /** Starts the nameserver and vantage of a site; `environment` overrides settings. */
+  startVantage(site: string, environment?: Readonly<Record<string, string>>): void;
+  /** Starts a program with an environment of its own; it is killed with the rest. */
+  start(name: string, program: string, environment: Readonly<Record<string, string>>): void;
+  /** SIGKILL; resolves once it is gone. */
+  kill(name: string): Promise<void>;
+  /** Everything that it has written so far. */
+  output(name: string): string;
+  /** Status code and body of a private port: of the vantage, or of the relay. */
+  ask(
+    site: string,
+    part: 'vantage' | 'relay',
+    path: string,
+  ): Promise<{ status: number; body: string } | undefined>;
+  until(what: string, holds: () => Promise<boolean>): Promise<void>;
+}
+
+export interface DeploymentOptions {
+  /** All that there will ever be, in the order of their addresses. */
+  readonly sites: readonly string[];
+  readonly policy: HealthPolicy;
+}
+
+const ZONE = 'relay.test';
+const ROOT = join(import.meta.dirname, '../..');
+const WITHIN_MS = 30_000;
+
+/** Lays addresses out and founds the fleet; no site has keys yet. */
+export async function createDeployment({ sites, policy }: DeploymentOptions): Promise<Deployment> {
+  const layouts = layOut(chooseNetwork(systemRandom), sites);
+  const found = await findPorts(portWishes(layouts, undefined));
+  if (!found.ok) throw new Error(found.fault);
+  const ports = found.value;
+  const operators = createOperators();
+  await operators.found(ZONE, ports.relay);
+  const processes = new Map<string, ChildProcess>();
+  const outputs = new Map<string, string>();
+  const layout = (site: string): SiteLayout => {
+    const of = layouts.find(({ name }) => name === site);
+    if (of === undefined) throw new Error(`no site ${site}`);
+    return of;
+  };
+  const kill = async (name: string): Promise<void> => {
+    const child = processes.get(name);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exited;
+  };
+  const done = async (words: readonly string[]): Promise<void> => {
+    const { code, text } = await operators.run(...words);
+    if (code !== 0) throw new Error(`${words.join(' ')}: ${code}\n${text}`);
+  };
+  const secretFile: Deployment['secretFile'] = (site, role, file) =>
+    join(operators.path, siteFilePath(site, role, file));
+  const start: Deployment['start'] = (name, program, environment) => {
+    const child = spawn(process.execPath, [join(ROOT, program)], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { PATH: process.env['PATH'], ...environment },
+    });
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        outputs.set(name, (outputs.get(name) ?? '') + text);
+      });
+    }
+    processes.set(name, child);
+  };
+  return {
+    operators,
+    zone: ZONE,
+    ports,
+    layout,
+    addSite: async (site) => {
+      await done(['add-site', site]);
+      // What a person changes by hand: here nothing may listen below 1024.
+      editDraft(operators, (draft) => {
+        for (const { vantage } of draft.manifest.sites) {
+          Object.assign(vantage, { dnsPort: ports.dns, votePort: ports.votes });
+        }
+        draft.manifest.health = policy;
+      });
+    },
+    compose: async (names) => {
+      const entries = names.map((name) => [
+        name,
+        {
+          relay: { ipv4: [layout(name).relayAddress], ipv6: [] },
+          nameserver: { ipv4: layout(name).vantageAddress },
+        },
+      ]);
+      const text = JSON.stringify({ sites: Object.fromEntries(entries) });
+      await done(['compose', operators.file('output.json', text)]);
+    },
+    secretFile,
+    start,
+    startVantage: (site, environment = {}) => {
+      const state = join(operators.path, '..', `${site}-vantage`);
+      mkdirSync(state, { recursive: true });
+      const { vantageAddress } = layout(site);
+      const secret = (file: string): string => secretFile(site, 'nameserver', file);
+      start(`${site}-vantage`, 'healthcheck/main.ts', {
+        VANTAGE_SITE: site,
+        VANTAGE_MANIFEST: join(state, 'manifest.jws'),
+        VANTAGE_MANIFEST_KEY: readFileSync(join(operators.path, 'operators.pub'), 'utf8').trim(),
+        VANTAGE_DNS_LISTEN: `${vantageAddress}:${ports.dns}`,
+        VANTAGE_VOTE_LISTEN: `${vantageAddress}:${ports.votes}`,
+        VANTAGE_PRIVATE_LISTEN: `${vantageAddress}:${ports.private}`,
+        VANTAGE_VOTE_KEY: secret('vote-key'),
+        VANTAGE_ZONE_KEY: secret('zone-key'),
+        VANTAGE_TLS_CERTIFICATE: secret('tls-certificate'),
+        VANTAGE_TLS_KEY: secret('tls-key'),
+        VANTAGE_STATE_DIR: state,
+        VANTAGE_RESPONSES_PER_SECOND: '0',
+        VANTAGE_STOP_WITH_STDIN: 'yes',
+        ...environment,
+      });
+    },
+    kill,
+    output: (name) => outputs.get(name) ?? '',
+    ask: async (site, part, path) => {
+      const { vantageAddress, relayAddress } = layout(site);
+      const host = part === 'vantage' ? vantageAddress : relayAddress;
+      return await askPrivate(host, ports.private, path, 2000).catch(() => undefined);
+    },
+    until: async (what, holds) => {
+      await eventually(what, async () => ((await holds()) ? true : undefined), WITHIN_MS);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await Promise.all([...processes.keys()].map(kill));
+      operators[Symbol.dispose]();
+    },
+  };
+}
+
+/** The part of `fleet.json` that people change by hand. */
+interface EditableDraft {
+  readonly manifest: {
+    health: HealthPolicy;
+    readonly sites: readonly { readonly vantage: object }[];
+  };
+}
+
+function editDraft(operators: Operators, change: (draft: EditableDraft) => void): void {
+  const path = join(operators.path, 'fleet.json');
+  const draft = JSON.parse(readFileSync(path, 'utf8')) as EditableDraft;
+  change(draft);
+  writeFileSync(path, JSON.stringify(draft));
+}

@@ -4,13 +4,15 @@
  */
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { WholeStatus } from '../../healthcheck/status.ts';
 import { createDeployment, type Deployment } from '../support/deployment.ts';
 import { FAST_POLICY } from '../support/vantage-fleet.ts';
 
 const SITES = ['aws', 'gcp', 'hetzner'];
 let fleet: Deployment;
+
+vi.setConfig({ testTimeout: 60_000 });
 
 beforeEach(async () => {
   fleet = await createDeployment({ sites: SITES, policy: FAST_POLICY });
@@ -36,6 +38,8 @@ afterEach(async () => {
 const run = async (...words: readonly string[]): ReturnType<Deployment['operators']['run']> =>
   await fleet.operators.run(...words);
 const as = ['--as', 'alice'];
+/** One may have it from the other before it is brought. */
+const TAKEN_BY_TWO = /gcp: (adopted|already)\nhetzner: (adopted|already)/;
 
 async function statusOf(site: string): Promise<WholeStatus | undefined> {
   const reply = await fleet.ask(site, 'vantage', '/status');
@@ -58,11 +62,11 @@ describe('a push', () => {
     expect(again.text).toContain('aws: already\ngcp: already\nhetzner: already');
     expect(again.text).toContain('hold version 1');
     expect(again.code).toBe(0);
-    const status = await run('status', ...as);
-    expect(status.text).toMatch(/^zone relay\.test/);
-    expect(status.text).toMatch(/^aws +1 /m);
     // Nobody is at the relays' addresses: an answer that fails open is not well.
-    expect(status.code).toBe(1);
+    await fleet.until('all of it is seen from afar', async () => {
+      const { code, text } = await run('status', ...as);
+      return code === 1 && /^zone relay\.test/.test(text) && /^aws +1 .*FAIL OPEN/m.test(text);
+    });
   });
 
   test('of an older version, or with another key, is refused by name, and the running one stays', async () => {
@@ -156,7 +160,8 @@ describe('somebody on call', () => {
   });
 
   test('asks why the answer changed, from afar', async () => {
-    await run('drain', 'aws', '--for', '1h', '--yes', ...as);
+    // Nobody is at the relays' addresses, and then only those that are drained altogether stay out of the answer.
+    await run('drain', 'aws', '--for', '1h', '--hard', '--yes', ...as);
     await fleet.until('aws has left the answer of gcp', async () => {
       const sites = (await statusOf('gcp'))?.answer?.sites ?? [];
       return sites.length > 0 && !sites.includes('aws');
@@ -174,7 +179,7 @@ test('a site whose processes are dead is dropped, and everybody else knows', asy
   await fleet.kill('aws-vantage');
   rmSync(join(fleet.operators.path, 'sites/aws'), { recursive: true });
   const dropped = await run('drop', 'aws', '--yes', '--wait', '20', ...as);
-  expect(dropped.text).toContain('gcp: adopted\nhetzner: adopted');
+  expect(dropped.text).toMatch(TAKEN_BY_TWO);
   expect(dropped.text).toContain('hold version 2');
   expect(dropped.code).toBe(0);
   expect((await statusOf('gcp'))?.sites.map(({ name }) => name)).toEqual(['gcp', 'hetzner']);
@@ -197,7 +202,7 @@ test('machines with the new key of the operators and machines with the old one t
   await fleet.until('it lives', async () => (await fleet.ask('aws', 'vantage', '/livez'))?.status === 200);
   expect(await run('push', '--wait', '20', ...as)).toMatchObject({
     code: 0,
-    text: expect.stringContaining('aws: adopted\ngcp: adopted\nhetzner: adopted') as string,
+    text: expect.stringMatching(/aws: adopted\ngcp: (adopted|already)\nhetzner: (adopted|already)/) as string,
   });
   await run('drain', 'gcp', '--for', '1h', '--yes', ...as);
   expect((await statusOf('aws'))?.sites[1]?.override?.state).toBe('draining');

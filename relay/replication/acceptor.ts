@@ -48,7 +48,13 @@ export interface Acceptor {
 
 export type CreateAcceptor = (config: AcceptorConfig, deps: AcceptorDeps) => Acceptor;
 
-const BATCH = { itemsMax: 256, bytesMax: 1024 * 1024, waitingMax: 16_384 } as const;
+/** A store or a site that hangs is noticed within seconds; until then no more than this is kept for it. */
+const BATCH = {
+  itemsMax: 256,
+  bytesMax: 1024 * 1024,
+  waitingMax: 16_384,
+  waitingBytesMax: 64 * 1024 * 1024,
+} as const;
 
 /** The write path of a relay. Its `accept` never rejects: without enough copies in time the outcome says so. */
 export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acceptor {

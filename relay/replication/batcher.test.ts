@@ -27,6 +27,7 @@ function rig(options: Partial<BatcherOptions<number, string>> = {}): Rig {
       itemsMax: 3,
       bytesMax: 100,
       waitingMax: 8,
+      waitingBytesMax: 1000,
       sizeOf: (item) => item,
       ...options,
     }),
@@ -114,6 +115,20 @@ test('more than may wait is refused at once, and there is room again when a batc
   expect(await Promise.all([...waiting, later])).toEqual(['2', '3', '5']);
 });
 
+test('bytes that wait have a limit too, and room is made by what goes out', async () => {
+  const { batcher, batches, answer } = rig({ waitingBytesMax: 100 });
+  const first = batcher.add(60);
+  await turn();
+  const rest = [batcher.add(60), batcher.add(60)];
+  await expect(batcher.add(1)).rejects.toBeInstanceOf(Congested);
+  await answer(0);
+  expect(batches).toEqual([[60], [60]]);
+  const more = batcher.add(1);
+  await answer(1);
+  await answer(2);
+  expect(await Promise.all([first, ...rest, more])).toEqual(['60', '60', '60', '1']);
+});
+
 test('every item is answered with its own answer, in order, and no more calls run than allowed', async () => {
   const item = fc.integer({ min: 1, max: 120 });
   const limits = fc.record({
@@ -139,6 +154,7 @@ test('every item is answered with its own answer, in order, and no more calls ru
         itemsMax,
         bytesMax: 100,
         waitingMax: 1000,
+        waitingBytesMax: Number.POSITIVE_INFINITY,
         sizeOf: (one) => one,
       });
       const answers: Promise<string>[] = [];

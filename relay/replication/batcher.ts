@@ -11,8 +11,9 @@ export interface BatcherOptions<Item, Answer> {
   /** Bytes an item counts for, and how many a batch may have. */
   readonly sizeOf: (item: Item) => number;
   readonly bytesMax: number;
-  /** Items that may wait; more are refused by `Congested`. */
+  /** Items that may wait, and their bytes; more are refused by `Congested`. */
   readonly waitingMax: number;
+  readonly waitingBytesMax: number;
 }
 
 /** More is waiting than can be worked off; nothing was done. */
@@ -33,6 +34,7 @@ export interface Batcher<Item, Answer> {
 /** A batcher with nothing waiting. An item rejects with the error of the batch that it was in. */
 export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer>): Batcher<Item, Answer> {
   const waiting: Waiting<Item, Answer>[] = [];
+  let waitingBytes = 0;
   let calls = 0;
   let scheduled = false;
 
@@ -40,10 +42,12 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
     let bytes = 0;
     let count = 0;
     for (const { item } of waiting) {
-      bytes += options.sizeOf(item);
-      if (count > 0 && (bytes > options.bytesMax || count >= options.itemsMax)) break;
+      const size = options.sizeOf(item);
+      if (count > 0 && (bytes + size > options.bytesMax || count >= options.itemsMax)) break;
+      bytes += size;
       count += 1;
     }
+    waitingBytes -= bytes;
     return waiting.splice(0, count);
   };
 
@@ -73,7 +77,9 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
 
   return {
     add: (item) => {
-      if (waiting.length >= options.waitingMax) return Promise.reject(new Congested('too much is waiting'));
+      const isFull = waiting.length >= options.waitingMax || waitingBytes >= options.waitingBytesMax;
+      if (isFull) return Promise.reject(new Congested('too much is waiting'));
+      waitingBytes += options.sizeOf(item);
       const { promise, resolve, reject } = Promise.withResolvers<Answer>();
       waiting.push({ item, resolve, reject });
       // Everything that arrives in the same turn of the event loop travels together.

@@ -112,6 +112,24 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store and its disk${reason}
     expect(await store.digest([partition], NOW_MS)).toEqual([before]);
   });
 
+  test('is away while Redis cannot read its own file, and without memory once that is out of the way', async () => {
+    await start(10_000);
+    const epoch = { id: 'AAAAAAAAAAAAAAAAAAAAAA', refilledFrom: [], seenMs: NOW_MS };
+    expect(await store.replaceEpoch(undefined, epoch)).toBe(true);
+    await insert(mailbox.message('one'));
+    await server.kill();
+    const bytes = readFileSync(aofOf());
+    // Where Redis keeps the length of what follows, and more is to come, so that it does not take it for a cut tail.
+    bytes[bytes.indexOf('$')] = '?'.charCodeAt(0);
+    writeFileSync(aofOf(), bytes);
+    await expect(server.start()).rejects.toThrow('Bad file format');
+    await expect(store.ping()).rejects.toBeInstanceOf(StoreUnavailable);
+    rmSync(join(server.directory, 'appendonlydir'), { recursive: true });
+    await server.start();
+    await untilAvailable(store);
+    expect(await store.readEpoch()).toBeUndefined();
+  });
+
   test('has a digest of what is left when power failed before the last writes were on disk', async () => {
     await start(10_000);
     for (let index = 0; index < 20; index += 1) await insert(mailbox.message(`${index}`));

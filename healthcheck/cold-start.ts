@@ -8,7 +8,7 @@ import type { Clock } from '../system/clock.ts';
 import type { SavedState } from './adapters/state-file.ts';
 import { type Answer, answerWithAll } from './core/failover.ts';
 import { keyOf, targetsOf, vantageNamed } from './core/target.ts';
-import type { ColdStart } from './events.ts';
+import type { ColdStart } from './instruments.ts';
 import type { Judgement } from './judgement.ts';
 
 /** A saved answer older than this says too little about now. */

@@ -3,6 +3,7 @@
  * manifest; here is only what belongs to this machine: who it is, where it listens, and its keys.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { type CryptoKey, importPKCS8 } from 'jose';
 import type { SiteName } from '../fleet/manifest/manifest.ts';
 import type { LogLevel } from '../system/log.ts';
@@ -36,6 +37,8 @@ export interface VantageConfig {
   readonly manifestVersionMin: number;
   /** Where DNS is answered; undefined at a witness, which has no nameserver. */
   readonly dnsListen: Endpoint | undefined;
+  /** How many threads answer over UDP, where that is possible; 0: the main thread does. */
+  readonly dnsThreads: number;
   /** Where the other vantages, relays and operators are met. */
   readonly voteListen: Endpoint;
   readonly privateListen: Endpoint;
@@ -117,6 +120,7 @@ type VantageShape = AcmeShape & {
   readonly VANTAGE_MANIFEST_KEY: Setting<string>;
   readonly VANTAGE_MANIFEST_VERSION_MIN: Setting<number>;
   readonly VANTAGE_DNS_LISTEN: Setting<Endpoint | undefined>;
+  readonly VANTAGE_DNS_THREADS: Setting<number>;
   readonly VANTAGE_VOTE_LISTEN: Setting<Endpoint>;
   readonly VANTAGE_PRIVATE_LISTEN: Setting<Endpoint>;
   readonly VANTAGE_VOTE_KEY: Setting<string>;
@@ -141,6 +145,7 @@ export const VANTAGE_SETTINGS: VantageShape = {
   VANTAGE_MANIFEST_KEY: text("the operators' Ed25519 public key, 43 characters of base64url", /^[\w-]{43}$/),
   VANTAGE_MANIFEST_VERSION_MIN: integer(1, Number.MAX_SAFE_INTEGER, 1),
   VANTAGE_DNS_LISTEN: optional(endpoint()),
+  VANTAGE_DNS_THREADS: integer(0, 64, Math.min(8, availableParallelism())),
   VANTAGE_VOTE_LISTEN: endpoint(),
   VANTAGE_PRIVATE_LISTEN: endpoint(),
   VANTAGE_VOTE_KEY: contentOf('an Ed25519 private key (PKCS#8 PEM)'),
@@ -184,6 +189,7 @@ export async function readVantageConfig(
     manifestKey: values.VANTAGE_MANIFEST_KEY,
     manifestVersionMin: values.VANTAGE_MANIFEST_VERSION_MIN,
     dnsListen: values.VANTAGE_DNS_LISTEN,
+    dnsThreads: values.VANTAGE_DNS_THREADS,
     voteListen: values.VANTAGE_VOTE_LISTEN,
     privateListen: values.VANTAGE_PRIVATE_LISTEN,
     voteKey: await importPKCS8(values.VANTAGE_VOTE_KEY, 'EdDSA'),

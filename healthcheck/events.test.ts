@@ -46,6 +46,21 @@ test('the age of the newest observation grows, and local trouble does not renew 
   expect(await metrics.text()).toContain('vantage_observation_age_seconds{target="aws/ipv4"} 7\n');
 });
 
+test('a target that is probed and never observed ages too, and one that is probed no longer has no age', async () => {
+  const { clock, metrics, events } = setUp();
+  const [aws, gcp] = ['aws', 'gcp'].map((site) => ({ site, family: 'ipv4' }) as const);
+  if (aws === undefined || gcp === undefined) throw new Error('two targets');
+  events.probingBegan([aws, gcp]);
+  clock.advance(4000);
+  events.observed(gcp, 'ready');
+  expect(await metrics.text()).toContain('vantage_observation_age_seconds{target="aws/ipv4"} 4\n');
+  events.probingBegan([aws]);
+  clock.advance(1000);
+  const text = await metrics.text();
+  expect(text).toContain('vantage_observation_age_seconds{target="aws/ipv4"} 5\n');
+  expect(text).not.toContain('gcp/ipv4');
+});
+
 test('a failing open answer shows in the gauge until another answer comes', async () => {
   const { metrics, events } = setUp();
   const report = {

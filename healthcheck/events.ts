@@ -6,7 +6,6 @@
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
-import { DECISION_LOG_FAULTS, type DecisionLogFault } from './adapters/decision-file.ts';
 import { DNS_DISCARDS, type DnsDiscard } from './adapters/dns-server.ts';
 import { DOOR_REFUSALS, type DoorRefusal } from './adapters/fleet-port.ts';
 import { NOTIFY_OUTCOMES, type NotifyOutcome } from './adapters/notify.ts';
@@ -27,15 +26,17 @@ import {
   OVERRIDES_REFUSALS,
   type OverridesRefusal,
 } from './documents.ts';
+import {
+  COLD_STARTS,
+  type ColdStart,
+  createGauges,
+  type Present,
+  type SignatureEnds,
+  STATE_FAULTS,
+  type StateFault,
+  signaturesOf,
+} from './instruments.ts';
 import { SPREAD_OUTCOMES, type SpreadOutcome } from './spreading.ts';
-
-/** Trouble with what a vantage keeps on disk. */
-type StateFault = 'unreadable' | 'unwritable' | DecisionLogFault;
-const STATE_FAULTS: readonly StateFault[] = ['unreadable', 'unwritable', ...DECISION_LOG_FAULTS];
-
-const COLD_STARTS = ['persisted', 'votes', 'all_sites'] as const;
-/** What the first answer after a start rests on. */
-export type ColdStart = (typeof COLD_STARTS)[number];
 
 /** Why a vantage answers nothing: it has no manifest yet, or one that does not have it. */
 export type Waiting = 'no_manifest' | 'not_in_manifest';
@@ -79,8 +80,12 @@ export interface Events {
   voteRefused(reason: VoteRefusal, sender: string): void;
   doorRefused(reason: DoorRefusal): void;
   votePosted(peer: string, outcome: PostOutcome): void;
-  queryAnswered(rcode: Rcode): void;
-  packetDiscarded(reason: DnsDiscard): void;
+  queryAnswered(rcode: Rcode, count: number): void;
+  packetDiscarded(reason: DnsDiscard, count: number): void;
+  /** So many threads answer over UDP; 0: the main thread does. */
+  dnsThreads(threads: number): void;
+  /** A thread of the nameserver ended that nobody ended; another one takes its place. */
+  dnsThreadEnded(why: string): void;
   /** A new zone is not served; the last one still is. */
   zoneRefused(why: string): void;
   challengesReceived(from: string, outcome: ChallengeRefusal | 'taken'): void;
@@ -192,9 +197,27 @@ function zoneEvents(
   clock: Clock,
 ): Pick<
   Events,
-  'zoneRefused' | 'challengesReceived' | 'secondaryNotified' | 'zoneSigned' | 'signaturesLeft'
+  | 'zoneRefused'
+  | 'challengesReceived'
+  | 'secondaryNotified'
+  | 'zoneSigned'
+  | 'signaturesLeft'
+  | 'queryAnswered'
+  | 'packetDiscarded'
+  | 'dnsThreads'
+  | 'dnsThreadEnded'
 > {
   return {
+    queryAnswered: (rcode, count) => counters.queries.add(rcode, count),
+    packetDiscarded: (reason, count) => counters.discards.add(reason, count),
+    dnsThreads: (threads) => {
+      present.dnsThreads = threads;
+      log.info('dns threads', { threads });
+    },
+    dnsThreadEnded: (why) => {
+      counters.dnsThreadsEnded.add('replaced');
+      log.error('dns thread ended', { why });
+    },
     challengesReceived: (from, outcome) => {
       counters.challenges.add(outcome);
       log[outcome === 'taken' ? 'info' : 'warn']('acme challenges', { from, outcome });
@@ -221,39 +244,9 @@ function zoneEvents(
   };
 }
 
-interface SignatureEnds {
-  readonly keysExpireSeconds: number;
-  readonly recordsExpireSeconds: number;
-}
-
 const DAY_SECONDS = 86_400;
 /** Fewer days than this are an error: operators need time to find their key; this nameserver signs eleven days before. */
 const SIGNATURE_DAYS_MIN = { zone_keys: 14, records: 7 } as const;
-
-function signaturesOf(ends: SignatureEnds): ReadonlyMap<'zone_keys' | 'records', number> {
-  return new Map([
-    ['zone_keys', ends.keysExpireSeconds],
-    ['records', ends.recordsExpireSeconds],
-  ]);
-}
-
-/** What the gauges show when they are scraped. */
-interface Present {
-  readonly isolated: Stopwatch;
-  readonly failOpen: Stopwatch;
-  readonly frozen: Stopwatch;
-  waiting: boolean;
-  manifestVersion: number;
-  generation: number;
-  ttlSeconds: number;
-  sites: number;
-  /** Undefined while the zone is not signed. */
-  signatures: SignatureEnds | undefined;
-  /** When each target was last observed, monotonic milliseconds. */
-  readonly observedMs: Map<string, number>;
-  /** Whether messages get through each target, once it was ever in doubt. */
-  readonly canaryFails: Map<string, boolean>;
-}
 
 /** Events whose counters are all at zero and exported from the start. */
 export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
@@ -299,88 +292,10 @@ export function createEvents(log: Log, metrics: Metrics, clock: Clock): Events {
       counters.coldStarts.add(source);
       log[source === 'all_sites' ? 'warn' : 'info']('cold start', { source });
     },
-    queryAnswered: (rcode) => counters.queries.add(rcode),
-    packetDiscarded: (reason) => counters.discards.add(reason),
     stateFault: (fault) => {
       counters.stateFaults.add(fault);
       log.error('state file', { fault });
     },
-  };
-}
-
-/** All gauges. A vantage that has just started has heard nobody, so it counts as isolated. */
-function createGauges(metrics: Metrics, clock: Clock): Present {
-  const present: Present = {
-    isolated: createStopwatch(clock, true),
-    failOpen: createStopwatch(clock, false),
-    frozen: createStopwatch(clock, false),
-    waiting: true,
-    manifestVersion: 0,
-    generation: 0,
-    ttlSeconds: 0,
-    sites: 0,
-    signatures: undefined,
-    observedMs: new Map(),
-    canaryFails: new Map(),
-  };
-  const flag = (name: string, help: string, watch: Stopwatch): void => {
-    metrics.value(name, help, () => (watch.isOn() ? 1 : 0));
-    metrics.value(`${name}_seconds`, `Seconds since the start for which ${name} was 1`, () =>
-      watch.seconds(),
-    );
-  };
-  flag('isolated', '1 while no other provider is heard: the answer stands still', present.isolated);
-  flag('fail_open', '1 while every target of a family is down and all are served', present.failOpen);
-  flag('frozen', '1 while operators have frozen all automation', present.frozen);
-  metrics.value('waiting', '1 while there is no manifest that has this vantage', () =>
-    present.waiting ? 1 : 0,
-  );
-  metrics.value('manifest_version', 'Version of the manifest in force', () => present.manifestVersion);
-  metrics.value('answer_generation', 'Generation of the answer in force', () => present.generation);
-  metrics.value('answer_ttl_seconds', 'TTL of the answer in force', () => present.ttlSeconds);
-  metrics.value('answer_sites', 'Sites in the answer in force', () => present.sites);
-  metrics.gauge('signature_seconds_left', 'Until the first signature ends, of each kind', 'of', () => {
-    const nowSeconds = clock.wallMs() / 1000;
-    const ends = present.signatures === undefined ? [] : [...signaturesOf(present.signatures)];
-    return new Map(ends.map(([of, endSeconds]) => [of, Math.floor(endSeconds - nowSeconds)]));
-  });
-  metrics.gauge(
-    'observation_age_seconds',
-    'Age of the newest observation of each target, or of its probing',
-    'target',
-    () => {
-      const nowMs = clock.monotonicMs();
-      return new Map([...present.observedMs].map(([key, atMs]) => [key, (nowMs - atMs) / 1000]));
-    },
-  );
-  metrics.gauge(
-    'canary_fails',
-    '1 where messages do not get through a target that says it is ready; absent where they always did',
-    'target',
-    () => new Map([...present.canaryFails].map(([key, fails]) => [key, fails ? 1 : 0])),
-  );
-  return present;
-}
-
-interface Stopwatch {
-  set(on: boolean): void;
-  isOn(): boolean;
-  /** All the time that it was on, together. */
-  seconds(): number;
-}
-
-function createStopwatch(clock: Clock, on: boolean): Stopwatch {
-  let sinceMs = on ? clock.monotonicMs() : undefined;
-  let totalMs = 0;
-  const currentMs = (): number => (sinceMs === undefined ? 0 : clock.monotonicMs() - sinceMs);
-  return {
-    set: (now) => {
-      if (now === (sinceMs !== undefined)) return;
-      totalMs += currentMs();
-      sinceMs = now ? clock.monotonicMs() : undefined;
-    },
-    isOn: () => sinceMs !== undefined,
-    seconds: () => (totalMs + currentMs()) / 1000,
   };
 }
 
@@ -438,6 +353,9 @@ function createCounters(metrics: Metrics) {
     posts: counter('votes_posted_total', 'Votes posted to others', 'outcome', POST_OUTCOMES),
     queries: counter('queries_total', 'DNS queries answered', 'rcode', RCODES),
     discards: counter('dns_discards_total', 'DNS packets and connections dropped', 'reason', DNS_DISCARDS),
+    dnsThreadsEnded: counter('dns_threads_ended_total', 'Threads that ended by themselves', 'outcome', [
+      'replaced',
+    ]),
     challenges: counter('acme_challenges_total', 'Publications of ACME challenges', 'outcome', [
       'taken',
       ...CHALLENGE_REFUSALS,

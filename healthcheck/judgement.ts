@@ -40,7 +40,8 @@ import {
   type VoteBook,
   type VoteRefusal,
 } from './core/vote.ts';
-import type { ColdStart, Events } from './events.ts';
+import type { Events } from './events.ts';
+import type { ColdStart } from './instruments.ts';
 import { createTelling, type Telling } from './telling.ts';
 
 export interface JudgementOptions {

@@ -4,14 +4,17 @@
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
 import type { Endpoint } from '../system/settings.ts';
-import { startDnsServer } from './adapters/dns-server.ts';
+import { canBatch } from './adapters/datagrams.ts';
+import { type DnsServerOptions, startDnsServer } from './adapters/dns-server.ts';
+import { createDnsWorkers, type DnsWorkers, type DnsWorkersOptions } from './adapters/dns-workers.ts';
 import { createNotifier, type Notifier } from './adapters/notify.ts';
 import type { VantageConfig } from './config.ts';
 import type { ChallengeRecords } from './core/zone.ts';
 import { COOKIE_SECRET_BYTES, type CookieSecrets } from './dns/cookie.ts';
 import { createDoor } from './dns/door.ts';
-import { createRateLimit } from './dns/rate-limit.ts';
+import { createRateLimit, type RateLimitOptions, rateLimitMemory } from './dns/rate-limit.ts';
 import { createTransfers } from './dns/transfer.ts';
+import type { TransferZone } from './dns/transfer-zone.ts';
 import type { Events } from './events.ts';
 import { createZoneKeeper, type ZoneContent, type ZoneKeeper } from './zone-keeper.ts';
 
@@ -28,7 +31,7 @@ export interface Nameserver {
 
 export type NameserverConfig = Pick<
   VantageConfig,
-  'site' | 'zoneKey' | 'transferKeys' | 'secondaries' | 'responsesPerSecond' | 'cookieSecrets'
+  'site' | 'dnsThreads' | 'zoneKey' | 'transferKeys' | 'secondaries' | 'responsesPerSecond' | 'cookieSecrets'
 >;
 
 interface NameserverDeps {
@@ -48,32 +51,38 @@ export async function startNameserver(
   { clock, random, events, resources }: NameserverDeps,
 ): Promise<Nameserver> {
   const { site, zoneKey } = config;
-  const transferChanged = notifying(config, endpoint, { clock, random, events, resources });
+  const secrets = cookieSecrets(config.cookieSecrets, clock, random, resources, (renewed) =>
+    workers?.tell({ kind: 'secrets', secrets: renewed }),
+  );
+  const rateLimit = rateLimitOf(config, random);
+  const workers = createWorkers(config, { secrets: secrets(), rateLimit }, { clock, random, events });
+  const notify = notifying(config, endpoint, { clock, random, events, resources });
+  const transferChanged = (zone: TransferZone): void => {
+    workers?.tell({ kind: 'transfer', zone });
+    notify(zone.apex);
+  };
   const keeper = createZoneKeeper({
     site,
     zoneKey,
     clock,
     events,
     resources,
+    changed: (zone) => workers?.tell({ kind: 'zone', zone }),
     transferChanged: config.transferKeys.length === 0 ? undefined : transferChanged,
   });
-  const { responsesPerSecond } = config;
   const door = createDoor({
     zone: keeper.inForce,
-    secrets: cookieSecrets(config.cookieSecrets, clock, random, resources),
-    rateLimit:
-      responsesPerSecond === 0
-        ? undefined
-        : createRateLimit({ responsesPerSecond, seed: Math.floor(random.fraction() * 2 ** 32) }),
+    secrets,
+    rateLimit: workers === undefined && rateLimit !== undefined ? createRateLimit(rateLimit) : undefined,
     transfers: createTransfers({ keys: config.transferKeys, zone: keeper.forTransfer }),
-    serverId: Buffer.from(site, 'latin1'),
+    serverId: serverIdOf(config),
     firstTurn: random.fraction(),
   });
   const server = await startDnsServer({
     endpoint,
     door,
-    replied: (rcode) => events.queryAnswered(rcode),
-    discarded: (reason) => events.packetDiscarded(reason),
+    workers,
+    ...counting(events),
     clock,
   });
   resources.defer(async () => server.close());
@@ -99,12 +108,52 @@ export async function startNameserver(
   };
 }
 
+/** The budget over UDP, in memory that all threads share; TCP has none. */
+function rateLimitOf({ responsesPerSecond }: NameserverConfig, random: Random): RateLimitOptions | undefined {
+  if (responsesPerSecond === 0) return undefined;
+  return { responsesPerSecond, seed: Math.floor(random.fraction() * 2 ** 32), memory: rateLimitMemory() };
+}
+
+function serverIdOf({ site }: NameserverConfig): Uint8Array {
+  return Uint8Array.from(Buffer.from(site, 'latin1'));
+}
+
+function counting(events: Events): Pick<DnsServerOptions, 'replied' | 'discarded'> {
+  return {
+    replied: (rcode, count) => events.queryAnswered(rcode, count),
+    discarded: (reason, count) => events.packetDiscarded(reason, count),
+  };
+}
+
+/** Undefined: this thread answers over UDP, because it is asked to or because nothing else is possible. */
+function createWorkers(
+  config: NameserverConfig,
+  { secrets, rateLimit }: Pick<DnsWorkersOptions, 'secrets' | 'rateLimit'>,
+  { clock, random, events }: Pick<NameserverDeps, 'clock' | 'random' | 'events'>,
+): DnsWorkers | undefined {
+  const threads = canBatch() ? config.dnsThreads : 0;
+  events.dnsThreads(threads);
+  if (threads === 0) return undefined;
+  return createDnsWorkers({
+    threads,
+    secrets,
+    rateLimit,
+    transferKeys: config.transferKeys,
+    serverId: serverIdOf(config),
+    firstTurn: () => random.fraction(),
+    clock,
+    ...counting(events),
+    ended: (why) => events.dnsThreadEnded(why),
+  });
+}
+
 /** The operators' secrets, for servers that share an address; otherwise one of our own, replaced every day. */
 function cookieSecrets(
   given: CookieSecrets | undefined,
   clock: Clock,
   random: Random,
   resources: AsyncDisposableStack,
+  renewed: (secrets: CookieSecrets) => void,
 ): () => CookieSecrets {
   if (given !== undefined) return () => given;
   let secrets: CookieSecrets = [random.bytes(COOKIE_SECRET_BYTES)];
@@ -112,6 +161,7 @@ function cookieSecrets(
   const rotateLater = (): void => {
     cancel = clock.after(COOKIE_SECRET_ROTATES_MS, () => {
       secrets = [random.bytes(COOKIE_SECRET_BYTES), ...secrets.slice(0, 1)];
+      renewed(secrets);
       rotateLater();
     });
   };

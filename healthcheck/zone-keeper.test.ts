@@ -41,6 +41,7 @@ beforeEach(() => {
         told.push(`left ${Math.floor((recordsExpireSeconds * 1000 - clock.wallMs()) / DAY_MS)} days`),
     },
     resources,
+    changed: () => undefined,
     transferChanged: undefined,
   });
 });

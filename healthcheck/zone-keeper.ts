@@ -8,7 +8,7 @@
  * are replaced, and the sets of addresses that no answer has needed yet are signed with them.
  */
 import type { KeyObject } from 'node:crypto';
-import type { Manifest, SiteName } from '../fleet/manifest/manifest.ts';
+import type { Manifest, SiteName, ZoneKeySet } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import { describeError } from '../system/log.ts';
 import { possibleAnswers, type Zone, type ZoneInput, zoneFrom } from './core/zone.ts';
@@ -26,8 +26,10 @@ export interface ZoneKeeperOptions {
   readonly zoneKey: KeyObject | undefined;
   readonly clock: Clock;
   readonly events: Pick<Events, 'zoneRefused' | 'zoneSigned' | 'signaturesLeft'>;
+  /** Another zone is in force, or none. */
+  readonly changed: (zone: CompiledZone | undefined) => void;
   /** What secondaries get has changed; undefined: there are none, and nothing is made for them. */
-  readonly transferChanged: ((apex: string) => void) | undefined;
+  readonly transferChanged: ((zone: TransferZone) => void) | undefined;
   /** Stops what it does by the hour. */
   readonly resources: AsyncDisposableStack;
 }
@@ -70,6 +72,7 @@ export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
     try {
       inForce = compileZone(zone, signWith(manifest)?.sign);
       served = { zone, manifest };
+      options.changed(inForce);
       transfers.update(zone, manifest);
       return true;
     } catch (error) {
@@ -79,16 +82,14 @@ export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
   };
   const zoneOf = (content: ZoneContent): Zone => zoneFrom({ ...content, self: options.site });
   const refreshByTheHour = async (manifest: Manifest, stopped: AbortSignal): Promise<void> => {
-    const { zoneKeys } = manifest;
+    const { zone, zoneKeys } = manifest;
     const signer = signWith(manifest);
     if (signer === undefined || zoneKeys === undefined) return;
-    events.zoneSigned(dsRecords(manifest.zone, zoneKeys));
+    events.zoneSigned(dsRecords(zone, zoneKeys));
     for (;;) {
       await signPossibleAnswers(manifest, signer, clock, stopped);
       if (wanted?.manifest === manifest) serve(zoneOf(wanted), manifest);
-      const keysExpireSeconds = zoneKeysExpireSeconds(zoneKeys);
-      const recordsExpireSeconds = signer.expiresSeconds() ?? keysExpireSeconds;
-      events.signaturesLeft({ keysExpireSeconds, recordsExpireSeconds });
+      events.signaturesLeft(endsOf(zoneKeys, signer));
       await clock.sleep(REFRESH_MS, stopped);
     }
   };
@@ -116,11 +117,21 @@ export function createZoneKeeper(options: ZoneKeeperOptions): ZoneKeeper {
     withdraw: () => {
       stop();
       wanted = served = inForce = undefined;
+      options.changed(undefined);
       transfers.withdraw();
     },
     inForce: () => inForce,
     forTransfer: transfers.inForce,
   };
+}
+
+/** When the first signature of each kind ends, seconds since 1970. */
+function endsOf(
+  zoneKeys: ZoneKeySet,
+  signer: Signer,
+): { readonly keysExpireSeconds: number; readonly recordsExpireSeconds: number } {
+  const keysExpireSeconds = zoneKeysExpireSeconds(zoneKeys);
+  return { keysExpireSeconds, recordsExpireSeconds: signer.expiresSeconds() ?? keysExpireSeconds };
 }
 
 /** The zone for secondaries, after each change and never in its way; its own signatures, since its TTL is another. */
@@ -142,7 +153,7 @@ function createTransferKeeper(options: ZoneKeeperOptions): {
         nowSeconds: Math.floor(clock.wallMs() / 1000),
         previous,
       });
-      if (inForce !== previous) transferChanged?.(inForce.apex);
+      if (inForce !== previous) transferChanged?.(inForce);
     } catch (error) {
       events.zoneRefused(describeError(error));
     }

@@ -193,6 +193,8 @@ function vantageEnvironment(options: SiteOptions, stateDirectory: string): Reado
     VANTAGE_STATE_DIR: stateDirectory,
     // All clients of a local fleet share one address, so one budget would be everybody's.
     VANTAGE_RESPONSES_PER_SECOND: '0',
+    // Three nameservers share this machine's processors.
+    VANTAGE_DNS_THREADS: '1',
     VANTAGE_STOP_WITH_STDIN: 'yes',
     VANTAGE_LOG_LEVEL: 'info',
   };

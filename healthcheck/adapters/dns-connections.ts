@@ -23,9 +23,10 @@ type TcpDiscard = (typeof TCP_DISCARDS)[number];
 
 export interface ConnectionsOptions {
   readonly door: Door;
-  readonly replied: (rcode: Rcode) => void;
+  readonly replied: (rcode: Rcode, count: number) => void;
   readonly discarded: (
     reason: TcpDiscard | Extract<ReturnType<Door>, { kind: 'discarded' }>['reason'],
+    count: number,
   ) => void;
   readonly clock: Clock;
 }
@@ -59,13 +60,13 @@ export function createConnections(
     const network = networkOf(source);
     const ofNetwork = perNetwork.get(network) ?? 0;
     if (ofNetwork >= TCP_CONNECTIONS_OF_NETWORK_MAX) {
-      discarded('tcp_source_limit');
+      discarded('tcp_source_limit', 1);
       socket.destroy();
       return;
     }
     if (connections.size >= TCP_CONNECTIONS_MAX) {
       const [quietest] = connections.keys();
-      discarded('tcp_evicted');
+      discarded('tcp_evicted', 1);
       quietest?.destroy();
       if (quietest !== undefined) connections.delete(quietest);
     }
@@ -104,7 +105,7 @@ function serveFrames(
   let pending: Uint8Array = new Uint8Array(0);
   let queries = 0;
   const end = (reason: Parameters<ConnectionsOptions['discarded']>[0]): void => {
-    discarded(reason);
+    discarded(reason, 1);
     socket.destroy();
   };
   let cancelIdle = clock.after(TCP_IDLE_MS, () => end('tcp_idle'));
@@ -120,7 +121,7 @@ function serveFrames(
       end(reply.reason);
       return false;
     }
-    replied(reply.rcode);
+    replied(reply.rcode, 1);
     if (reply.kind === 'messages') {
       for (const message of reply.messages) {
         socket.write(Buffer.concat([Buffer.of(message.length >> 8, message.length & 0xff), message]));

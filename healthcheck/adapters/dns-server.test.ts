@@ -44,6 +44,7 @@ async function start(port: number): Promise<DnsServer> {
       serverId: Buffer.from('aws'),
       firstTurn: 0.1,
     }),
+    workers: undefined,
     replied: (rcode) => rcodes.push(rcode),
     discarded: (reason) => discards.push(reason),
     clock: systemClock,

@@ -2,19 +2,18 @@
  * The sockets of the nameserver: UDP and TCP (RFC 7766) at one endpoint around the door that answers packets.
  *
  * Whoever asks is unknown and may be hostile, so every buffer and every life is bounded, and what is dropped is
- * counted by name. One buffer serves all UDP replies: the kernel takes a datagram at once or Node queues it, and only
- * then another buffer is made.
+ * counted by name. TCP is served here. UDP is served by threads in batches (dns-workers.ts), or by one socket in this
+ * thread (udp-socket.ts).
  */
-import { createSocket, type RemoteInfo, type Socket as UdpSocket } from 'node:dgram';
-import { createServer, type Server } from 'node:net';
+import { createServer } from 'node:net';
 import type { Clock } from '../../system/clock.ts';
 import type { Endpoint } from '../../system/settings.ts';
-import type { Arrival, Door } from '../dns/door.ts';
+import type { Door } from '../dns/door.ts';
 import type { Rcode } from '../dns/message.ts';
-import { UDP_BYTES_MAX } from '../dns/respond.ts';
-import { createSourceReader } from '../dns/source.ts';
 import { createConnections, TCP_DISCARDS } from './dns-connections.ts';
-import { listenAt, listenError } from './listen.ts';
+import type { DnsWorkers } from './dns-workers.ts';
+import { listenAt } from './listen.ts';
+import { openUdpSocket } from './udp-socket.ts';
 
 const UDP_DISCARDS = [
   'too_short',
@@ -30,8 +29,10 @@ export const DNS_DISCARDS: readonly DnsDiscard[] = [...UDP_DISCARDS, ...TCP_DISC
 export interface DnsServerOptions {
   readonly endpoint: Endpoint;
   readonly door: Door;
-  readonly replied: (rcode: Rcode) => void;
-  readonly discarded: (reason: DnsDiscard) => void;
+  /** Who answers over UDP; undefined: this thread. */
+  readonly workers: DnsWorkers | undefined;
+  readonly replied: (rcode: Rcode, count: number) => void;
+  readonly discarded: (reason: DnsDiscard, count: number) => void;
   readonly clock: Clock;
 }
 
@@ -41,32 +42,29 @@ export interface DnsServer {
   close(): Promise<void>;
 }
 
-const UDP_SEND_QUEUE_BYTES_MAX = 4 * 1024 * 1024;
-const UDP_BUFFER_BYTES = 4 * 1024 * 1024;
 /** How late the time that budgets and cookies see may be; reading a clock for each packet would cost more than both. */
 const CLOCK_STEP_MS = 50;
 
 /** Binds both protocols or neither; rejects with a ListenError. */
 export async function startDnsServer(options: DnsServerOptions): Promise<DnsServer> {
-  const time = coarseTime(options.clock);
+  const { clock, discarded, endpoint, workers } = options;
+  const time = coarseTime(clock);
   const connections = createConnections(options, time);
   const tcp = createServer({ noDelay: true }, connections.serve);
-  // Addresses are numbers already: without this Node would ask its resolver for each one.
-  const udp = createSocket({
-    type: options.endpoint.host.includes(':') ? 'udp6' : 'udp4',
-    lookup: (host, _, callback) => callback(null, host, host.includes(':') ? 6 : 4),
-  });
-  udp.on('message', createUdpAnswerer(udp, options, time));
   let port: number;
+  let udp: { close(): Promise<void> };
   try {
-    port = await bindBoth(tcp, udp, options.endpoint);
+    // TCP takes the port first; a UDP port of the same number that is taken is then told by name.
+    port = await listenAt(tcp, 'DNS over TCP', endpoint);
+    const bound = { host: endpoint.host, port };
+    udp = await (workers === undefined ? openUdpSocket(bound, options, time) : workers.open(bound));
   } catch (error) {
+    tcp.close();
     time.stop();
     throw error;
   }
-  // After the start no error of a listening socket may end a nameserver; single failures are counted where they occur.
-  tcp.on('error', () => options.discarded('send_failed'));
-  udp.on('error', () => options.discarded('send_failed'));
+  // After the start no error of the listening socket may end a nameserver.
+  tcp.on('error', () => discarded('send_failed', 1));
   return {
     port,
     close: async () => {
@@ -75,9 +73,7 @@ export async function startDnsServer(options: DnsServerOptions): Promise<DnsServ
       tcp.close(() => closed.resolve());
       connections.destroyAll();
       await closed.promise;
-      const udpClosed = Promise.withResolvers<void>();
-      udp.close(() => udpClosed.resolve());
-      await udpClosed.promise;
+      await udp.close();
     },
   };
 }
@@ -98,62 +94,4 @@ function coarseTime(clock: Clock): CoarseTime {
   };
   step();
   return time;
-}
-
-function createUdpAnswerer(
-  udp: UdpSocket,
-  { door, replied, discarded }: DnsServerOptions,
-  time: CoarseTime,
-): (packet: Uint8Array, from: RemoteInfo) => void {
-  const readSource = createSourceReader();
-  let out = Buffer.allocUnsafeSlow(UDP_BYTES_MAX);
-  const failed = (error: Error | null): void => {
-    if (error !== null) discarded('send_failed');
-  };
-  return (packet, from) => {
-    if (from.port === 0) {
-      discarded('source_port_zero');
-      return;
-    }
-    if (udp.getSendQueueSize() > UDP_SEND_QUEUE_BYTES_MAX) {
-      discarded('send_queue_full');
-      return;
-    }
-    const arrival: Arrival = {
-      transport: 'udp',
-      source: readSource(from.address),
-      nowMs: time.nowMs,
-      wallSeconds: time.wallSeconds,
-    };
-    const reply = door(packet, arrival, out);
-    if (reply.kind === 'discarded') {
-      discarded(reply.reason);
-      return;
-    }
-    replied(reply.rcode);
-    if (reply.kind === 'messages') {
-      for (const message of reply.messages) udp.send(message, from.port, from.address, failed);
-      return;
-    }
-    udp.send(out, 0, reply.length, from.port, from.address, failed);
-    if (udp.getSendQueueCount() > 0) out = Buffer.allocUnsafeSlow(UDP_BYTES_MAX);
-  };
-}
-
-/** TCP takes the port first; a UDP port of the same number that is taken is then told by name. */
-async function bindBoth(tcp: Server, udp: UdpSocket, endpoint: Endpoint): Promise<number> {
-  const port = await listenAt(tcp, 'DNS over TCP', endpoint);
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  udp.once('listening', resolve).once('error', reject);
-  udp.bind({ port, address: endpoint.host, exclusive: true });
-  try {
-    await promise;
-  } catch (error) {
-    tcp.close();
-    udp.close();
-    throw listenError('DNS over UDP', { host: endpoint.host, port }, error);
-  }
-  udp.off('error', reject);
-  udp.setRecvBufferSize(UDP_BUFFER_BYTES);
-  return port;
 }

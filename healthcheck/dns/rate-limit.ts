@@ -15,6 +15,8 @@ export interface RateLimitOptions {
   readonly responsesPerSecond: number;
   /** Unpredictable, so that nobody can choose networks that share a place. */
   readonly seed: number;
+  /** Where the budgets are, of `rateLimitMemory`, so that several threads have one budget; absent: memory of its own. */
+  readonly memory?: SharedArrayBuffer;
 }
 
 export interface RateLimit {
@@ -24,14 +26,24 @@ export interface RateLimit {
 
 /** 1 MiB in all. */
 const PLACES = 65_536;
+const PLACE_BYTES = 17;
 
-/** Budgets for 65,536 networks at a time, all whole at first. */
-export function createRateLimit({ responsesPerSecond, seed }: RateLimitOptions): RateLimit {
-  const high = new Uint32Array(PLACES);
-  const low = new Uint32Array(PLACES);
+/** Memory for the budgets of several threads. */
+export function rateLimitMemory(): SharedArrayBuffer {
+  return new SharedArrayBuffer(PLACES * PLACE_BYTES);
+}
+
+/**
+ * Budgets for 65,536 networks at a time, all whole at first. Threads that share them do not lock: a budget may come out a
+ * response short or long when two of them take from it at the same instant, and never by more than its second.
+ */
+export function createRateLimit({ responsesPerSecond, seed, memory }: RateLimitOptions): RateLimit {
+  const places = memory ?? new ArrayBuffer(PLACES * PLACE_BYTES);
   /** When the budget was whole, or will be whole again, in milliseconds: one number holds tokens and their time. */
-  const wholeAtMs = new Float64Array(PLACES);
-  const overBudget = new Uint8Array(PLACES);
+  const wholeAtMs = new Float64Array(places, 0, PLACES);
+  const high = new Uint32Array(places, PLACES * 8, PLACES);
+  const low = new Uint32Array(places, PLACES * 12, PLACES);
+  const overBudget = new Uint8Array(places, PLACES * 16, PLACES);
   const costMs = 1000 / responsesPerSecond;
   return {
     take: (source, nowMs) => {

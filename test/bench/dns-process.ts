@@ -14,6 +14,7 @@ export interface DnsProcessOptions {
   /** PKCS#8 PEM; null: the zone is not signed. */
   readonly zoneKeyPem: string | null;
   readonly responsesPerSecond: number;
+  readonly dnsThreads: number;
 }
 
 const options = JSON.parse(process.argv[2] ?? '{}') as DnsProcessOptions;

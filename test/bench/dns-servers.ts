@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { makeZoneKeys } from '../../fleet/zone-keys.ts';
@@ -49,7 +50,7 @@ export function isInstalled(program: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${program}`], { env: { PATH: path } }).status === 0;
 }
 
-function ours(name: string, signed: boolean): DnsServerKind {
+function ours(name: string, signed: boolean, dnsThreads: number): DnsServerKind {
   return {
     name,
     program: process.execPath,
@@ -62,6 +63,7 @@ function ours(name: string, signed: boolean): DnsServerKind {
         port,
         zoneKeyPem: signed ? (made.keyPem.get('aws') ?? null) : null,
         responsesPerSecond: RESPONSES_PER_SECOND,
+        dnsThreads,
       };
       const parameters = [join(import.meta.dirname, 'dns-process.ts'), JSON.stringify(options)];
       return { name, signed, program: process.execPath, parameters };
@@ -176,10 +178,12 @@ const nsd: DnsServerKind = {
   },
 };
 
-/** In the order of the report; the first two are ours. */
+/** In the order of the report; the first four are ours. */
 export const DNS_SERVERS: readonly DnsServerKind[] = [
-  ours('ours', false),
-  ours('ours, signed', true),
+  ours('ours', false, 1),
+  ours('ours, signed', true, 1),
+  ours('ours, signed, all', true, availableParallelism()),
+  ours('ours, signed, socket', true, 0),
   gdnsd,
   knot(false),
   knot(true),

@@ -35,7 +35,14 @@ export async function startTestNameserver(options: TestNameserverOptions): Promi
   const log = createLog({ clock, base: {}, level: 'error', write: () => undefined });
   const events = createEvents(log, createMetrics('test_'), clock);
   const nameserver = await startNameserver(
-    { responsesPerSecond: 0, cookieSecrets: undefined, transferKeys: [], secondaries: [], ...options },
+    {
+      dnsThreads: 0,
+      responsesPerSecond: 0,
+      cookieSecrets: undefined,
+      transferKeys: [],
+      secondaries: [],
+      ...options,
+    },
     { host: address, port },
     { clock, random: systemRandom, events, resources },
   );

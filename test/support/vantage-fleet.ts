@@ -211,6 +211,7 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
       VANTAGE_MANIFEST: await write('manifest', await signManifest(manifestFor(site), signingKey)),
       VANTAGE_MANIFEST_KEY: operators.publicKey.export({ format: 'jwk' }).x ?? '',
       VANTAGE_DNS_LISTEN: `${vantageAddress[site]}:${dnsPort}`,
+      VANTAGE_DNS_THREADS: '1',
       VANTAGE_VOTE_LISTEN: `${vantageAddress[site]}:${votePort}`,
       VANTAGE_PRIVATE_LISTEN: `${laneAddress[site]}:${privatePort}`,
       VANTAGE_VOTE_KEY: await write('vote.pem', vote.keyPem),

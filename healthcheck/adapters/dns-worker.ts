@@ -43,15 +43,19 @@ function takeNews(): boolean {
 }
 
 function answerAll(batch: Batch, count: number, door: Door, tally: Tally): void {
-  const nowMs = systemClock.monotonicMs();
-  const wallSeconds = Math.floor(systemClock.wallMs() / 1000);
+  const arrival = {
+    transport: 'udp' as const,
+    source: batch.sourceOf(0),
+    nowMs: systemClock.monotonicMs(),
+    wallSeconds: Math.floor(systemClock.wallMs() / 1000),
+  };
   for (let index = 0; index < count; index += 1) {
     if (batch.portOf(index) === 0) {
       tally.discarded('source_port_zero');
       continue;
     }
     const out = batch.out();
-    const arrival = { transport: 'udp' as const, source: batch.sourceOf(index), nowMs, wallSeconds };
+    arrival.source = batch.sourceOf(index);
     const reply = door(batch.packet(index), arrival, out);
     if (reply.kind === 'discarded') {
       tally.discarded(reply.reason);

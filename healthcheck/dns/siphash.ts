@@ -14,10 +14,10 @@ export function sipHash24(
   out: Uint8Array,
   at: number,
 ): void {
-  const k0l = word(key, 0, 4);
-  const k0h = word(key, 4, 4);
-  const k1l = word(key, 8, 4);
-  const k1h = word(key, 12, 4);
+  const k0l = wholeWord(key, 0);
+  const k0h = wholeWord(key, 4);
+  const k1l = wholeWord(key, 8);
+  const k1h = wholeWord(key, 12);
   v[0] = k0h ^ 0x736f6d65;
   v[1] = k0l ^ 0x70736575;
   v[2] = k1h ^ 0x646f7261;
@@ -27,7 +27,7 @@ export function sipHash24(
   v[6] = k1h ^ 0x74656462;
   v[7] = k1l ^ 0x79746573;
   const whole = length - (length % 8);
-  for (let from = 0; from < whole; from += 8) absorb(word(input, from + 4, 4), word(input, from, 4));
+  for (let from = 0; from < whole; from += 8) absorb(wholeWord(input, from + 4), wholeWord(input, from));
   const left = length - whole;
   const low = word(input, whole, Math.min(left, 4));
   const high = word(input, whole + 4, Math.max(0, left - 4)) | ((length & 0xff) << 24);
@@ -42,7 +42,17 @@ export function sipHash24(
   }
 }
 
-/** Up to four bytes, little-endian. */
+/** Four bytes, little-endian. */
+function wholeWord(bytes: Uint8Array, at: number): number {
+  return (
+    (bytes[at] ?? 0) |
+    ((bytes[at + 1] ?? 0) << 8) |
+    ((bytes[at + 2] ?? 0) << 16) |
+    ((bytes[at + 3] ?? 0) << 24)
+  );
+}
+
+/** The same of fewer. */
 function word(bytes: Uint8Array, at: number, length: number): number {
   let value = 0;
   for (let index = 0; index < length; index += 1) value |= (bytes[at + index] ?? 0) << (8 * index);

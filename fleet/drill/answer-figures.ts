@@ -58,7 +58,9 @@ function mostRepeated(departures: readonly Departure[]): number {
 
 function withdrawalFigures(evidence: Evidence): readonly Figure[] {
   const { answers, expects, site, sites, vantageEvents, window } = evidence;
-  if (expects.withdrawnAt === 'nowhere') return [];
+  if (expects.mayLeave === 'nobody') return [];
+  // A site that may leave and need not: how long it took is told, and nobody is judged by it.
+  const judge: typeof atMost = expects.withdrawnAt === 'nowhere' ? told : atMost;
   const zeroMs = zeroOf(evidence);
   const firstDown = (kind: 'verdict' | 'health'): number | undefined => {
     const event = vantageEvents.find(
@@ -69,8 +71,8 @@ function withdrawalFigures(evidence: Evidence): readonly Figure[] {
   };
   const nameservers = sites.filter((name) => expects.withdrawnAt === 'all' || name !== site);
   return [
-    atMost('detection', 'first vantage says down', firstDown('verdict'), 's', BOUNDS.firstDownS),
-    atMost('detection', 'quorum says down', firstDown('health'), 's', BOUNDS.quorumS),
+    judge('detection', 'first vantage says down', firstDown('verdict'), 's', BOUNDS.firstDownS),
+    judge('detection', 'quorum says down', firstDown('health'), 's', BOUNDS.quorumS),
     ...nameservers.map((nameserver) => {
       const changed = answers.find(
         (change) =>
@@ -80,7 +82,7 @@ function withdrawalFigures(evidence: Evidence): readonly Figure[] {
           !change.sites.includes(site),
       );
       const changedS = secondsSince(zeroMs, changed?.atMs);
-      return atMost('detection', `changed answer at ns-${nameserver}`, changedS, 's', BOUNDS.answerS);
+      return judge('detection', `changed answer at ns-${nameserver}`, changedS, 's', BOUNDS.answerS);
     }),
     ...resolverFigures(evidence, zeroMs),
   ];

@@ -107,6 +107,15 @@ describe('the result', () => {
     expect(seen).toMatchObject({ result: 'missed', findings: { lost: ['d1/110000'] } });
   });
 
+  test('tells how long a site that may leave and need not took to leave, and judges nothing by it', () => {
+    const flapping = { ...GOOD, expects: faultNamed('flap').expects };
+    expect(figure(flapping, 'changed answer at ns-gcp')).toMatchObject({ value: 5, max: undefined });
+    const stayed = { ...flapping, answers: [], vantageEvents: [] };
+    expect(figure(stayed, 'quorum says down')).toMatchObject({ value: undefined, passed: true });
+    const apart = { ...stayed, expects: faultNamed('partial').expects };
+    expect(figure(apart, 'quorum says down')).toBeUndefined();
+  });
+
   test('is "missed" when a surviving nameserver never changes its answer', () => {
     expect(assess({ ...GOOD, answers: GOOD.answers.slice(0, 1) }).reasons).toEqual([
       'detection: changed answer at ns-hetzner is outside its bound.',

@@ -52,11 +52,7 @@ export function renderBoot(plan: BootPlan): string {
     ROLE: role,
     SITE: spec.name,
     REGION: secretsFrom.kind === 'inline' ? '' : secretsFrom.region,
-    RELEASE_SHA256: options.release.sha256,
-    RELEASE_URLS: [plan.ownRelease ?? '', ...options.release.urls].join(' ').trim(),
-    MANIFEST_KEY: options.manifestKey,
-    MANIFEST_VERSION_MIN: String(options.manifestVersionMin),
-    SETTINGS: settingsOf(plan),
+    ...programOf(plan),
     SECRETS_FROM: secretsFrom.kind,
     SECRETS: secretsFrom.kind === 'inline' ? bundleOf(files) : secretsFrom.name,
     PRIVATE_LISTEN: `${host}:${PRIVATE_PORT}`,
@@ -76,6 +72,19 @@ export function renderBoot(plan: BootPlan): string {
     );
   }
   return script;
+}
+
+/** What a machine runs. A Redis is Debian's, and must not be replaced because there is a new release or key. */
+function programOf(plan: BootPlan): Readonly<Record<string, string>> {
+  const { role, options, ownRelease = '' } = plan;
+  const isOurs = role !== 'redis';
+  return {
+    RELEASE_SHA256: isOurs ? options.release.sha256 : '',
+    RELEASE_URLS: isOurs ? [ownRelease, ...options.release.urls].join(' ').trim() : '',
+    MANIFEST_KEY: isOurs ? options.manifestKey : '',
+    MANIFEST_VERSION_MIN: isOurs ? String(options.manifestVersionMin) : '',
+    SETTINGS: settingsOf(plan),
+  };
 }
 
 /** Lines of the program's environment that only this stack has. */

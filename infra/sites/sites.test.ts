@@ -2,6 +2,8 @@
  * One site at each provider, registered with the SDK's own mock engine. First the rules that hold at all of them, then
  * the words that no type checks. What `pulumi up` and the providers do with all this is not shown here.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Output } from '@pulumi/pulumi';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { GUARDRAILS, scriptOf } from '../../test/support/guardrails.ts';
@@ -142,6 +144,24 @@ describe('at every provider', () => {
       specs.flatMap(({ name }) => [`${name}-nameserver`, `${name}-redis`]).toSorted(),
     );
   });
+});
+
+test('the policy of docs/deploy.md names every service of AWS that the program uses', () => {
+  const document = readFileSync(join(import.meta.dirname, '../../docs/deploy.md'), 'utf8');
+  const [, block = ''] = /### AWS[^]*?```json\n([^]*?)```/.exec(document) ?? [];
+  const { Statement } = JSON.parse(block) as { Statement: { Action: string | string[] }[] };
+  const granted = Statement.flatMap(({ Action }) => Action).map((action) => action.split(':')[0]);
+  const services: Readonly<Record<string, string>> = {
+    ebs: 'ec2',
+    lb: 'elasticloadbalancing',
+    vpc: 'ec2',
+  };
+  const used = registered
+    .filter(({ type }) => type.startsWith('aws:'))
+    .map(({ type }) => type.replace(/^aws:|\/.*$/g, ''))
+    .map((module) => services[module] ?? module);
+  // The bucket of the release, and the image that EC2 looks up.
+  expect(new Set(granted)).toEqual(new Set([...used, 's3', 'ssm']));
 });
 
 /** Words that the providers read and no type checks; the SDKs' own documentation spells several of them wrongly. */

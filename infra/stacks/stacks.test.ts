@@ -155,7 +155,7 @@ test('a release that is a file goes to the own object store first, and only own 
     const stores: Record<string, string> = { aws: 's3://', gcp: 'gs://', hetzner: 'https://' };
     for (const { name, inputs } of registered) {
       const listed = /^RELEASE_URLS='(.*)'$/m.exec(scriptOf(inputs) ?? '')?.[1]?.split(' ');
-      if (listed === undefined) continue;
+      if (listed === undefined || name.endsWith('-redis')) continue;
       expect(listed[0], name).toContain(stores[name.split('-')[0] ?? '']);
       expect(listed.at(-1)).toBe(urls[0]);
     }

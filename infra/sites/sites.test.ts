@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Output } from '@pulumi/pulumi';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { GUARDRAILS, scriptOf } from '../../test/support/guardrails.ts';
 import {
   allRegistered,
@@ -14,6 +14,9 @@ import {
   startMockEngine,
 } from '../../test/support/mock-engine.ts';
 import type { SecretFiles, Site, SiteModule, SiteSpec } from '../site.ts';
+
+// The SDKs are large; on a busy machine loading them takes its time.
+vi.setConfig({ hookTimeout: 300_000 });
 
 const shared = { relays: 2, redisGb: 20, sizes: {} };
 const specs: readonly SiteSpec[] = [

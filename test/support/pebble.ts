@@ -57,7 +57,9 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
         privateKey: await write('pebble.key', tls.keyPem),
         httpPort: 5002,
         tlsPort: 5001,
+        // Pebble 2.4 reads the first, 2.10 the second.
         certificateValidityPeriod: validitySeconds,
+        profiles: { default: { description: 'for tests', validityPeriod: validitySeconds } },
         externalAccountBindingRequired: binding !== undefined,
         externalAccountMACKeys: binding === undefined ? {} : { [binding[0]]: binding[1] },
         domainBlocklist: blockedNames,
@@ -67,7 +69,14 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
   let daemon: Daemon | undefined;
   const ask = async (at: number, path: string): Promise<string> => {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
-    request({ host: 'localhost', port: at, path, ca: authority.certificatePem, agent: false })
+    request({
+      host: 'localhost',
+      port: at,
+      path,
+      ca: authority.certificatePem,
+      agent: false,
+      headers: { 'user-agent': 'test' },
+    })
       .once('response', (response) => void text(response).then(resolve, reject))
       .once('error', reject)
       .end();

@@ -6,7 +6,8 @@
  * key adds no power to this machine, relays hold no account, and any number of them share one certificate.
  */
 import { join } from 'node:path';
-import type { Manifest, SiteName } from '../../fleet/manifest/manifest.ts';
+import type { SecureContext } from 'node:tls';
+import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { describeError } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
@@ -29,15 +30,11 @@ import { type KnownAccount, readAccount, writeAccountUrl } from './account-file.
 import type { AcmeEvents } from './events.ts';
 import { AcmeFailure, type AcmeFault } from './fault.ts';
 import { obtainCertificate } from './order.ts';
-import { type Publisher, publishEverywhere } from './publication.ts';
+import { namesOf, type Place, untilSettled } from './place.ts';
+import { publishEverywhere } from './publication.ts';
 import { renewalIdOf, suggestedWindow } from './renewal-info.ts';
 import { type AcmeSession, createAcmeSession } from './session.ts';
 import type { AcmeConfig } from './settings.ts';
-
-/** This site in the fleet; it may have no place in it yet. */
-export interface Place extends Publisher {
-  readonly manifest: Pick<Manifest, 'zone' | 'sites'>;
-}
 
 export interface CertificateKeeperOptions {
   readonly acme: AcmeConfig;
@@ -76,6 +73,8 @@ export interface CertificateKeeper {
 }
 
 interface State {
+  /** Whom the authority's own HTTPS is believed by. */
+  readonly trust: SecureContext;
   account: KnownAccount;
   certificate: ServerCertificate | undefined;
   /** It comes from an authority that is no longer the configured one. */
@@ -96,17 +95,15 @@ const ATTEMPT_MS = 300_000;
 /** Clocks jump and manifests change: the plan is made anew at least so often. */
 const LOOK_EVERY_MS = 3_600_000;
 const SUGGESTION_EVERY_MS = 21_600_000;
-/** After a start the votes of the others are awaited so long, so that nobody who is there is taken for dead. */
-const SETTLE_MS = 10_000;
-const SETTLE_LOOK_MS = 100;
 
 /** Reads what is on disk. Rejects when the account's key can be neither read nor made. */
 export async function openCertificateKeeper(options: CertificateKeeperOptions): Promise<CertificateKeeper> {
-  const { acme, stateDir, clock, random, events } = options;
+  const { acme, site, stateDir, clock, random, events } = options;
   const kept = await readKeptCertificate(join(stateDir, CERTIFICATE_FILE));
   const read = kept === undefined ? undefined : readServerCertificate(kept, []);
   const account = await readAccount(stateDir, acme);
   const state: State = {
+    trust: probeTrust(acme.extraCa),
     account,
     certificate: read?.ok === true ? read.value : undefined,
     isFromElsewhere: account.url === undefined,
@@ -139,7 +136,7 @@ export async function openCertificateKeeper(options: CertificateKeeperOptions): 
     run: async (stopped) => {
       // At once, so that a CAA record can name the account before there is a certificate.
       if (state.account.url === undefined) await attempt(state, options, stopped, register);
-      await untilSettled(options, stopped);
+      await untilSettled(options.place, site, clock, stopped);
       while (!stopped.aborted) {
         tellIfEnding(state, options);
         await askForSuggestion(state, options, stopped);
@@ -163,28 +160,6 @@ function fitting(
   const zone = place()?.manifest.zone;
   if (certificate === undefined || zone === undefined) return certificate;
   return readServerCertificate(certificate, namesOf(zone, site)).ok ? certificate : undefined;
-}
-
-function namesOf(zone: string, site: SiteName): readonly string[] {
-  return [zone, `${site}.${zone}`];
-}
-
-/** Waits for a place in the fleet, then for the others, or for as long as they may take. */
-async function untilSettled(
-  { place, site, clock }: CertificateKeeperOptions,
-  stopped: AbortSignal,
-): Promise<void> {
-  let untilMs: number | undefined;
-  while (!stopped.aborted) {
-    const here = place();
-    if (here !== undefined) {
-      untilMs ??= clock.monotonicMs() + SETTLE_MS;
-      const heard = new Set(here.heard());
-      if (here.manifest.sites.every(({ name }) => name === site || heard.has(name))) return;
-      if (clock.monotonicMs() >= untilMs) return;
-    }
-    await clock.sleep(SETTLE_LOOK_MS, stopped).catch(() => undefined);
-  }
 }
 
 function tellIfEnding(state: State, { clock, events }: CertificateKeeperOptions): void {
@@ -339,14 +314,14 @@ async function replacedBy(
 }
 
 function openSession(
-  { account }: State,
+  { account, trust }: State,
   { acme, clock }: CertificateKeeperOptions,
   signal: AbortSignal,
 ): AcmeSession {
   return createAcmeSession({
     directoryUrl: acme.directoryUrl,
     accountKey: account.key,
-    trust: probeTrust(acme.extraCa),
+    trust,
     wallMs: () => clock.wallMs(),
     signal,
   });

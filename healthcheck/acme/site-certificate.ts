@@ -10,7 +10,8 @@ import type { VantageConfig } from '../config.ts';
 import { freshVotes } from '../core/vote.ts';
 import type { Member } from '../member.ts';
 import { createAcmeEvents } from './events.ts';
-import { type CertificateKeeper, openCertificateKeeper, type Place } from './keeper.ts';
+import { type CertificateKeeper, openCertificateKeeper } from './keeper.ts';
+import type { Place } from './place.ts';
 
 interface SiteCertificateDeps {
   readonly clock: Clock;

@@ -15,16 +15,26 @@ function setUp(): {
   readonly clock: ReturnType<typeof createManualClock>;
   readonly challenges: ReturnType<typeof createChallenges>;
   readonly held: () => readonly ChallengeRecords[];
+  readonly stopServing: () => void;
 } {
   const clock = createManualClock();
   let held: readonly ChallengeRecords[] = [];
+  let isServing = true;
   const challenges = createChallenges({
     clock,
+    isServing: () => isServing,
     changed: (records) => {
       held = records;
     },
   });
-  return { clock, challenges, held: () => held };
+  return {
+    clock,
+    challenges,
+    held: () => held,
+    stopServing: () => {
+      isServing = false;
+    },
+  };
 }
 
 test('a site publishes for the zone and for itself, and what it publishes replaces what it had', () => {
@@ -61,6 +71,16 @@ test.each([
 ])('%s is refused: %s', (text, fault) => {
   const { challenges, held } = setUp();
   expect(challenges.receive(text, 'aws')).toStrictEqual({ ok: false, fault });
+  expect(held()).toStrictEqual([]);
+});
+
+test('a nameserver that serves no zone yet does not say that it has them', () => {
+  const { challenges, held, stopServing } = setUp();
+  stopServing();
+  expect(challenges.receive(JSON.stringify({ zone: [A] }), 'aws')).toStrictEqual({
+    ok: false,
+    fault: 'not_serving',
+  });
   expect(held()).toStrictEqual([]);
 });
 

@@ -10,7 +10,8 @@ import type { Clock } from '../system/clock.ts';
 import { fail, ok, type Result } from '../system/result.ts';
 import type { ChallengeRecords } from './core/zone.ts';
 
-export const CHALLENGE_REFUSALS = ['not_json', 'not_challenges'] as const;
+/** `not_serving`: this nameserver has no zone to put them into yet. */
+export const CHALLENGE_REFUSALS = ['not_json', 'not_challenges', 'not_serving'] as const;
 export type ChallengeRefusal = (typeof CHALLENGE_REFUSALS)[number];
 
 export interface Challenges {
@@ -21,6 +22,8 @@ export interface Challenges {
 
 export interface ChallengesOptions {
   readonly clock: Clock;
+  /** Whether there is a zone that is served; a witness serves none, and is asked by no authority. */
+  readonly isServing: () => boolean;
   /** All that hold now, of all sites. */
   readonly changed: (records: readonly ChallengeRecords[]) => void;
 }
@@ -32,7 +35,7 @@ const VALUE = /^[A-Za-z0-9_-]{43}$/;
 const LABEL = '_acme-challenge';
 
 /** Holds nothing at first, and nothing across a restart: a certificate authority asks within seconds. */
-export function createChallenges({ clock, changed }: ChallengesOptions): Challenges {
+export function createChallenges({ clock, isServing, changed }: ChallengesOptions): Challenges {
   const held = new Map<
     SiteName,
     { readonly records: readonly ChallengeRecords[]; readonly cancel: () => void }
@@ -42,6 +45,7 @@ export function createChallenges({ clock, changed }: ChallengesOptions): Challen
     receive: (text, from) => {
       const parsed = parseChallenges(text, from);
       if (!parsed.ok) return parsed;
+      if (!isServing()) return fail('not_serving');
       held.get(from)?.cancel();
       const cancel = clock.after(LIFETIME_MS, () => {
         held.delete(from);

@@ -88,6 +88,7 @@ export async function startMember(manifest: Manifest, options: MemberOptions): P
       events,
       bootEpoch,
       challengesChanged: (records) => nameserver?.setChallenges(records),
+      isServing: () => nameserver?.isReady() ?? true,
     },
     resources,
   );

@@ -26,8 +26,9 @@ export interface MembershipOptions {
   readonly judgement: Judgement;
   readonly events: Events;
   readonly bootEpoch: number;
-  /** The ACME challenges that hold now, of all sites. */
+  /** The ACME challenges that hold now, of all sites, and whether they are served. */
   readonly challengesChanged: ChallengesOptions['changed'];
+  readonly isServing: ChallengesOptions['isServing'];
 }
 
 export interface Membership {
@@ -101,10 +102,10 @@ export async function joinFleet(
 }
 
 function challengeTaker(
-  { clock, challengesChanged, events }: MembershipOptions,
+  { clock, challengesChanged, isServing, events }: MembershipOptions,
   resources: AsyncDisposableStack,
 ): (text: string, from: SiteName) => Result<void, ChallengeRefusal> {
-  const challenges = createChallenges({ clock, changed: challengesChanged });
+  const challenges = createChallenges({ clock, isServing, changed: challengesChanged });
   resources.defer(() => challenges.close());
   return (text, from) => {
     const taken = challenges.receive(text, from);

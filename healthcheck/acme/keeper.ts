@@ -254,7 +254,9 @@ async function obtain(state: State, options: CertificateKeeperOptions, signal: A
   const { acme, site, place, clock } = options;
   const here = place();
   if (here === undefined) throw new AcmeFailure('not_published', 'there is no manifest that has this site');
-  const { zone } = here.manifest;
+  const { zone, health } = here.manifest;
+  // Longer than a resolver keeps another site's challenge, or that there is none.
+  const where = { zone, site, staleMs: (health.ttlMinSeconds + 1) * 1000 };
   const session = openSession(state, options, signal);
   let hasPublished = false;
   try {
@@ -267,7 +269,7 @@ async function obtain(state: State, options: CertificateKeeperOptions, signal: A
       replaces: await replacedBy(session, state.certificate),
       publish: async (values) => {
         hasPublished = true;
-        await publishEverywhere(values, { zone, site }, { publisher: here, clock, signal });
+        await publishEverywhere(values, where, { publisher: here, clock, signal });
       },
       clock,
       signal,

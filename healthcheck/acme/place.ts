@@ -7,7 +7,7 @@ import type { Clock } from '../../system/clock.ts';
 import type { Publisher } from './publication.ts';
 
 export interface Place extends Publisher {
-  readonly manifest: Pick<Manifest, 'zone' | 'sites'>;
+  readonly manifest: Pick<Manifest, 'zone' | 'sites' | 'health'>;
 }
 
 /** After a start the votes of the others are awaited so long, so that nobody who is there is taken for dead. */

@@ -8,7 +8,7 @@ const VALUES = new Map([
   ['relay.test', ['a']],
   ['aws.relay.test', ['b']],
 ]);
-const SITE = { zone: 'relay.test', site: 'aws' };
+const SITE = { zone: 'relay.test', site: 'aws', staleMs: 6000 };
 
 /** Publishes to nameservers of which some take it only after so many tries. */
 async function publish(takesAfter: Readonly<Record<string, number>>, heard: () => readonly string[]) {
@@ -55,9 +55,33 @@ test('one that is not heard is not waited for, also when it falls silent meanwhi
   expect((await publish({ gcp: 99 }, fallsSilent)).texts).toHaveLength(3);
 });
 
-test('what the own nameserver refuses is not published', async () => {
+test('what the own nameserver refuses is not published, until it takes it', async () => {
   const clock = createFakeClock();
-  const publisher = { heard: () => [], publish: async () => fail('not_challenges') };
+  let tries = 0;
+  const publisher = {
+    heard: () => [],
+    publish: async () => {
+      tries += 1;
+      return tries < 3 ? fail('not_serving') : ok({ missing: [] });
+    },
+  };
   const context = { publisher, clock, signal: new AbortController().signal };
-  await expect(publishEverywhere(VALUES, SITE, context)).rejects.toMatchObject({ fault: 'not_published' });
+  const done = publishEverywhere(VALUES, SITE, context);
+  await clock.advance(8000);
+  await done;
+  expect(tries).toBe(3);
+});
+
+test('an authority is asked only when no resolver has what was there before', async () => {
+  const clock = createFakeClock();
+  const publisher = { heard: () => [], publish: async () => ok({ missing: [] }) };
+  const context = { publisher, clock, signal: new AbortController().signal };
+  let isDone = false;
+  const done = publishEverywhere(VALUES, SITE, context).then(() => {
+    isDone = true;
+  });
+  await clock.advance(5999);
+  expect(isDone).toBe(false);
+  await clock.advance(1);
+  await done;
 });

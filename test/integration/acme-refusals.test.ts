@@ -25,7 +25,8 @@ import { type Pebble, type PebbleOptions, startPebble } from '../support/pebble.
 import { suiteWith } from '../support/programs.ts';
 
 const DNS = { address: '127.93.0.1', port: 5393 };
-const manifest = testManifest(['aws', 'gcp']);
+const base = testManifest(['aws', 'gcp']);
+const manifest = { ...base, health: { ...base.health, ttlMinSeconds: 1 } };
 const BINDING = ['kid-1', 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W'] as const;
 const directory = mkdtempSync(join(tmpdir(), 'acme-'));
 let nameserver: TestNameserver;
@@ -54,7 +55,11 @@ async function keep(
   const clock = systemClock;
   const metrics = createMetrics('vantage_');
   const log = createLog({ clock, base: {}, level: 'error', write: () => undefined });
-  const challenges = createChallenges({ clock, changed: (records) => nameserver.prove(records) });
+  const challenges = createChallenges({
+    clock,
+    isServing: () => true,
+    changed: (records) => nameserver.prove(records),
+  });
   const keeper = await openCertificateKeeper({
     acme: {
       contact: undefined,

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
 import { ok } from '../../system/result.ts';
+import { pushFirst } from './first-push.ts';
 import { findPorts } from './free-port.ts';
 import { type Identities, makeIdentities } from './identities.ts';
 import { startJanitor } from './janitor.ts';
@@ -77,10 +78,8 @@ export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
   const directory = mkdtempSync(join(tmpdir(), 'archipelago-'));
   janitor.adopt(directory);
   chmodSync(directory, 0o700);
-  const identities = await makeIdentities(directory, layouts, ports.value, {
-    wallMs: options.clock.wallMs(),
-    random: options.random,
-  });
+  const context = { wallMs: options.clock.wallMs(), random: options.random };
+  const identities = await makeIdentities(directory, layouts, ports.value, context, ['vantage']);
   const processes = createProcesses({ directory, janitor, onUnexpectedEnd: options.onUnexpectedEnd });
   const sites = layouts.map((layout) =>
     createSite({
@@ -110,7 +109,7 @@ export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
       if (found === undefined) throw new Error(`no site ${name}`);
       return found;
     },
-    start: async (signal) => await startAll(sites, signal),
+    start: async (signal) => await startAll(sites, identities, options.clock, signal),
     [Symbol.asyncDispose]: async () => {
       await processes.stopAll(STOP_WITHIN_MS);
       network?.dispose();
@@ -120,17 +119,23 @@ export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
   };
 }
 
-async function startAll(sites: readonly LocalSite[], signal: AbortSignal): Promise<void> {
+async function startAll(
+  sites: readonly LocalSite[],
+  { signed }: Identities,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const abort = (): void => reject(signal.reason as Error);
   signal.throwIfAborted();
   signal.addEventListener('abort', abort, { once: true });
-  const started = Promise.all(
-    sites.map(async (site) => {
+  const started = Promise.all([
+    pushFirst(signed, { clock, withinMs: READY_WITHIN_MS, signal }),
+    ...sites.map(async (site) => {
       await site.start();
       await site.untilReady(READY_WITHIN_MS);
     }),
-  );
+  ]);
   // After an abort, what else goes wrong is only an echo of it.
   started.catch(() => undefined);
   try {

@@ -20,7 +20,10 @@ import { makeSite, type SiteFiles, siteFilePath } from '../operator/site-keys.ts
 import { withAddresses } from '../operator/stack-output.ts';
 import { MANIFEST_FILE, type SignedManifest } from '../operator/workspace.ts';
 import type { Ports, SiteLayout } from './layout.ts';
-import type { PartName } from './part.ts';
+
+/** Who has a manifest. */
+type Node = (typeof NODES)[number];
+const NODES = ['relay', 'vantage'] as const;
 
 export interface Identities {
   readonly manifest: Manifest;
@@ -38,7 +41,7 @@ export interface Identities {
     readonly onCall: string;
   };
   /** Where a node keeps its manifest; it is there already when nodes need not wait. */
-  manifestFile(site: string, part: Exclude<PartName, 'redis'>): string;
+  manifestFile(site: string, part: Node): string;
   /** A key or a certificate of a site. */
   siteFile(site: string, name: SiteFile): string;
   redisPassword(site: string): string;
@@ -74,15 +77,15 @@ const ITERATIONS = 1000;
 const PASSPHRASE = 'for a fleet on one machine';
 
 /**
- * Makes everything anew and writes it into `directory`, readable by its owner only. `awaited`: nodes find no manifest
- * where they keep it, and wait for a push.
+ * Makes everything anew and writes it into `directory`, readable by its owner only. The nodes of `waiting` find no
+ * manifest where they keep it, and wait for a push.
  */
 export async function makeIdentities(
   directory: string,
   sites: readonly SiteLayout[],
   ports: Ports,
   context: CertificateContext,
-  manifests: 'there' | 'awaited' = 'there',
+  waiting: readonly Node[] = [],
 ): Promise<Identities> {
   const write: WriteFile = (name, content) => {
     const path = join(directory, name);
@@ -118,8 +121,9 @@ export async function makeIdentities(
     join(directory, site, `${part}-manifest.jws`);
   for (const { name } of sites) {
     mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
-    if (manifests === 'awaited') continue;
-    for (const part of ['relay', 'vantage'] as const) writeFileSync(manifestFile(name, part), signed.signed);
+    for (const part of NODES.filter((node) => !waiting.includes(node))) {
+      writeFileSync(manifestFile(name, part), signed.signed, { mode: 0o600 });
+    }
   }
   const siteFile: Identities['siteFile'] = (site, name) => {
     const [role, file] = SITE_FILES[name];

@@ -77,9 +77,10 @@ test('an authority is asked only when no resolver has what was there before', as
   const publisher = { heard: () => [], publish: async () => ok({ missing: [] }) };
   const context = { publisher, clock, signal: new AbortController().signal };
   let isDone = false;
-  const done = publishEverywhere(VALUES, SITE, context).then(() => {
+  const done = (async () => {
+    await publishEverywhere(VALUES, SITE, context);
     isDone = true;
-  });
+  })();
   await clock.advance(5999);
   expect(isDone).toBe(false);
   await clock.advance(1);

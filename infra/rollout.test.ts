@@ -65,6 +65,7 @@ describe('a new relay', () => {
   test.each([
     ['that is ready', READY],
     ['that only waits for a manifest', WAITING],
+    ['that waits for one with its site', { status: 503, body: '{"reasons":["not_in_manifest"]}' }],
   ])('%s is good', async (_, answered) => {
     answer(answered);
     await waitUntilGood(hostOf(0), 1000);
@@ -72,6 +73,7 @@ describe('a new relay', () => {
 
   test.each([
     ['is alive but not ready', RECOVERING, /\/readyz answered 503/],
+    ['says something else', { status: 503, body: '{"reasons":["no_certificate"]}' }, /answered 503/],
     ['breaks off', undefined, /socket hang up/],
   ])('that %s is not, and the operator is told what it said and what to do', async (_, answered, heard) => {
     answer(answered);

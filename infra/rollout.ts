@@ -3,8 +3,8 @@
  * touched, and old ones go only after all new ones were seen.
  *
  * It looks from where `pulumi up` runs, through the one port that is open: `GET /readyz` on 443 of the machine's own
- * address. A relay is good when it is ready, or when all it lacks is a manifest, as at the first deployment. One that is
- * alive but not ready for another reason is not: a site of such relays would serve nobody.
+ * address. A relay is good when it is ready, or when all it lacks is a manifest in which it finds its site, as at the
+ * first deployment. One that is not ready for another reason is not: a site of such relays would serve nobody.
  */
 import { request } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -78,8 +78,8 @@ function ask(host: string, timeoutMs: number): Promise<string> {
   });
 }
 
-/** What an answer of /readyz means: docs/protocol.md. */
+/** What an answer of /readyz means: docs/protocol.md. A relay that waits says why: docs/configuration.md. */
 function judge(status: number, body: string): string {
-  const waits = status === 503 && body.includes('no_manifest');
+  const waits = status === 503 && /\b(no_manifest|not_in_manifest|no_secrets)\b/.test(body);
   return status === 200 || waits ? 'good' : `/readyz answered ${status}`;
 }

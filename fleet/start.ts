@@ -122,6 +122,10 @@ async function instructions(fleet: LocalFleet, mailbox: Mailbox, transport: Node
     `    -H 'TTL: 600' -H 'Content-Encoding: aes128gcm' -H "Idempotency-Key: $(date +%s%N)" \\`,
     `    --data-binary @${body} ${endpoint}`,
     '',
+    'Be its operator; the commands are in docs/fleet.md:',
+    `  npm run fleet -- status --dir ${fleet.identities.operators}`,
+    `  npm run fleet -- drain ${first.layout.name} --for 5m --yes --dir ${fleet.identities.operators}`,
+    '',
     'Receive by hand: docs/protocol.md, "Receiving". Logs are in the directory above. Ctrl-C stops everything.',
     '',
   ].join('\n');

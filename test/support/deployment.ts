@@ -11,6 +11,7 @@ import { chooseNetwork, layOut, type Ports, portWishes, type SiteLayout } from '
 import { askPrivate } from '../../fleet/local/private-http.ts';
 import type { HealthPolicy } from '../../fleet/manifest/manifest.ts';
 import { type SiteFiles, siteFilePath } from '../../fleet/operator/site-keys.ts';
+import type { PinnedIdentity } from '../../system/pinned-tls.ts';
 import { systemRandom } from '../../system/random.ts';
 import { eventually } from './eventually.ts';
 import { createOperators, type Operators } from './operators.ts';
@@ -28,6 +29,8 @@ export interface Deployment extends AsyncDisposable {
   secretFile(site: string, role: keyof SiteFiles, file: string): string;
   /** Starts the nameserver and vantage of a site; `environment` overrides settings. */
   startVantage(site: string, environment?: Readonly<Record<string, string>>): void;
+  /** Starts the relay of a site with the embedded store, and this certificate. */
+  startRelay(site: string, certificate: PinnedIdentity): void;
   /** Starts a program with an environment of its own; it is killed with the rest. */
   start(name: string, program: string, environment: Readonly<Record<string, string>>): void;
   /** SIGKILL; resolves once it is gone. */
@@ -141,6 +144,27 @@ export async function createDeployment({ sites, policy }: DeploymentOptions): Pr
         VANTAGE_RESPONSES_PER_SECOND: '0',
         VANTAGE_STOP_WITH_STDIN: 'yes',
         ...environment,
+      });
+    },
+    startRelay: (site, certificate) => {
+      const { relayAddress, vantageAddress } = layout(site);
+      const secret = (file: string): string => secretFile(site, 'relay', file);
+      start(`${site}-relay`, 'relay/main.ts', {
+        RELAY_SITE: site,
+        RELAY_MANIFEST: join(operators.path, '..', `${site}-relay.jws`),
+        RELAY_MANIFEST_KEY: readFileSync(join(operators.path, 'operators.pub'), 'utf8').trim(),
+        RELAY_MANIFEST_FROM: `${vantageAddress}:${ports.votes}`,
+        RELAY_LISTEN: `${relayAddress}:${ports.relay}`,
+        RELAY_PRIVATE_LISTEN: `${relayAddress}:${ports.private}`,
+        RELAY_TLS_CERTIFICATE: operators.file(`${site}-relay.pem`, certificate.certificatePem),
+        RELAY_TLS_KEY: operators.file(`${site}-relay.key`, certificate.keyPem),
+        RELAY_PEER_CERTIFICATE: secret('peer-certificate'),
+        RELAY_PEER_KEY: secret('peer-key'),
+        RELAY_OPERATOR_TOKENS: secret('operator-tokens'),
+        RELAY_ENVIRONMENT: 'local',
+        RELAY_STORE: 'memory',
+        RELAY_DRAIN_MS: '0',
+        RELAY_STOP_WITH_STDIN: 'yes',
       });
     },
     kill,

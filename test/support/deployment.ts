@@ -54,7 +54,7 @@ export interface DeploymentOptions {
 
 const ZONE = 'relay.test';
 const ROOT = join(import.meta.dirname, '../..');
-const WITHIN_MS = 30_000;
+const WITHIN_MS = 60_000;
 
 /** Lays addresses out and founds the fleet; no site has keys yet. */
 export async function createDeployment({ sites, policy }: DeploymentOptions): Promise<Deployment> {

@@ -47,7 +47,7 @@ async function obey(command: Command, signal: AbortSignal): Promise<number> {
     case 'start': {
       const store = chooseStore(command.store);
       if (store === undefined) return WRONG_USAGE;
-      return await runUntilInterrupted({ store, port: command.port, signal, print, complain });
+      return await runUntilInterrupted({ ...command, store, signal, print, complain });
     }
     case 'drill': {
       const store = chooseStore(command.store);

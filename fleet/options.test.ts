@@ -11,6 +11,7 @@ const DEFAULTS = {
   ratePerSecond: 60,
   faultSeconds: undefined,
   json: undefined,
+  release: undefined,
 };
 
 describe('the command line', () => {

@@ -10,7 +10,12 @@ import type { StoreKind } from './local/site.ts';
 
 export type Command =
   | { readonly kind: 'help' }
-  | { readonly kind: 'start'; readonly store: StoreKind | undefined; readonly port: number | undefined }
+  | {
+      readonly kind: 'start';
+      readonly store: StoreKind | undefined;
+      readonly port: number | undefined;
+      readonly release: string | undefined;
+    }
   | {
       readonly kind: 'drill';
       readonly site: LocalSiteName;
@@ -20,17 +25,20 @@ export type Command =
       readonly faultSeconds: number | undefined;
       readonly json: string | undefined;
       readonly port: number | undefined;
+      readonly release: string | undefined;
     };
 
 export const HELP: string = `Usage:
-  npm start [-- --store redis|memory --port N]
+  npm start [-- --store redis|memory --port N --release FILE]
       Three sites on this machine, until Ctrl-C.
   npm run drill [-- --site aws|gcp|hetzner --fault NAME --store redis|memory
-                    --rate N --seconds N --json FILE --port N]
+                    --rate N --seconds N --json FILE --port N
+                    --release FILE]
       The same under traffic, and one site has a fault; a report.
 
   --store    redis when redis-server is on the PATH, else memory, which is not durable
   --port     the TCP port of all relays; a free one by default
+  --release  an archive of npm run release to run; what is in this directory
   --site     the site that it happens to; aws
   --fault    what happens, see below, or all of it one after the other; kill
   --rate     sends per second, all senders together, 12 to 2000; 60
@@ -53,13 +61,14 @@ const FLAGS = {
   rate: integer(12, 2000, 60),
   seconds: integer(10, 3600),
   port: integer(1, 65_535),
+  release: { expected: 'the path of a release', parse: (text: string) => text } as Setting<string>,
   json: { expected: 'the path of a file to write', parse: (text: string) => text } as Setting<string>,
 } as const;
 type Flag = keyof typeof FLAGS;
 
 const FLAGS_OF: Readonly<Record<'start' | 'drill', readonly Flag[]>> = {
-  start: ['store', 'port'],
-  drill: ['site', 'fault', 'store', 'rate', 'seconds', 'port', 'json'],
+  start: ['store', 'port', 'release'],
+  drill: ['site', 'fault', 'store', 'rate', 'seconds', 'port', 'json', 'release'],
 };
 
 /** Parses what follows the program's name. The fault is a sentence. */
@@ -85,15 +94,17 @@ export function parseCommand(words: readonly string[]): Result<Command, string> 
   };
   const store = read('store', FLAGS.store);
   const port = read('port', FLAGS.port);
+  const release = read('release', FLAGS.release);
   const command: Command =
     name === 'start'
-      ? { kind: 'start', store, port }
+      ? { kind: 'start', store, port, release }
       : {
           kind: 'drill',
           site: read('site', FLAGS.site) ?? 'aws',
           fault: read('fault', FLAGS.fault) ?? 'kill',
           store,
           port,
+          release,
           ratePerSecond: read('rate', FLAGS.rate) ?? 0,
           faultSeconds: read('seconds', FLAGS.seconds),
           json: read('json', FLAGS.json),

@@ -18,6 +18,7 @@ import { canonicalOrigin, siteOrigin } from './manifest/manifest.ts';
 export interface StartOptions {
   readonly store: StoreKind;
   readonly port: number | undefined;
+  readonly release: string | undefined;
   readonly signal: AbortSignal;
   readonly print: (line: string) => void;
   readonly complain: (line: string) => void;
@@ -38,6 +39,7 @@ export async function runUntilInterrupted(options: StartOptions): Promise<number
     fleet = await createFleet({
       store: options.store,
       relayPort: options.port,
+      release: options.release,
       programs: {},
       clock: systemClock,
       random: systemRandom,

@@ -39,6 +39,20 @@ put() {
   mv "$2.new" "$2"
 }
 
+# download ADDRESS: to $part/archive; from the own provider's store with the role of this machine.
+download() {
+  name=${1#*://}
+  case $1 in
+    s3://*)
+      aws_keys | get --config - --aws-sigv4 "aws:amz:$REGION:s3" \
+        "https://${name%%/*}.s3.$REGION.amazonaws.com/${name#*/}"
+      ;;
+    gs://*) gcp_token | get --config - "https://storage.googleapis.com/$name" ;;
+    *) get -L "$1" ;;
+  esac
+}
+get() { curl -fsS --connect-timeout 10 --max-time 300 --max-filesize 300000000 -o "$part/archive" "$@"; }
+
 # The release: any of the addresses will do, because the hash says what is right.
 fetch_release() {
   mkdir -p "$etc"
@@ -48,13 +62,12 @@ fetch_release() {
   for url in $RELEASE_URLS; do
     rm -rf "$part"
     mkdir -p "$part/tree"
-    if ! curl -fsSL --connect-timeout 10 --max-time 300 --max-filesize 300000000 -o "$part/archive" "$url"; then
+    if ! download "$url"; then
       say "$url: no answer, trying the next"
     elif ! printf '%s  %s\n' "$RELEASE_SHA256" "$part/archive" | sha256sum -c --status; then
       say "$url: refused, not the release that is pinned; trying the next"
     elif tar -xzf "$part/archive" --no-same-owner -C "$part/tree" && mv "$part/tree" "$tree"; then
       rm -rf "$part"
-      : >"$changed"
       return 0
     fi
   done
@@ -63,20 +76,39 @@ fetch_release() {
   return 1
 }
 
+# A release that was here before and is pinned again is a change, too.
+use_release() {
+  [ "$(readlink "$opt/current")" != "$tree" ] || return 0
+  : >"$changed"
+  ln -sfn "$tree" "$opt/current"
+}
+
 # The value of one field of JSON whose values need no escapes.
 field() { sed -n "s/.*\"$1\" *: *\"\([^\"]*\)\".*/\1/p"; }
 
-imds() { curl -fsS -m 5 -H "X-aws-ec2-metadata-token: $imds_token" "$metadata/latest/$1"; }
+imds() {
+  token=$(curl -fsS -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$metadata/latest/api/token")
+  curl -fsS -m 5 -H "X-aws-ec2-metadata-token: $token" "$metadata/latest/meta-data/$1"
+}
 
-# aws_call SERVICE CURL-ARGUMENTS...: signed with the role of this machine; keys never stand on a command line.
+# The role of this machine as curl's configuration, so that keys never stand on a command line.
+aws_keys() {
+  keys=$(imds "iam/security-credentials/$(imds iam/security-credentials/)")
+  printf 'user = "%s:%s"\nheader = "X-Amz-Security-Token: %s"\n' "$(printf '%s' "$keys" | field AccessKeyId)" \
+    "$(printf '%s' "$keys" | field SecretAccessKey)" "$(printf '%s' "$keys" | field Token)"
+}
+gcp_token() {
+  token=$(curl -fsS -m 5 -H 'Metadata-Flavor: Google' \
+    "$metadata/computeMetadata/v1/instance/service-accounts/default/token" | field access_token)
+  printf 'header = "Authorization: Bearer %s"\n' "$token"
+}
+
+# aws_call SERVICE CURL-ARGUMENTS...
 aws_call() {
   service=$1
   shift
-  imds_token=$(curl -fsS -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$metadata/latest/api/token")
-  keys=$(imds "meta-data/iam/security-credentials/$(imds meta-data/iam/security-credentials/)")
-  printf 'user = "%s:%s"\nheader = "X-Amz-Security-Token: %s"\n' "$(printf '%s' "$keys" | field AccessKeyId)" \
-    "$(printf '%s' "$keys" | field SecretAccessKey)" "$(printf '%s' "$keys" | field Token)" |
-    curl -fsS -m 20 --config - --aws-sigv4 "aws:amz:$REGION:$service" "$@" "https://$service.$REGION.amazonaws.com/"
+  aws_keys | curl -fsS -m 20 --config - --aws-sigv4 "aws:amz:$REGION:$service" "$@" \
+    "https://$service.$REGION.amazonaws.com/"
 }
 
 # The bundle of secret files: name:base64,name:base64
@@ -88,9 +120,7 @@ bundle() {
         -H 'X-Amz-Target: secretsmanager.GetSecretValue' -d "{\"SecretId\":\"$SECRETS\"}" | field SecretString
       ;;
     gcp)
-      token=$(curl -fsS -m 5 -H 'Metadata-Flavor: Google' \
-        "$metadata/computeMetadata/v1/instance/service-accounts/default/token" | field access_token)
-      printf 'header = "Authorization: Bearer %s"\n' "$token" |
+      gcp_token |
         curl -fsS -m 20 --config - "https://secretmanager.googleapis.com/v1/$SECRETS/versions/latest:access" |
         field data | base64 -d
       ;;
@@ -107,6 +137,11 @@ fetch_secrets() {
     name=${entry%%:*}
     printf '%s' "${entry#*:}" | base64 -d | put 440 "$etc/secret/$name" || return 1
     chown root:archipelago "$etc/secret/$name"
+  done
+  for file in "$etc/secret"/*; do
+    case ",$line" in *",${file##*/}:"*) continue ;; esac
+    : >"$changed"
+    rm "$file"
   done
 }
 
@@ -129,8 +164,32 @@ prepare_disk() {
   chmod 700 /var/lib/archipelago-redis
 }
 
-# What a service may do besides its work: as little as Node allows. It cannot reach the metadata service, where the
-# role's credentials are, and at Hetzner the secret files themselves.
+# Nobody but root reaches the metadata service, where the role's credentials are, and at Hetzner the secret files
+# themselves; except for names, which Google serves at the same address.
+install_guard() {
+  put 644 "$etc/metadata.nft" <<NFT
+table inet archipelago
+delete table inet archipelago
+table inet archipelago {
+  chain output {
+    type filter hook output priority filter
+    meta skuid != 0 tcp dport != 53 ip daddr 169.254.169.254 counter reject
+    meta skuid != 0 tcp dport != 53 ip6 daddr { fd00:ec2::254, fd20:ce::254 } counter reject
+  }
+}
+NFT
+  put 644 "$systemd/archipelago-guard.service" <<UNIT
+[Unit]
+Description=Only root reaches the metadata service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/nft -f /etc/archipelago/metadata.nft
+UNIT
+}
+
+# What a service may do besides its work: as little as Node allows.
 hardening() {
   cat <<UNIT
 Restart=always
@@ -156,8 +215,10 @@ LockPersonality=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
-IPAddressDeny=169.254.169.254 fd00:ec2::254 fd20:ce::254
+RemoveIPC=yes
+KeyringMode=private
 UNIT
 }
 
@@ -168,7 +229,8 @@ service_units() {
 [Unit]
 Description=Archipelago $ROLE
 Wants=network-online.target
-After=network-online.target
+Requires=archipelago-guard.service
+After=network-online.target archipelago-guard.service
 StartLimitIntervalSec=0
 
 [Service]
@@ -176,7 +238,7 @@ User=archipelago
 Group=archipelago
 EnvironmentFile=/etc/archipelago/environment
 ExecStart=/opt/archipelago/current/bin/node /opt/archipelago/current/$1
-ExecReload=/bin/kill -HUP \$MAINPID
+ExecReload=/bin/sh -c 'kill -HUP \$MAINPID'
 TimeoutStopSec=70
 StateDirectory=archipelago
 StateDirectoryMode=0700
@@ -208,22 +270,27 @@ WantedBy=timers.target
 UNIT
 }
 
+# environment PREFIX: standard input, what this stack says beside it, and a setting for each secret file that is there.
+environment() {
+  {
+    cat
+    [ -z "$SETTINGS" ] || printf '%s\n' "$SETTINGS"
+    for file in "$etc/secret"/*; do
+      printf '%s_%s=/etc/archipelago/secret/%s\n' "$1" "$(printf '%s' "${file##*/}" | tr a-z- A-Z_)" "${file##*/}"
+    done
+  } | put 640 "$etc/environment"
+}
+
 install_relay() {
-  put 640 "$etc/environment" <<ENVIRONMENT
+  environment RELAY <<ENVIRONMENT
 RELAY_SITE=$SITE
 RELAY_MANIFEST=/var/lib/archipelago/manifest.jws
 RELAY_MANIFEST_KEY=$MANIFEST_KEY
 RELAY_MANIFEST_VERSION_MIN=$MANIFEST_VERSION_MIN
+RELAY_STATE_DIR=/var/lib/archipelago
 RELAY_LISTEN=[::]:443
 RELAY_PRIVATE_LISTEN=$PRIVATE_LISTEN
-RELAY_TLS_CERTIFICATE=/etc/archipelago/secret/tls-certificate
-RELAY_TLS_KEY=/etc/archipelago/secret/tls-key
-RELAY_PEER_CERTIFICATE=/etc/archipelago/secret/peer-certificate
-RELAY_PEER_KEY=/etc/archipelago/secret/peer-key
-RELAY_SECRETS=/etc/archipelago/secret/secrets
-RELAY_OPERATOR_TOKENS=/etc/archipelago/secret/operator-tokens
 RELAY_REDIS=$REDIS
-RELAY_REDIS_PASSWORD=/etc/archipelago/secret/redis-password
 ENVIRONMENT
   service_units relay/main.ts
 }
@@ -238,8 +305,7 @@ install_nameserver() {
       systemctl restart systemd-resolved
     fi
   fi
-  {
-    cat <<ENVIRONMENT
+  environment VANTAGE <<ENVIRONMENT
 VANTAGE_SITE=$SITE
 VANTAGE_MANIFEST=/var/lib/archipelago/manifest.jws
 VANTAGE_MANIFEST_KEY=$MANIFEST_KEY
@@ -247,14 +313,8 @@ VANTAGE_MANIFEST_VERSION_MIN=$MANIFEST_VERSION_MIN
 VANTAGE_DNS_LISTEN=[::]:53
 VANTAGE_VOTE_LISTEN=[::]:443
 VANTAGE_PRIVATE_LISTEN=$PRIVATE_LISTEN
-VANTAGE_VOTE_KEY=/etc/archipelago/secret/vote-key
-VANTAGE_TLS_CERTIFICATE=/etc/archipelago/secret/tls-certificate
-VANTAGE_TLS_KEY=/etc/archipelago/secret/tls-key
 VANTAGE_STATE_DIR=/var/lib/archipelago
 ENVIRONMENT
-    [ ! -e "$etc/secret/zone-key" ] || printf 'VANTAGE_ZONE_KEY=/etc/archipelago/secret/zone-key\n'
-    [ ! -e "$etc/secret/operator-token" ] || printf 'VANTAGE_OPERATOR_TOKEN=/etc/archipelago/secret/operator-token\n'
-  } | put 640 "$etc/environment"
   service_units healthcheck/main.ts
 }
 
@@ -289,18 +349,23 @@ UNIT
 [Unit]
 Description=Archipelago Redis
 Wants=network-online.target
-Requires=archipelago-disk.service
-After=network-online.target archipelago-disk.service
+Requires=archipelago-disk.service archipelago-guard.service
+After=network-online.target archipelago-disk.service archipelago-guard.service
 AssertPathIsMountPoint=/var/lib/archipelago-redis
 StartLimitIntervalSec=0
 
 [Service]
+Type=notify
 User=redis
 Group=redis
-ExecStart=/usr/bin/redis-server /etc/archipelago/redis.conf --daemonize no
+ExecStart=/usr/bin/redis-server /etc/archipelago/redis.conf --daemonize no --supervised systemd
+TimeoutStartSec=infinity
 TimeoutStopSec=60
 ReadWritePaths=/var/lib/archipelago-redis
 CapabilityBoundingSet=
+MemoryDenyWriteExecute=yes
+IPAddressDeny=any
+IPAddressAllow=localhost 10.0.0.0/8
 $(hardening)
 
 [Install]
@@ -311,8 +376,7 @@ UNIT
 # A group that waits for its machines counts this one only from here on, and gives up on those that never get here.
 tell_group() {
   [ -n "$GROUP" ] || return 0
-  imds_token=$(curl -fsS -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$metadata/latest/api/token")
-  instance=$(imds meta-data/instance-id)
+  instance=$(imds instance-id)
   aws_call autoscaling -o /dev/null -d Action=CompleteLifecycleAction -d Version=2011-01-01 \
     -d "AutoScalingGroupName=$GROUP" -d LifecycleHookName=alive -d "InstanceId=$instance" \
     -d LifecycleActionResult=CONTINUE || say 'the group was not waiting for this machine'
@@ -338,21 +402,22 @@ main() {
   if [ "$ROLE" = redis ]; then
     # The package's own service must not come up with the package's own settings.
     systemctl mask redis-server.service
-    packages curl ca-certificates redis-server ${DISK_KEY:+cryptsetup}
+    packages curl ca-certificates nftables redis-server ${DISK_KEY:+cryptsetup}
   else
-    packages curl ca-certificates
+    packages curl ca-certificates nftables
   fi
   getent group archipelago >/dev/null || groupadd --system archipelago
   id archipelago >/dev/null 2>&1 ||
     useradd --system --gid archipelago --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin archipelago
   retry 30 fetch_secrets
+  install_guard
   if [ "$ROLE" = redis ]; then
     install_redis
     start archipelago-redis.service
     return 0
   fi
   retry 30 fetch_release
-  ln -sfn "$opt/releases/$RELEASE_SHA256" "$opt/current"
+  use_release
   "install_$ROLE"
   start archipelago.service archipelago-watch.timer
   retry 60 curl -fsS -m 2 -o /dev/null "$LIVEZ"

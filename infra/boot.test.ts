@@ -1,6 +1,6 @@
 /**
  * The boot script, run: its parts for real, in a root of their own, against a server of releases. What a whole machine
- * does with it has not been run.
+ * does with it is in test/integration/boot.test.ts.
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -145,14 +145,20 @@ test.skipIf(linting.skipped)(linting.title, () => {
 
 const verifying = suiteWith('systemd knows every word of the units', ['systemd-analyze']);
 test.skipIf(verifying.skipped)(verifying.title, async () => {
-  await run('relay', 'fetch_secrets');
-  await run('relay', 'install_relay');
+  for (const part of ['fetch_secrets', 'install_guard', 'install_relay']) await run('relay', part);
   // systemd wants the programs to be there, in its own root.
-  for (const path of ['opt/archipelago/current/bin/node', 'bin/kill', 'bin/sh', 'usr/sbin/init']) {
+  for (const path of [
+    'opt/archipelago/current/bin/node',
+    'bin/kill',
+    'bin/sh',
+    'usr/sbin/nft',
+    'usr/sbin/init',
+  ]) {
     mkdirSync(join(root, path, '..'), { recursive: true });
     writeFileSync(join(root, path), '#!/bin/sh\n', { mode: 0o755 });
   }
-  const units = ['archipelago.service', 'archipelago-watch.service', 'archipelago-watch.timer'];
+  const names = ['archipelago', 'archipelago-guard', 'archipelago-watch'];
+  const units = [...names.map((name) => `${name}.service`), 'archipelago-watch.timer'];
   const { stderr } = spawnSync('systemd-analyze', ['verify', '--man=no', `--root=${root}`, ...units], {
     encoding: 'utf8',
   });

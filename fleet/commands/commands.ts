@@ -13,6 +13,7 @@ import { freezeCommand, unfreezeCommand } from './freeze.ts';
 import { initCommand } from './init.ts';
 import { keysCommand } from './keys.ts';
 import { pushCommand } from './push.ts';
+import { releaseCommand } from './release.ts';
 import { signCommand } from './sign.ts';
 import { statusCommand } from './status.ts';
 
@@ -33,6 +34,7 @@ const COMMANDS: Readonly<Record<string, OperatorCommand>> = {
   unfreeze: unfreezeCommand,
   drop: dropCommand,
   keys: keysCommand,
+  release: releaseCommand,
 };
 
 /** The command of that name, or undefined when there is none. */

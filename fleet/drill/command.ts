@@ -21,6 +21,7 @@ export interface DrillCommand {
   readonly faultSeconds: number | undefined;
   readonly json: string | undefined;
   readonly port: number | undefined;
+  readonly release: string | undefined;
   readonly signal: AbortSignal;
   readonly print: (line: string) => void;
   readonly complain: (line: string) => void;
@@ -38,6 +39,7 @@ export async function runDrillCommand(command: DrillCommand): Promise<number> {
     store: command.store,
     ratePerSecond: command.ratePerSecond,
     faultSeconds: command.faultSeconds,
+    release: command.release,
     ...(command.port === undefined ? {} : { relayPort: command.port }),
     clock: systemClock,
     random: systemRandom,

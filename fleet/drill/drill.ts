@@ -41,6 +41,8 @@ export interface DrillOptions {
   /** How long the fault lasts; undefined: as long as it says. */
   readonly faultSeconds?: number | undefined;
   readonly relayPort?: number;
+  /** An archive of `npm run release`; undefined: the release of the working tree. */
+  readonly release?: string | undefined;
   /** Programs that run in the place of ours, so that a test can see a faulty one turn the drill red. */
   readonly programs?: Partial<Programs>;
   readonly clock: Clock;
@@ -101,6 +103,7 @@ export async function runDrill(options: DrillOptions): Promise<DrillOutcome> {
     fleet = await createFleet({
       store: options.store,
       relayPort: options.relayPort,
+      release: options.release,
       programs: options.programs ?? {},
       clock,
       random: options.random,

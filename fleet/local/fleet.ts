@@ -5,10 +5,10 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
-import { ok } from '../../system/result.ts';
+import { ok, type Result } from '../../system/result.ts';
+import { stageArchive, stageWorkingTree } from '../release/local-tree.ts';
 import { pushFirst } from './first-push.ts';
 import { findPorts } from './free-port.ts';
 import { type Identities, makeIdentities } from './identities.ts';
@@ -25,6 +25,9 @@ export interface FleetOptions {
   readonly store: StoreKind;
   /** The port of all relays; undefined to take a free one. */
   readonly relayPort: number | undefined;
+  /** An archive of `npm run release`; undefined: the release of the working tree. */
+  readonly release?: string | undefined;
+  /** What runs in the place of the release's own. */
   readonly programs: Partial<Programs>;
   readonly clock: Clock;
   readonly random: Random;
@@ -74,10 +77,16 @@ export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
   const ports = separate ? ok(firstWishes(wishes)) : await findPorts(wishes);
   if (!ports.ok) throw new FleetUnavailable(ports.fault);
   const janitor = startJanitor();
-  const network = separate ? createSiteNetwork(place, layouts, janitor) : undefined;
   const directory = mkdtempSync(join(tmpdir(), 'archipelago-'));
   janitor.adopt(directory);
   chmodSync(directory, 0o700);
+  const staged = stageRelease(options.release, join(directory, 'release'));
+  if (!staged.ok) {
+    rmSync(directory, { recursive: true });
+    await janitor.finish();
+    throw new FleetUnavailable(staged.fault);
+  }
+  const network = separate ? createSiteNetwork(place, layouts, janitor) : undefined;
   const context = { wallMs: options.clock.wallMs(), random: options.random };
   const identities = await makeIdentities(directory, layouts, ports.value, context, ['vantage']);
   const processes = createProcesses({ directory, janitor, onUnexpectedEnd: options.onUnexpectedEnd });
@@ -86,7 +95,7 @@ export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
       layout,
       ports: ports.value,
       store: options.store,
-      programs: { relay: options.programs.relay ?? RELAY, vantage: options.programs.vantage ?? VANTAGE },
+      programs: { ...staged.value, ...options.programs },
       identities,
       directory,
       processes,
@@ -145,5 +154,16 @@ async function startAll(
   }
 }
 
-const RELAY = fileURLToPath(new URL('../../relay/main.ts', import.meta.url));
-const VANTAGE = fileURLToPath(new URL('../../healthcheck/main.ts', import.meta.url));
+/** The programs of the release, none of the working tree. The fault is a sentence. */
+function stageRelease(archive: string | undefined, tree: string): Result<Programs, string> {
+  if (archive === undefined) stageWorkingTree(tree);
+  else {
+    const staged = stageArchive(archive, tree);
+    if (!staged.ok) return staged;
+  }
+  return ok({
+    node: join(tree, 'bin/node'),
+    relay: join(tree, 'relay/main.ts'),
+    vantage: join(tree, 'healthcheck/main.ts'),
+  });
+}

@@ -21,6 +21,8 @@ export type StoreKind = 'redis' | 'memory';
 
 /** Paths of the programs that run; a test may put a faulty one in the place of one of ours. */
 export interface Programs {
+  /** The Node that runs the other two. */
+  readonly node: string;
   readonly relay: string;
   readonly vantage: string;
 }
@@ -79,13 +81,15 @@ export function createSite(options: SiteOptions): LocalSite {
   const dataDirectory = join(directory, `${layout.name}-data`);
   const redis = options.store === 'redis' ? redisPlace(options, join(dataDirectory, 'redis')) : undefined;
   const relay = createPart('relay', async (started) => {
-    started(launch(options, 'relay', [process.execPath, options.programs.relay], relaySettings(options)));
+    started(
+      launch(options, 'relay', [options.programs.node, options.programs.relay], relaySettings(options)),
+    );
     await Promise.resolve();
   });
   const vantage = createPart('vantage', async (started) => {
     const state = join(dataDirectory, 'vantage');
     mkdirSync(state, { recursive: true, mode: 0o700 });
-    const words = [process.execPath, options.programs.vantage];
+    const words = [options.programs.node, options.programs.vantage];
     started(launch(options, 'vantage', words, vantageEnvironment(options, state), options.onVantageLine));
     await Promise.resolve();
   });

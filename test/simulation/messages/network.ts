@@ -60,6 +60,7 @@ export function createNetwork(stage: Stage, random: Random, weather: Weather): N
     const isDouble = !isCalm && random.fraction() < weather.doubleChance;
     const arrivesMs = time.nowMs() + latencyMs();
     const atMs = weather.isOrdered || isCalm ? Math.max(arrivesMs, notBeforeMs) : arrivesMs;
+    if (atMs < notBeforeMs) stage.count('frames out of order');
     const arrive = (): void => {
       if (isOpen(from, to)) deliver();
     };

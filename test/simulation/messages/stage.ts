@@ -30,6 +30,7 @@ const FIGURES = [
   'clocks skewed',
   'frames lost',
   'frames doubled',
+  'frames out of order',
   'writes lost with the power',
   'crashes at an await',
   'simulated seconds',

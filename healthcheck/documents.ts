@@ -19,6 +19,7 @@ import {
 import { MANIFEST_FAULTS, type ManifestFault, openManifest } from '../fleet/manifest/signed.ts';
 import type { Clock } from '../system/clock.ts';
 import { fail, ok, type Result } from '../system/result.ts';
+import { createTurns } from '../system/turns.ts';
 import type { DocumentFiles } from './adapters/document-files.ts';
 
 /** Why a manifest is not taken. */
@@ -87,7 +88,8 @@ export interface DocumentsOptions {
 export function createDocuments(options: DocumentsOptions): Documents {
   const { files } = options;
   const holder = createHolder(options);
-  const inTurn = oneAfterAnother();
+  // Two documents that arrive together cannot overtake each other.
+  const inTurn = createTurns();
   const { takeManifest, takeOverrides } = takers(holder, options);
   const load = async (): Promise<readonly Refused<ManifestRefusal | OverridesRefusal>[]> => {
     const signed = await files.readManifest();
@@ -119,16 +121,6 @@ export function createDocuments(options: DocumentsOptions): Documents {
     takeOverrides: async (signed) => inTurn(async () => takeOverrides(signed)),
     reload: async () => inTurn(reload),
     load: async () => inTurn(load),
-  };
-}
-
-/** Two documents that arrive together cannot overtake each other. */
-function oneAfterAnother(): <Value>(step: () => Promise<Value>) => Promise<Value> {
-  let last: Promise<unknown> = Promise.resolve();
-  return async (step) => {
-    const turn = last.then(step);
-    last = turn.catch(() => undefined);
-    return turn;
   };
 }
 

@@ -1,8 +1,9 @@
 /**
  * The settings of a relay, every one with its bounds and default; docs/configuration.md lists the same.
  */
-import { type Manifest, type SiteEntry } from '../fleet/manifest/manifest.ts';
-import { openManifest } from '../fleet/manifest/signed.ts';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import type { Manifest, SiteEntry } from '../fleet/manifest/manifest.ts';
+import { type Pin, pinOf } from '../system/pinned-tls.ts';
 import { fail, ok, type Result } from '../system/result.ts';
 import { readServerCertificate } from '../system/server-certificate.ts';
 import {
@@ -11,6 +12,7 @@ import {
   type Endpoint,
   endpoint,
   endpoints,
+  fileToKeep,
   integer,
   oneOf,
   optional,
@@ -25,6 +27,7 @@ interface RelayShape {
   readonly [name: string]: Setting<unknown>;
   readonly RELAY_SITE: Setting<string>;
   readonly RELAY_MANIFEST: Setting<string>;
+  readonly RELAY_MANIFEST_FROM: Setting<readonly Endpoint[] | undefined>;
   readonly RELAY_MANIFEST_KEY: Setting<string>;
   readonly RELAY_MANIFEST_VERSION_MIN: Setting<number>;
   readonly RELAY_LISTEN: Setting<Endpoint>;
@@ -34,7 +37,7 @@ interface RelayShape {
   readonly RELAY_STATE_DIR: Setting<string | undefined>;
   readonly RELAY_PEER_CERTIFICATE: Setting<string>;
   readonly RELAY_PEER_KEY: Setting<string>;
-  readonly RELAY_SECRETS: Setting<string>;
+  readonly RELAY_SECRETS: Setting<string | undefined>;
   readonly RELAY_STORE: Setting<'redis' | 'memory'>;
   readonly RELAY_REDIS: Setting<readonly Endpoint[] | undefined>;
   readonly RELAY_REDIS_USER: Setting<string | undefined>;
@@ -66,7 +69,8 @@ interface RelayShape {
 
 export const RELAY_SETTINGS: RelayShape = {
   RELAY_SITE: text("this site's name in the manifest", /^[a-z][a-z0-9-]{0,15}$/),
-  RELAY_MANIFEST: contentOf('the signed manifest'),
+  RELAY_MANIFEST: fileToKeep(),
+  RELAY_MANIFEST_FROM: optional(endpoints()),
   RELAY_MANIFEST_KEY: text("the operators' Ed25519 public key, 43 characters", /^[A-Za-z0-9_-]{43}$/),
   RELAY_MANIFEST_VERSION_MIN: integer(1, Number.MAX_SAFE_INTEGER, 1),
   RELAY_LISTEN: endpoint(),
@@ -76,7 +80,7 @@ export const RELAY_SETTINGS: RelayShape = {
   RELAY_STATE_DIR: optional(directory()),
   RELAY_PEER_CERTIFICATE: contentOf('the self-signed certificate shown to peers, PEM'),
   RELAY_PEER_KEY: contentOf('the private key of RELAY_PEER_CERTIFICATE, PEM'),
-  RELAY_SECRETS: contentOf('the capability keys and the pepper, JSON'),
+  RELAY_SECRETS: optional(contentOf('the capability keys and the pepper, JSON')),
   RELAY_STORE: oneOf(['redis', 'memory'], 'redis'),
   RELAY_REDIS: optional(endpoints()),
   RELAY_REDIS_USER: optional(text('a Redis ACL user', /^[\x21-\x7e]{1,64}$/)),
@@ -115,20 +119,29 @@ type CertificateOrigin =
   | { readonly from: 'files'; readonly certificatePath: string; readonly keyPath: string }
   | { readonly from: 'vantage'; readonly stateDir: string };
 
-export interface RelayConfig {
+/** What a relay process is told at its start. */
+export interface RelayBoot {
   readonly settings: SettingsOf<RelayShape>;
-  readonly manifest: Manifest;
-  readonly own: SiteEntry;
-  readonly ring: KeyRing;
   readonly certificate: CertificateOrigin;
   /** SHA-256 of each operator token; undefined when minting is open. */
   readonly operatorTokenHashes: readonly Uint8Array[] | undefined;
+  /** Of the certificate that is shown to peers. */
+  readonly peerPin: Pin;
 }
 
-/** Settings, manifest and secrets together: whole, or every fault as a sentence. */
-export async function readRelayConfig(
+/** The same, with what the manifest says: all that a relay needs to serve. */
+export interface RelayConfig extends Omit<RelayBoot, 'peerPin'> {
+  /** The list of its sites changes while the relay runs: hold on to that list, and to nothing in it. */
+  readonly manifest: Manifest;
+  /** As it was at the start; name and provider stay. */
+  readonly own: SiteEntry;
+  readonly ring: KeyRing;
+}
+
+/** Whole, or every fault as a sentence. */
+export function readRelayBoot(
   environment: Readonly<Record<string, string | undefined>>,
-): Promise<Result<RelayConfig, readonly string[]>> {
+): Result<RelayBoot, readonly string[]> {
   const read = readSettings('RELAY_', RELAY_SETTINGS, environment);
   if (!read.ok) return read;
   const settings = read.value;
@@ -149,30 +162,31 @@ export async function readRelayConfig(
   }
   const certificate = certificateOrigin(settings, environment);
   if (!certificate.ok) faults.push(certificate.fault);
-  const ring = parseKeyRing(settings.RELAY_SECRETS);
-  if (!ring.ok) faults.push(...ring.fault.map((fault) => `RELAY_SECRETS: ${fault}`));
-  const manifest = await openManifest(
-    settings.RELAY_MANIFEST,
-    settings.RELAY_MANIFEST_KEY,
-    settings.RELAY_MANIFEST_VERSION_MIN,
-  );
-  if (!manifest.ok) faults.push(...manifest.fault.details.map((fault) => `RELAY_MANIFEST: ${fault}`));
-  const own = manifest.ok ? manifest.value.sites.find(({ name }) => name === settings.RELAY_SITE) : undefined;
-  if (manifest.ok && own === undefined) {
-    const names = manifest.value.sites.map(({ name }) => name).join(', ');
-    faults.push(`RELAY_SITE: expected one of the manifest's sites (${names}), got "${settings.RELAY_SITE}"`);
-  }
-  if (faults.length > 0 || !ring.ok || !manifest.ok || !certificate.ok || own === undefined)
-    return fail(faults);
+  const { RELAY_SECRETS: secrets } = settings;
+  const ring = secrets === undefined ? undefined : parseKeyRing(secrets);
+  if (ring?.ok === false) faults.push(...ring.fault.map((fault) => `RELAY_SECRETS: ${fault}`));
+  const peerPin = peerPinOf(settings);
+  if (!peerPin.ok) faults.push(peerPin.fault);
+  if (faults.length > 0 || !certificate.ok || !peerPin.ok) return fail(faults);
   const isOpen = settings.RELAY_MINTING === 'open';
   return ok({
     settings,
-    manifest: manifest.value,
-    own,
-    ring: ring.value,
     certificate: certificate.value,
     operatorTokenHashes: isOpen ? undefined : hashes.map((line) => Buffer.from(line.trim(), 'hex')),
+    peerPin: peerPin.value,
   });
+}
+
+function peerPinOf(settings: SettingsOf<RelayShape>): Result<Pin, string> {
+  try {
+    const certificate = new X509Certificate(settings.RELAY_PEER_CERTIFICATE);
+    if (!certificate.checkPrivateKey(createPrivateKey(settings.RELAY_PEER_KEY))) {
+      return fail('RELAY_PEER_KEY: it does not belong to RELAY_PEER_CERTIFICATE');
+    }
+    return ok(pinOf(certificate.publicKey.export({ type: 'spki', format: 'der' })));
+  } catch {
+    return fail('RELAY_PEER_CERTIFICATE, RELAY_PEER_KEY: expected a certificate and its private key (PEM)');
+  }
 }
 
 /** Both files, or none of them and a place to keep what the vantage hands out. */

@@ -17,6 +17,7 @@ import {
 } from './certificate.ts';
 import { createCertificateEvents } from './certificate-events.ts';
 import type { RelayConfig } from './config.ts';
+import { ownEntry } from './live-manifest.ts';
 
 const KEPT_IN = 'certificate.json';
 
@@ -53,15 +54,17 @@ function sourceOf({ certificate, manifest, own, settings }: RelayConfig): Certif
     return certificateFiles(certificate.certificatePath, certificate.keyPath);
   }
   return certificatesFromVantage({
-    vantage: () =>
-      [own.vantage.ipv4, own.vantage.ipv6]
+    vantage: () => {
+      const { vantage } = ownEntry(manifest.sites, own.name) ?? own;
+      return [vantage.ipv4, vantage.ipv6]
         .filter((address) => address !== null)
         .map((host) => ({
           host,
-          port: own.vantage.votePort,
+          port: vantage.votePort,
           serverName: `vantage.${own.name}.${manifest.zone}`,
-          pins: own.vantage.pins,
-        })),
+          pins: vantage.pins,
+        }));
+    },
     identity: { certificatePem: settings.RELAY_PEER_CERTIFICATE, keyPem: settings.RELAY_PEER_KEY },
     path: join(certificate.stateDir, KEPT_IN),
   });

@@ -36,9 +36,10 @@ export function createHousekeeping(deps: HousekeepingDeps): (stopped: AbortSigna
   const debts = new Map<string, Debt>();
   const caughtUp = createCatchUp(deps);
   exportGauges(deps, debts);
-  const sites = deps.links.map(({ site }) => site);
   return async (stopped) => {
     while (!stopped.aborted) {
+      const sites = deps.links.map(({ site }) => site);
+      for (const site of debts.keys()) if (!sites.includes(site)) debts.delete(site);
       try {
         for (const [site, debt] of await store.debts(sites)) {
           debts.set(site, debt);

@@ -8,6 +8,8 @@ import type { Clock } from '../system/clock.ts';
 export interface PeerClocks {
   /** A site's wall clock was `wallMs` when our monotonic clock was `atMs`. */
   note(site: SiteName, wallMs: number, atMs: number): void;
+  /** A site has left the fleet: what its clock says counts no more. */
+  forget(site: SiteName): void;
   /** Each known clock minus ours now, milliseconds. */
   readonly skews: () => ReadonlyMap<SiteName, number>;
 }
@@ -18,6 +20,7 @@ export function createPeerClocks(clock: Pick<Clock, 'wallMs' | 'monotonicMs'>): 
   const origins = new Map<SiteName, number>();
   return {
     note: (site, wallMs, atMs) => void origins.set(site, wallMs - atMs),
+    forget: (site) => void origins.delete(site),
     skews: () => {
       const ownMs = clock.wallMs() - clock.monotonicMs();
       return new Map([...origins].map(([site, originMs]) => [site, originMs - ownMs]));

@@ -29,11 +29,12 @@ import { createHousekeeping } from './housekeeping.ts';
 import { createClientServer, showCertificate } from './http/client-server.ts';
 import { createLongPoll, type LongPoll } from './http/long-poll.ts';
 import type { MailboxTokenVerifier } from './http/mailbox-token.ts';
-import { createPrivateApp } from './http/private-app.ts';
-import { createPublicApp, type PublicApp } from './http/public-app.ts';
+import { createPrivateApp, type ReadinessReasons } from './http/private-app.ts';
+import { createPublicApp, type PublicApp, type PublicSites } from './http/public-app.ts';
 import { createRevocations } from './http/revocations.ts';
 import { createVapidVerifier } from './http/vapid-verifier.ts';
 import { createPeerClocks, type PeerClocks } from './peer-clocks.ts';
+import { createPeerLinks, type PeerLinks } from './peer-links.ts';
 import type { MessageStore } from './ports.ts';
 import { createQuotas, type Quotas } from './quotas.ts';
 import { createReadiness, type Readiness } from './readiness.ts';
@@ -79,7 +80,9 @@ interface Parts {
   readonly readiness: Readiness;
   readonly verify: MailboxTokenVerifier;
   readonly events: RelayEvents;
+  /** Always those of the manifest in force. */
   readonly links: readonly RunningPeerLink[];
+  readonly sitesChanged: () => void;
   readonly skews: PeerClocks['skews'];
   readonly stop: StopPhase;
   readonly admission: Admission;
@@ -102,11 +105,10 @@ export async function startRelay(
   deps: RelayDeps,
   { shown }: ClientDoor,
   resources: AsyncDisposableStack,
-): Promise<void> {
+): Promise<StartedRelay> {
   const { manifest, own, settings } = config;
   const parts = runRelayParts(config, deps, resources);
-  const { events, recipients, readiness, replication } = parts;
-  await servePrivately(settings.RELAY_PRIVATE_LISTEN, readiness, deps.metrics, resources);
+  const { events, recipients, replication } = parts;
   const clients = createClientServer(shown.current(), parts.app, recipients);
   shown.onChange((certificate) => showCertificate(clients, certificate));
   const frontDoor = createFrontDoor({
@@ -134,6 +136,14 @@ export async function startRelay(
     await frontDoor.close(settings.RELAY_WRITE_DEADLINE_MS + FINISH_WITHIN_MS);
   });
   deps.log.info('serving', { address: `${settings.RELAY_LISTEN.host}:${settings.RELAY_LISTEN.port}` });
+  return { readinessReasons: () => parts.readiness.reasons(), sitesChanged: parts.sitesChanged };
+}
+
+/** What a relay that runs is asked and told by the process around it. */
+export interface StartedRelay {
+  readonly readinessReasons: ReadinessReasons;
+  /** The list of sites in its configuration is another one now. */
+  readonly sitesChanged: () => void;
 }
 
 /** Puts a relay together and starts everything of it that no client or peer has to ask for. */
@@ -174,14 +184,19 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
   store.onOutboxFull((count) => events.outboxFull(count));
 
   const peerClocks = createPeerClocks(clock);
-  const links = connectPeers(config, deps, events, peerClocks);
-  resources.defer(async () => {
-    await Promise.all(links.map((link) => link.close()));
-  });
+  const peers = connectPeers(config, deps, events, peerClocks);
+  resources.defer(() => peers.close());
+  const links = peers.list;
   const deadlineMs = settings.RELAY_WRITE_DEADLINE_MS;
   const replication = createReplication(
     { manifest, own, pepper: ring.pepper, copiesNeeded, deadlineMs, outboxGraceMs, createAcceptor },
-    { ...deps, links, events, deliverNow: (message) => receiving.recipients.deliverNow(message) },
+    {
+      ...deps,
+      links,
+      eachLink: peers.each,
+      events,
+      deliverNow: (message) => receiving.recipients.deliverNow(message),
+    },
   );
   const stop = createStopPhase();
   const readiness = createReadiness({
@@ -225,6 +240,11 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     readiness,
     events,
     links,
+    sitesChanged: () => {
+      const departed = peers.update();
+      for (const site of departed) peerClocks.forget(site);
+      replication.departed(departed);
+    },
     skews: peerClocks.skews,
     stop,
     admission,
@@ -320,28 +340,31 @@ function connectPeers(
   { clock, random, connectPeer }: RelayDeps,
   events: RelayEvents,
   peerClocks: PeerClocks,
-): readonly RunningPeerLink[] {
+): PeerLinks {
   const { manifest, own } = config;
-  return manifest.sites
-    .filter(({ name }) => name !== own.name)
-    .map((site) =>
+  return createPeerLinks({
+    own: own.name,
+    sites: manifest.sites,
+    destinationsOf: ({ name, relay }) =>
+      [...relay.ipv4, ...relay.ipv6].map((host) => ({
+        host,
+        port: manifest.port,
+        serverName: peerServerName(manifest, name),
+        pins: relay.pins,
+      })),
+    connect: ({ name, provider }, destinations) =>
       createPeerLink({
-        site: site.name,
-        provider: site.provider,
-        destinations: [...site.relay.ipv4, ...site.relay.ipv6].map((host) => ({
-          host,
-          port: manifest.port,
-          serverName: peerServerName(manifest, site.name),
-          pins: site.relay.pins,
-        })),
+        site: name,
+        provider,
+        destinations,
         identity: peerIdentity(config),
         connect: connectPeer,
         clock,
         random,
         events,
-        onTime: (wallMs, atMs) => peerClocks.note(site.name, wallMs, atMs),
+        onTime: (wallMs, atMs) => peerClocks.note(name, wallMs, atMs),
       }),
-    );
+  });
 }
 
 /** The own clock, with the wall clock put right by what the other sites say. */
@@ -359,11 +382,13 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
   const { clock, random } = deps;
   const { events, verify, readiness } = parts;
   const origin = canonicalOrigin(manifest);
-  const sites = manifest.sites.map(({ name, provider }) => ({
-    name,
-    provider,
-    origin: siteOrigin(manifest, name),
-  }));
+  const sites = (): PublicSites =>
+    manifest.sites.map(({ name, provider }) => ({ name, provider, origin: siteOrigin(manifest, name) }));
+  const audiences = {
+    get audiences() {
+      return [origin, ...sites().map((site) => site.origin)];
+    },
+  };
   return createPublicApp({
     push: {
       ring,
@@ -371,7 +396,7 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
       topics: parts.replication.topics,
       transients: parts.replication.transients,
       revocations: createRevocations(deps.store, clock),
-      verifyVapid: createVapidVerifier({ audiences: [origin, ...sites.map((site) => site.origin)] }, clock),
+      verifyVapid: createVapidVerifier(audiences, clock),
       // How long a message lives is reckoned by the clock of the fleet, not by one that the others contradict.
       clock: fleetClock(clock, readiness),
       random,
@@ -399,7 +424,9 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
     facts: {
       site: own.name,
       audience: siteOrigin(manifest, own.name),
-      sites,
+      get sites() {
+        return sites();
+      },
       minting: settings.RELAY_MINTING,
     },
     isReady: () => readiness.reasons().length === 0,
@@ -407,13 +434,14 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
   });
 }
 
-async function servePrivately(
+/** Serves the private port, also while there is no relay yet. Rejects when it cannot listen. */
+export async function servePrivately(
   at: Endpoint,
-  readiness: Readiness,
+  reasons: ReadinessReasons,
   metrics: Metrics,
   resources: AsyncDisposableStack,
 ): Promise<void> {
-  const listener = getRequestListener(createPrivateApp(readiness, metrics).fetch);
+  const listener = getRequestListener(createPrivateApp(reasons, metrics).fetch);
   const server = createServer((request, response) => {
     void listener(request, response);
   });

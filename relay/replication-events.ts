@@ -15,6 +15,8 @@ const RECOVERY_CAUSES: readonly RecoveryCause[] = ['no_memory', 'away'];
 export interface ReplicationEvents {
   /** What was owed is at no site any more that could be asked: it expired, or was damaged everywhere. */
   owedNowhere(count: number): void;
+  /** What was owed to a site that has left the fleet. */
+  debtsDropped(site: SiteName, count: number): void;
   /** Entries that an outbox had no room for; the comparison of sites has to find them. */
   outboxFull(count: number): void;
   compared(figures: Compared): void;
@@ -41,6 +43,7 @@ export function createReplicationEvents(metrics: Metrics, log: Log): Replication
   const outbox = metrics.counter('outbox_total', 'Outbox entries that went another way', 'event', [
     'full',
     'nowhere',
+    'site_left',
   ]);
   const comparisons = metrics.counter('comparisons_total', 'Comparisons with another site', 'result', [
     'same',
@@ -65,6 +68,10 @@ export function createReplicationEvents(metrics: Metrics, log: Log): Replication
     ...restoreEvents(metrics, log),
     ...clockEvents(metrics, log),
     owedNowhere: (count) => outbox.add('nowhere', count),
+    debtsDropped: (site, count) => {
+      outbox.add('site_left', count);
+      log.info('debts dropped', { peer: site, count });
+    },
     outboxFull: (count) => outbox.add('full', count),
     compared: ({ slices, listed, taken, skipped }) => {
       comparisons.add(skipped > 0 ? 'partial' : slices > 0 ? 'different' : 'same');

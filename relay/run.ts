@@ -1,22 +1,26 @@
 /**
  * The life of a relay process, from its environment to its exit code.
+ *
+ * Without a manifest that has its site, or without secrets, it waits: alive, not ready, the public port closed so that
+ * everybody goes elsewhere. A newer manifest is adopted while it runs.
  */
 import type { Clock } from '../system/clock.ts';
 import { runUntilStopped } from '../system/lifecycle.ts';
 import { createLog, type Log, writeToStdout } from '../system/log.ts';
-import { createMetrics } from '../system/metrics.ts';
+import { createMetrics, type Metrics } from '../system/metrics.ts';
 import { connectPinned } from '../system/pinned-tls.ts';
 import { systemRandom } from '../system/random.ts';
 import { ok, type Result } from '../system/result.ts';
 import { createMemoryStore } from './adapters/memory-store.ts';
 import { openRedisStore } from './adapters/redis-store.ts';
-import { RELAY_SETTINGS, type RelayConfig, readRelayConfig } from './config.ts';
+import { RELAY_SETTINGS, type RelayConfig, readRelayBoot } from './config.ts';
 import { COPIES_NEEDED } from './core/copies.ts';
 import { followCertificate } from './follow-certificate.ts';
 import { createMailboxTokenVerifier } from './http/mailbox-token.ts';
-import { createLiveRing, reloadOnHangup } from './live-ring.ts';
+import { reloadOnHangup } from './live-ring.ts';
+import { joinFleet, type Membership } from './membership.ts';
 import type { MessageStore } from './ports.ts';
-import { type RelayDeps, startRelay } from './relay.ts';
+import { type RelayDeps, type StartedRelay, servePrivately, startRelay } from './relay.ts';
 import { createAcceptor } from './replication/acceptor.ts';
 
 export interface RunRelayOptions {
@@ -34,53 +38,33 @@ const OUTBOX_GRACE_MS = 1000;
 const STOP_WITHIN_MS = 25_000;
 
 /** Resolves when the process may exit; sets exit code 64 for wrong settings and 1 for a relay that cannot start. */
-export async function runRelay({ environment, clock, overrides }: RunRelayOptions): Promise<void> {
-  const read = await readRelayConfig(environment);
-  if (!read.ok) {
-    for (const fault of read.fault) process.stderr.write(`${fault}\n`);
+export async function runRelay({ environment, clock, overrides = {} }: RunRelayOptions): Promise<void> {
+  const boot = readRelayBoot(environment);
+  if (!boot.ok) {
+    for (const fault of boot.fault) process.stderr.write(`${fault}\n`);
     process.exitCode = 64;
     return;
   }
-  const live = createLiveRing(read.value.ring);
-  const readSecrets = (): string | undefined =>
-    RELAY_SETTINGS.RELAY_SECRETS.parse(environment['RELAY_SECRETS'] ?? '');
-  const config: RelayConfig = { ...read.value, ring: live.ring };
-  const { settings, own } = config;
+  const { settings } = boot.value;
   const log = createLog({
     clock,
-    base: { service: 'relay', site: own.name },
+    base: { service: 'relay', site: settings.RELAY_SITE },
     level: settings.RELAY_LOG_LEVEL,
     write: writeToStdout,
   });
+  const readSecrets = (): string | undefined =>
+    RELAY_SETTINGS.RELAY_SECRETS.parse(environment['RELAY_SECRETS'] ?? '');
   await runUntilStopped(
-    async (resources) => {
-      reloadOnHangup(live, readSecrets, log, resources);
-      const store = await openStore(config, clock, log);
-      if (!store.ok) throw new Error(store.fault.join('; '));
-      if (!store.value.durable) {
-        log.warn('the store is this process: every message is lost when it ends; never use it in production');
-      }
+    async (resources, stopped, stop) => {
       const metrics = createMetrics('relay_');
-      const shown = await followCertificate(config, { clock, metrics, log }, resources);
-      await startRelay(
-        config,
-        {
-          store: store.value,
-          clock,
-          random: systemRandom,
-          log,
-          metrics,
-          copiesNeeded: COPIES_NEEDED,
-          outboxGraceMs: OUTBOX_GRACE_MS,
-          createAcceptor,
-          connectPeer: connectPinned,
-          createVerifier: createMailboxTokenVerifier,
-          hasCertificate: () => shown.current() !== undefined,
-          ...overrides,
-        },
-        { shown },
-        resources,
-      );
+      let relay: StartedRelay | undefined;
+      const membership = joinFleet({ boot: boot.value, readSecrets, clock, log, metrics, stop }, resources);
+      const reasons = (): readonly string[] => relay?.readinessReasons() ?? [membership.waiting()];
+      await servePrivately(settings.RELAY_PRIVATE_LISTEN, reasons, metrics, resources);
+      const config = await membership.begun(stopped);
+      if (config === undefined) return;
+      relay = await serve(config, { clock, log, metrics, overrides, membership }, resources);
+      membership.onChange(relay.sitesChanged);
     },
     {
       log,
@@ -91,8 +75,49 @@ export async function runRelay({ environment, clock, overrides }: RunRelayOption
   );
 }
 
+interface ServeDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly overrides: NonNullable<RunRelayOptions['overrides']>;
+  readonly membership: Membership;
+}
+
+async function serve(
+  config: RelayConfig,
+  { clock, log, metrics, overrides, membership }: ServeDeps,
+  resources: AsyncDisposableStack,
+): Promise<StartedRelay> {
+  reloadOnHangup(membership.ring(), membership.secretsNow, log, resources);
+  const store = await openStore(config, clock, log);
+  if (!store.ok) throw new Error(store.fault.join('; '));
+  if (!store.value.durable) {
+    log.warn('the store is this process: every message is lost when it ends; never use it in production');
+  }
+  const shown = await followCertificate(config, { clock, metrics, log }, resources);
+  return startRelay(
+    config,
+    {
+      store: store.value,
+      clock,
+      random: systemRandom,
+      log,
+      metrics,
+      copiesNeeded: COPIES_NEEDED,
+      outboxGraceMs: OUTBOX_GRACE_MS,
+      createAcceptor,
+      connectPeer: connectPinned,
+      createVerifier: createMailboxTokenVerifier,
+      hasCertificate: () => shown.current() !== undefined,
+      ...overrides,
+    },
+    { shown },
+    resources,
+  );
+}
+
 async function openStore(
-  { settings, ring }: RelayConfig,
+  { settings, ring }: Pick<RelayConfig, 'settings' | 'ring'>,
   clock: Clock,
   log: Log,
 ): Promise<Result<MessageStore, readonly string[]>> {

@@ -20,11 +20,15 @@ export interface RunOptions {
 }
 
 /**
- * Runs `start` with a stack for its resources, waits for SIGTERM, SIGINT or (if asked) the end of standard input,
+ * Runs `start` with a stack for its resources, waits until it says stop, or for SIGTERM, SIGINT or (if asked) the end of standard input,
  * and disposes of the stack, last resource first. A `start` that fails sets exit code 1 and releases what it made.
  */
 export async function runUntilStopped(
-  start: (resources: AsyncDisposableStack, stopped: AbortSignal) => Promise<void>,
+  start: (
+    resources: AsyncDisposableStack,
+    stopped: AbortSignal,
+    stop: (reason: string) => void,
+  ) => Promise<void>,
   options: RunOptions,
 ): Promise<void> {
   const { log } = options;
@@ -43,7 +47,7 @@ export async function runUntilStopped(
   const keepAlive = setInterval(() => undefined, 2 ** 30);
   const resources = new AsyncDisposableStack();
   try {
-    await start(resources, stopping.signal);
+    await start(resources, stopping.signal, stop);
     if (!stopping.signal.aborted) {
       const { promise, resolve } = Promise.withResolvers<void>();
       stopping.signal.addEventListener('abort', () => resolve(), { once: true });

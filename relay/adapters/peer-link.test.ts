@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makePinnedIdentity } from '../../fleet/certificates.ts';
 import type { SiteEntry } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
-import { connectPinned, pinOf } from '../../system/pinned-tls.ts';
+import { connectPinned, type PinnedDestination, pinOf } from '../../system/pinned-tls.ts';
 import { seededRandom, systemRandom } from '../../system/random.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { createFakeClock, type FakeClock } from '../../test/support/fake-clock.ts';
@@ -26,7 +26,7 @@ const identities = {
   gcp: await makePinnedIdentity(context, 'gcp'),
   stranger: await makePinnedIdentity(context, 'stranger'),
 };
-const sites: readonly SiteEntry[] = testManifest(['aws', 'gcp']).sites.map((site) => ({
+const sites: SiteEntry[] = testManifest(['aws', 'gcp']).sites.map((site) => ({
   ...site,
   relay: { ...site.relay, pins: [pinOf(identities[site.name as 'aws' | 'gcp'].publicKeySpki)] },
 }));
@@ -40,6 +40,8 @@ let port: number;
 let sockets: Set<Socket>;
 let answer: (request: PeerRequest, from: string) => Promise<PeerReply>;
 const links: RunningPeerLink[] = [];
+/** What the manifest lists now, if it is not the one relay of `gcp`. */
+let destinations: readonly PinnedDestination[] | undefined;
 
 /** The listener of `gcp`, behind a plain server as behind the front door. */
 async function listen(as: Name = 'gcp', at = 0, limits: { readonly handshakeTimeoutMs?: number } = {}) {
@@ -76,14 +78,15 @@ function link(
   const made = createPeerLink({
     site: 'gcp',
     provider: 'gcp',
-    destinations: [
-      {
-        host: '127.0.0.1',
-        port,
-        serverName: 'peer.gcp.relay.test',
-        pins: [pinOf(identities.gcp.publicKeySpki)],
-      },
-    ],
+    destinations: () =>
+      destinations ?? [
+        {
+          host: '127.0.0.1',
+          port,
+          serverName: 'peer.gcp.relay.test',
+          pins: [pinOf(identities.gcp.publicKeySpki)],
+        },
+      ],
     identity: identities[as],
     connect: connectPinned,
     clock,
@@ -122,6 +125,7 @@ beforeEach(async () => {
   events = createRecordedEvents();
   listenerEvents = createRecordedEvents();
   sockets = new Set();
+  destinations = undefined;
   answer = (request) =>
     Promise.resolve(
       request.type === 'ping' ? { type: 'pong', wallMs: clock.wallMs() + 5000 } : { type: 'done' },
@@ -152,6 +156,38 @@ describe('a link', () => {
     expect(await made.call({ type: 'held', site: 'aws', references: [] }, 1000)).toEqual({ type: 'done' });
     expect(new Set(callers)).toEqual(new Set(['aws']));
     expect(events.happened).toEqual(['peerUp gcp']);
+  });
+
+  test('keeps its connection while what it proved is listed, and ends it when it is not', async () => {
+    const made = link();
+    await up(made);
+    const pins = [pinOf(identities.gcp.publicKeySpki)];
+    const serverName = 'peer.gcp.relay.test';
+    destinations = [
+      { host: '127.0.0.2', port, serverName, pins },
+      { host: '127.0.0.1', port, serverName, pins: [...pins, 'another'] },
+    ];
+    made.recheck();
+    expect(made.isUp()).toBe(true);
+    destinations = [{ host: '127.0.0.1', port, serverName, pins: ['another'] }];
+    made.recheck();
+    await eventually('its end', () => (made.isUp() ? undefined : true));
+    expect(events.happened).toEqual(['peerUp gcp', 'peerDown gcp']);
+  });
+
+  test('is cut by a listener whose manifest has its site no longer', async () => {
+    const made = link();
+    await up(made);
+    const former = sites.splice(0);
+    try {
+      await eventually('its end', async () => {
+        await clock.advance(100);
+        return made.isUp() ? undefined : true;
+      });
+    } finally {
+      sites.push(...former);
+    }
+    expect(listenerEvents.happened).toContain('turnedAway peer_key_unknown');
   });
 
   test('measures how far the clocks are apart', async () => {

@@ -24,8 +24,8 @@ export type ConnectPeer = (
 export interface PeerLinkOptions {
   readonly site: string;
   readonly provider: string;
-  /** The site's relays; they are tried in turn. */
-  readonly destinations: readonly PinnedDestination[];
+  /** The site's relays as they are listed now; they are tried in turn. */
+  readonly destinations: () => readonly PinnedDestination[];
   readonly identity: PinnedIdentity;
   readonly connect: ConnectPeer;
   readonly clock: Clock;
@@ -36,6 +36,8 @@ export interface PeerLinkOptions {
 }
 
 export interface RunningPeerLink extends PeerLink {
+  /** The destinations are others: ends a connection to one, or with a key, that is no longer listed. */
+  recheck(): void;
   close(): Promise<void>;
 }
 
@@ -57,6 +59,7 @@ export function createPeerLink(options: PeerLinkOptions): RunningPeerLink {
   const { clock, events, site } = options;
   const closing = new AbortController();
   let connection: Connection | undefined;
+  let connectedTo: PinnedDestination | undefined;
 
   const call = (request: PeerRequest, timeoutMs: number): Promise<PeerReply> =>
     connection === undefined
@@ -76,7 +79,8 @@ export function createPeerLink(options: PeerLinkOptions): RunningPeerLink {
   const run = async (): Promise<void> => {
     let failures = 0;
     for (let attempt = 0; !closing.signal.aborted; attempt += 1) {
-      const destination = options.destinations[attempt % options.destinations.length];
+      const destinations = options.destinations();
+      const destination = destinations[attempt % destinations.length];
       if (destination === undefined) return;
       let reason: string;
       try {
@@ -84,6 +88,7 @@ export function createPeerLink(options: PeerLinkOptions): RunningPeerLink {
         const current = openConnection(socket, clock, site);
         if (closing.signal.aborted) current.end('closing');
         connection = current;
+        connectedTo = destination;
         failures = 0;
         events.peerUp(site);
         reason = await beat(current).then(
@@ -109,12 +114,23 @@ export function createPeerLink(options: PeerLinkOptions): RunningPeerLink {
     provider: options.provider,
     isUp: () => connection !== undefined,
     call,
+    recheck: () => {
+      const isListed = options
+        .destinations()
+        .some((one) => connectedTo !== undefined && covers(one, connectedTo));
+      if (!isListed) connection?.end('no longer listed');
+    },
     close: async () => {
       closing.abort(new Error('closing'));
       connection?.end('closing');
       await running;
     },
   };
+}
+
+/** Whether `now` lists everything that a connection to `then` may have proved. */
+function covers(now: PinnedDestination, then: PinnedDestination): boolean {
+  return now.host === then.host && now.port === then.port && then.pins.every((pin) => now.pins.includes(pin));
 }
 
 interface Connection {

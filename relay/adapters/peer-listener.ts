@@ -14,6 +14,7 @@ import { readPeerFrames, writePeerFrames } from './peer-socket.ts';
 
 export interface PeerListenerOptions {
   readonly own: SiteName;
+  /** Of the manifest in force. */
   readonly sites: readonly SiteEntry[];
   readonly identity: PinnedIdentity;
   readonly service: PeerService;
@@ -41,9 +42,12 @@ export function createPeerListener(options: PeerListenerOptions): Server {
   server.on('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => socket.destroy());
     const pin = peerPin(socket);
-    const site = options.sites.find(
-      ({ name, relay }) => name !== options.own && pin !== undefined && relay.pins.includes(pin),
-    );
+    // The list changes with the manifest: whoever is no longer on it is served no more.
+    const siteNow = (): SiteEntry | undefined =>
+      options.sites.find(
+        ({ name, relay }) => name !== options.own && pin !== undefined && relay.pins.includes(pin),
+      );
+    const site = siteNow();
     if (site === undefined) {
       options.events.turnedAway('peer_key_unknown');
       socket.destroy();
@@ -51,7 +55,8 @@ export function createPeerListener(options: PeerListenerOptions): Server {
     }
     socket.setNoDelay(true);
     socket.setTimeout(IDLE_MS, () => socket.destroy());
-    servePeer(socket, site.name, options);
+    const isWelcome = (): boolean => siteNow()?.name === site.name;
+    servePeer(socket, site.name, { ...options, isWelcome });
   });
   return server;
 }
@@ -60,7 +65,10 @@ export function createPeerListener(options: PeerListenerOptions): Server {
 export function servePeer(
   socket: Duplex,
   from: SiteName,
-  options: Pick<PeerListenerOptions, 'service' | 'events'>,
+  options: Pick<PeerListenerOptions, 'service' | 'events'> & {
+    /** Whether the manifest in force still lists who is there; absent: always. */
+    readonly isWelcome?: () => boolean;
+  },
 ): void {
   let underWay = 0;
   const write = writePeerFrames(socket);
@@ -81,6 +89,10 @@ export function servePeer(
     }
   };
   readPeerFrames(socket, ({ call, body }) => {
+    if (options.isWelcome?.() === false) {
+      options.events.turnedAway('peer_key_unknown');
+      return false;
+    }
     switch (body.type) {
       case 'put':
       case 'bury':

@@ -6,14 +6,16 @@
  */
 import { Hono } from 'hono';
 import type { Metrics } from '../../system/metrics.ts';
-import type { Readiness } from '../readiness.ts';
+
+/** Everything that speaks against sending clients here, in words for people; empty when ready. */
+export type ReadinessReasons = () => readonly string[];
 
 /** The routes of the private port: `/livez`, `/readyz` with reasons, `/metrics` (Prometheus text format 0.0.4). */
-export function createPrivateApp(readiness: Readiness, metrics: Metrics): Hono {
+export function createPrivateApp(reasonsNow: ReadinessReasons, metrics: Metrics): Hono {
   const app = new Hono();
   app.get('/livez', (context) => context.text('alive\n'));
   app.get('/readyz', (context) => {
-    const reasons = readiness.reasons();
+    const reasons = reasonsNow();
     return context.json({ ready: reasons.length === 0, reasons }, reasons.length === 0 ? 200 : 503);
   });
   app.get('/metrics', async (context) =>

@@ -21,6 +21,12 @@ import { retractMessage } from './retract.ts';
 import { revokePushUrl } from './revocations.ts';
 import { isAmbiguous } from './target.ts';
 
+export type PublicSites = readonly {
+  readonly name: string;
+  readonly provider: string;
+  readonly origin: string;
+}[];
+
 export interface PublicAppDeps {
   readonly push: PushDeps;
   readonly mint: MintDeps;
@@ -28,7 +34,8 @@ export interface PublicAppDeps {
   readonly facts: {
     readonly site: string;
     readonly audience: string;
-    readonly sites: readonly { readonly name: string; readonly provider: string; readonly origin: string }[];
+    /** Asked for anew each time: sites come and go. */
+    readonly sites: PublicSites;
     readonly minting: 'open' | 'token';
   };
   /** Whether this site wants clients now. */

@@ -7,7 +7,7 @@ import type { Clock } from '../../system/clock.ts';
 import { checkClaim, isSigned, parseVapid, type VapidFault } from '../core/vapid.ts';
 
 export interface VapidVerifierConfig {
-  /** The canonical origin and those of all sites: a sender may have posted to any of them. */
+  /** The canonical origin and those of all sites now: a sender may have posted to any of them. */
   readonly audiences: readonly string[];
   /** How many verified tokens are remembered. */
   readonly tokensMax?: number;
@@ -26,17 +26,18 @@ const TOKENS_MAX = 4096;
  * ones.
  */
 export function createVapidVerifier(
-  { audiences, tokensMax = TOKENS_MAX }: VapidVerifierConfig,
+  config: VapidVerifierConfig,
   clock: Clock,
   isSignedBy: typeof isSigned = isSigned,
 ): VapidVerifier {
+  const { tokensMax = TOKENS_MAX } = config;
   const believed = new Set<string>();
   return (authorization, keyHash) => {
     const claim = parseVapid(authorization);
     if (!claim.ok) return claim.fault;
     // Time and key are checked on every use: only the signature stays true.
     const nowSeconds = Math.floor(clock.wallMs() / 1000);
-    const fault = checkClaim(claim.value, { audiences, keyHash, nowSeconds });
+    const fault = checkClaim(claim.value, { audiences: config.audiences, keyHash, nowSeconds });
     if (fault !== undefined) return fault;
     const { signed, signature, publicKey } = claim.value;
     const token = createHash('sha256').update(publicKey).update(signature).update(signed).digest('base64url');

@@ -20,6 +20,7 @@ import type { Notices } from './notices.ts';
 
 export interface AcceptorConfig {
   readonly own: SiteEntry;
+  /** Of the manifest in force; the list changes with it. */
   readonly sites: readonly SiteEntry[];
   readonly copiesNeeded: number;
   /** How long a sender waits at most, milliseconds. */
@@ -28,6 +29,7 @@ export interface AcceptorConfig {
 
 export interface AcceptorDeps {
   readonly store: MessageStore;
+  /** To the other sites of the manifest in force; the list changes with it. */
   readonly links: readonly PeerLink[];
   readonly notices: Notices;
   readonly clock: Clock;
@@ -60,7 +62,8 @@ const BATCH = {
 export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acceptor {
   const { store, clock } = deps;
   const own = config.own.name;
-  const others = config.sites.map(({ name }) => name).filter((name) => name !== own);
+  const others = (): readonly SiteName[] =>
+    config.sites.map(({ name }) => name).filter((name) => name !== own);
   const inserts = createBatcher<Insertion, InsertOutcome>({
     ...BATCH,
     callsMax: 4,
@@ -73,24 +76,31 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
     sizeOf: ({ ack }) => ack.record.length,
     run: (items) => store.bury(items, clock.wallMs()),
   });
-  const peers = deps.links.map((link) => ({
-    link,
-    puts: createPeerBatcher((records) => putTo(link, records, config.deadlineMs)),
-    buries: createPeerBatcher((records) => buryAt(link, records, config.deadlineMs)),
-  }));
-  const reachable = (): typeof peers => peers.filter(({ link }) => link.isUp());
+  const peers = new WeakMap<PeerLink, Peer>();
+  const peerAt = (link: PeerLink): Peer => {
+    const known = peers.get(link);
+    if (known !== undefined) return known;
+    const made = {
+      link,
+      puts: createPeerBatcher((records) => putTo(link, records, config.deadlineMs)),
+      buries: createPeerBatcher((records) => buryAt(link, records, config.deadlineMs)),
+    };
+    peers.set(link, made);
+    return made;
+  };
+  const reachable = (): readonly Peer[] => deps.links.filter((link) => link.isUp()).map(peerAt);
 
   return {
     accept: (message) => {
       const offer: OfferedRecord = { record: message.record, holders: [] };
       const attempts = [
-        { site: own, outcome: inserts.add({ message, owedTo: others }) },
+        { site: own, outcome: inserts.add({ message, owedTo: others() }) },
         ...reachable().map(({ link, puts }) => ({ site: link.site, outcome: puts.add(offer) })),
       ];
       return confirmed(message, attempts, config, deps);
     },
     bury: async (ack) => {
-      await burials.add({ ack, owedTo: others });
+      await burials.add({ ack, owedTo: others() });
       const offer: OfferedRecord = { record: ack.record, holders: [own] };
       const holders = new Set<SiteName>([own]);
       const told = reachable().map(async ({ link, buries }) => {
@@ -103,6 +113,13 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
       );
     },
   };
+}
+
+/** Another site, and what travels to it together. */
+interface Peer {
+  readonly link: PeerLink;
+  readonly puts: Batcher<OfferedRecord, PutOutcome>;
+  readonly buries: Batcher<OfferedRecord, true>;
 }
 
 interface Attempt {

@@ -8,12 +8,13 @@
 import { describeError, type Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
 import { PARTITIONS } from '../core/mailbox.ts';
+import type { EachLink } from '../each-link.ts';
 import type { PeerLink } from '../ports.ts';
 import { takeWhatIsLacking } from './comparison.ts';
 import type { PullingDeps } from './pulling.ts';
 
 export interface AntiEntropyDeps extends PullingDeps {
-  readonly links: readonly PeerLink[];
+  readonly eachLink: EachLink;
   readonly random: Random;
   readonly log: Log;
   /** A site that is being refilled compares itself already. */
@@ -38,8 +39,11 @@ export async function runAntiEntropy(deps: AntiEntropyDeps, stopped: AbortSignal
   deps.store.onDamage(() => {
     damages += 1;
   });
-  const comparisons = deps.links.map((link) => compareAgainAndAgain(link, () => damages, deps, stopped));
-  await Promise.all([verifyAgainAndAgain(deps, stopped), ...comparisons]);
+  const comparing = deps.eachLink(
+    (link, gone) => compareAgainAndAgain(link, () => damages, deps, gone),
+    stopped,
+  );
+  await Promise.all([verifyAgainAndAgain(deps, stopped), comparing]);
 }
 
 async function compareAgainAndAgain(

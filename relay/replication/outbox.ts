@@ -18,7 +18,7 @@ import { type PullingDeps, pullFrom } from './pulling.ts';
 export interface OutboxConfig {
   readonly own: SiteName;
   /** How many other sites the fleet has. */
-  readonly others: number;
+  readonly others: () => number;
   /** Age at which an entry is taken for forgotten by the write path, milliseconds. */
   readonly graceMs: number;
   readonly intervalMs: number;
@@ -152,7 +152,7 @@ async function resolveUnreadable(
     }
     lacking = await deps.store.missing(lacking);
   }
-  if (asked >= config.others) {
+  if (asked >= config.others()) {
     if (lacking.length > 0) deps.events.owedNowhere(lacking.length);
     return [...buried, ...lacking];
   }

@@ -8,10 +8,12 @@ import type { Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
 import type { MailboxTag } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
+import type { EachLink } from '../each-link.ts';
 import type { RelayEvents } from '../events.ts';
 import type { MessageStore, PeerLink } from '../ports.ts';
 import type { Acceptor, CreateAcceptor } from './acceptor.ts';
 import { runAntiEntropy } from './anti-entropy.ts';
+import { createDeparted } from './departed.ts';
 import { createNotices } from './notices.ts';
 import { drainOutbox } from './outbox.ts';
 import { createPeerService, type PeerService } from './peer-service.ts';
@@ -21,7 +23,8 @@ import { createTopics, type Topics } from './topics.ts';
 import { createTransients, type Transients } from './transients.ts';
 
 export interface ReplicationConfig {
-  readonly manifest: Manifest;
+  /** The list of its sites changes when a newer one is adopted. */
+  readonly manifest: Pick<Manifest, 'sites'>;
   readonly own: SiteEntry;
   readonly pepper: Uint8Array;
   /** How many providers must hold a message before it is accepted. */
@@ -35,9 +38,11 @@ export interface ReplicationConfig {
 
 export interface ReplicationDeps {
   readonly store: MessageStore;
+  /** Always those of the manifest in force. */
   readonly links: readonly PeerLink[];
   /** Hands a message to a recipient that is connected to this relay; true when one took it. */
   readonly deliverNow: (message: Message) => boolean;
+  readonly eachLink: EachLink;
   readonly clock: Clock;
   readonly random: Random;
   readonly events: RelayEvents;
@@ -58,6 +63,8 @@ export interface Replication {
   readonly run: (stopped: AbortSignal) => Promise<void>;
   /** Sends what others still wait to hear. */
   readonly flush: () => Promise<void>;
+  /** These sites have left the fleet: nothing is owed to them any more. */
+  readonly departed: (sites: readonly SiteName[]) => void;
 }
 
 const OUTBOX_INTERVAL_MS = 250;
@@ -76,9 +83,10 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
   const transients = createTransients(deps);
   const withPepper = { ...deps, pepper };
   const refill = createRefill({ own, copiesNeeded, intervalMs: REFILL_INTERVAL_MS }, withPepper);
+  const departed = createDeparted({ ...deps, sites: manifest.sites });
   const outbox = {
     own: ownName,
-    others: manifest.sites.length - 1,
+    others: () => manifest.sites.length - 1,
     graceMs: config.outboxGraceMs,
     intervalMs: OUTBOX_INTERVAL_MS,
   };
@@ -98,10 +106,11 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
     recoveringForMs: refill.recoveringForMs,
     lookFor: createReadRepair(withPepper),
     run: async (stopped) => {
-      const drains = deps.links.map((link) => drainOutbox(link, outbox, withPepper, stopped));
+      const draining = deps.eachLink((link, gone) => drainOutbox(link, outbox, withPepper, gone), stopped);
       const comparing = runAntiEntropy({ ...withPepper, isRecovering: refill.isRecovering }, stopped);
-      await Promise.all([refill.run(stopped), comparing, ...drains]);
+      await Promise.all([refill.run(stopped), comparing, draining, departed.run(stopped)]);
     },
     flush: notices.flush,
+    departed: (sites) => departed.add(sites),
   };
 }

@@ -12,6 +12,7 @@ import {
   type PeerRequest,
   parsePeerFrame,
 } from '../../relay/core/peer-frame.ts';
+import { eachOf } from '../../relay/each-link.ts';
 import { type MessageStore, type PeerLink, PeerUnreachable } from '../../relay/ports.ts';
 import { createAcceptor } from '../../relay/replication/acceptor.ts';
 import { createReplication, type Replication } from '../../relay/replication/replication.ts';
@@ -129,6 +130,7 @@ export function linkSites(names: readonly string[]): LinkedSites {
       {
         store,
         links,
+        eachLink: eachOf(links),
         deliverNow: (message) => {
           if (!connected.has(message.mailbox)) return false;
           delivered.push(message.id);

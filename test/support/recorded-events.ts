@@ -38,6 +38,7 @@ export function createRecordedEvents(): RecordedEvents {
     topicKept: note('topicKept'),
     drained: note('drained'),
     owedNowhere: note('owedNowhere'),
+    debtsDropped: note('debtsDropped'),
     outboxFull: note('outboxFull'),
     compared: ({ slices, listed, taken }) => happened.push(`compared ${slices} ${listed} ${taken}`),
     comparisonFailed: note('comparisonFailed'),

@@ -18,6 +18,7 @@ import { sealPush } from '../../relay/core/capability.ts';
 import { createDeliveryLoops } from '../../relay/core/delivery-loops.ts';
 import type { KeyRing } from '../../relay/core/key-ring.ts';
 import { type MailboxId, type MailboxTag, mailboxIdOf, mailboxTagOf } from '../../relay/core/mailbox.ts';
+import { eachOf } from '../../relay/each-link.ts';
 import { createFailures } from '../../relay/failures.ts';
 import { type ClientLimits, createClientServer } from '../../relay/http/client-server.ts';
 import { createLongPoll, type LongPoll } from '../../relay/http/long-poll.ts';
@@ -170,6 +171,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     {
       store,
       links: [],
+      eachLink: eachOf([]),
       deliverNow: (message) => recipients.deliverNow(message),
       clock: systemClock,
       random: systemRandom,

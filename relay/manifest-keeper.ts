@@ -71,11 +71,11 @@ export function createManifestKeeper(options: ManifestKeeperOptions): ManifestKe
     const next = await open(compact, current?.manifest.version ?? 0, options);
     if (!next.ok) return next;
     const refused = options.adopt(next.value);
+    // Before anything else runs: whoever was told of it asks what is held.
+    if (refused === undefined) current = next.value;
     // What only a new process can take is there when it starts.
     if (refused === undefined || refused.reason === 'restart_needed') await keep(compact);
-    if (refused !== undefined) return fail(refused);
-    current = next.value;
-    return ok('adopted');
+    return refused === undefined ? ok('adopted') : fail(refused);
   };
   return {
     held: () => current,

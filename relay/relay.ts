@@ -4,19 +4,15 @@
  * The parts are released in reverse order of their making: first the front door, so that nothing new comes in,
  * last the store.
  */
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { Server } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
-import { canonicalOrigin, peerServerName, siteOrigin } from '../fleet/manifest/manifest.ts';
+import { canonicalOrigin, peerServerName, type SiteName, siteOrigin } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { PinnedIdentity } from '../system/pinned-tls.ts';
 import type { Random } from '../system/random.ts';
-import type { Endpoint } from '../system/settings.ts';
 import { type BuryAck, createAckGate } from './ack-gate.ts';
 import { createFrontDoor } from './adapters/front-door.ts';
+import { listen } from './adapters/listen.ts';
 import { type ConnectPeer, createPeerLink, type RunningPeerLink } from './adapters/peer-link.ts';
 import { createPeerListener } from './adapters/peer-listener.ts';
 import { type Admission, createAdmission } from './admission.ts';
@@ -29,7 +25,7 @@ import { createHousekeeping } from './housekeeping.ts';
 import { createClientServer, showCertificate } from './http/client-server.ts';
 import { createLongPoll, type LongPoll } from './http/long-poll.ts';
 import type { MailboxTokenVerifier } from './http/mailbox-token.ts';
-import { createPrivateApp, type ReadinessReasons } from './http/private-app.ts';
+import type { ReadinessReasons } from './http/private-app.ts';
 import { createPublicApp, type PublicApp, type PublicSites } from './http/public-app.ts';
 import { createRevocations } from './http/revocations.ts';
 import { createVapidVerifier } from './http/vapid-verifier.ts';
@@ -186,16 +182,15 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
   const peerClocks = createPeerClocks(clock);
   const peers = connectPeers(config, deps, events, peerClocks);
   resources.defer(() => peers.close());
-  const links = peers.list;
   const deadlineMs = settings.RELAY_WRITE_DEADLINE_MS;
   const replication = createReplication(
     { manifest, own, pepper: ring.pepper, copiesNeeded, deadlineMs, outboxGraceMs, createAcceptor },
     {
       ...deps,
-      links,
+      links: peers.list,
       eachLink: peers.each,
       events,
-      deliverNow: (message) => receiving.recipients.deliverNow(message),
+      deliverNow: (one) => receiving.recipients.deliverNow(one),
     },
   );
   const stop = createStopPhase();
@@ -203,7 +198,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     own,
     copiesNeeded,
     store,
-    links,
+    links: peers.list,
     skews: peerClocks.skews,
     clock,
     events,
@@ -239,17 +234,19 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     replication,
     readiness,
     events,
-    links,
-    sitesChanged: () => {
-      const departed = peers.update();
-      for (const site of departed) peerClocks.forget(site);
-      replication.departed(departed);
-    },
+    links: peers.list,
+    sitesChanged: () => letGo(peers.update(), peerClocks, replication),
     skews: peerClocks.skews,
     stop,
     admission,
     quotas,
   };
+}
+
+/** Sites have left the fleet: nothing is owed to them any more, and what their clocks say counts no more. */
+function letGo(departed: readonly SiteName[], clocks: PeerClocks, replication: Replication): void {
+  for (const site of departed) clocks.forget(site);
+  replication.departed(departed);
 }
 
 function createQuotasOf(
@@ -432,38 +429,4 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
     isReady: () => readiness.reasons().length === 0,
     events,
   });
-}
-
-/** Serves the private port, also while there is no relay yet. Rejects when it cannot listen. */
-export async function servePrivately(
-  at: Endpoint,
-  reasons: ReadinessReasons,
-  metrics: Metrics,
-  resources: AsyncDisposableStack,
-): Promise<void> {
-  const listener = getRequestListener(createPrivateApp(reasons, metrics).fetch);
-  const server = createServer((request, response) => {
-    void listener(request, response);
-  });
-  await listen(server, at, 'RELAY_PRIVATE_LISTEN');
-  resources.defer(async () => {
-    const closed = once(server, 'close');
-    server.close();
-    server.closeAllConnections();
-    await closed;
-  });
-}
-
-/** Rejects with one sentence when the address cannot be had. */
-async function listen(server: Server, { host, port }: Endpoint, setting: string): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject).listen({ host, port }, resolve);
-  try {
-    await promise;
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    const why = code === 'EADDRINUSE' ? 'another process listens there' : `the system says ${code}`;
-    throw new Error(`${setting}: cannot listen at ${host}:${port}: ${why}`, { cause: error });
-  }
-  server.off('error', reject);
 }

@@ -17,10 +17,11 @@ import { RELAY_SETTINGS, type RelayConfig, readRelayBoot } from './config.ts';
 import { COPIES_NEEDED } from './core/copies.ts';
 import { followCertificate } from './follow-certificate.ts';
 import { createMailboxTokenVerifier } from './http/mailbox-token.ts';
+import { servePrivately } from './http/private-server.ts';
 import { reloadOnHangup } from './live-ring.ts';
 import { joinFleet, type Membership } from './membership.ts';
 import type { MessageStore } from './ports.ts';
-import { type RelayDeps, type StartedRelay, servePrivately, startRelay } from './relay.ts';
+import { type RelayDeps, type StartedRelay, startRelay } from './relay.ts';
 import { createAcceptor } from './replication/acceptor.ts';
 
 export interface RunRelayOptions {

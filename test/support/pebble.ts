@@ -97,7 +97,12 @@ export async function startPebble(options: PebbleOptions): Promise<Pebble> {
       return answer.includes('newOrder') ? true : undefined;
     });
   };
-  await start();
+  try {
+    await start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
   return {
     directoryUrl: `https://localhost:${port}/dir`,
     caPath,

@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest';
 import { systemClock } from '../system/clock.ts';
-import { type Acks, createAcks } from './acks.ts';
+import { type Acks, createAcks, gatherMs } from './acks.ts';
 import { toBase64url } from './bytes.ts';
 import type { Link } from './link.ts';
 import { createMailbox, type Mailbox } from './mailbox.ts';
@@ -35,7 +35,7 @@ function createCountingAcks(ready: readonly Link[]): {
       return mailbox.signAck(idBytes);
     },
   };
-  const config = { batchForMs: 60_000, batchIdsMax: 3 };
+  const config = { batchForMs: 60_000, batchForMsMax: 60_000, batchIdsMax: 3 };
   return { acks: createAcks([counting], systemClock, config, () => ready), signatures: () => count };
 }
 
@@ -78,4 +78,13 @@ test('a full batch goes out without waiting', async () => {
   // Batches are signed side by side, so which frame is ready first is not promised.
   expect(one.frames).toHaveLength(2);
   expect(one.frames).toEqual(expect.arrayContaining([[id(1), id(2), id(3)], [id(4)]]));
+});
+
+test('acks are gathered for longer while messages follow each other', () => {
+  const config = { batchForMs: 20, batchForMsMax: 250 };
+  expect([0, 249, 250, Number.POSITIVE_INFINITY].map((ms) => gatherMs(ms, config))).toEqual([
+    250, 250, 20, 20,
+  ]);
+  expect(gatherMs(5, { batchForMs: 400, batchForMsMax: 250 })).toBe(400);
+  expect(gatherMs(0, { batchForMs: 0, batchForMsMax: 0 })).toBe(0);
 });

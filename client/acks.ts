@@ -3,6 +3,9 @@
  * has to remember an ack of what it never saw for as long as a message could live. Sockets that brought the same
  * messages share one signature.
  *
+ * A recipient that gets many messages gathers its acks for longer: each signature costs every site a verification, and so
+ * one of them stands for many messages just when that matters.
+ *
  * If none of the sockets of a message is left, another that is ready will do: a signed ack is good at every site. If
  * there is none at all the ack is forgotten: the relay sends the message again, and it is acked again.
  */
@@ -14,8 +17,21 @@ import type { Mailbox } from './mailbox.ts';
 export interface AckConfig {
   /** A batch goes out when it is so large; at most `ACK_IDS_MAX`. */
   readonly batchIdsMax: number;
-  /** Or so old, milliseconds. */
+  /** Or so old, milliseconds, when its first message came alone. */
   readonly batchForMs: number;
+  /** Or so old, milliseconds, while they come one after the other. */
+  readonly batchForMsMax: number;
+}
+
+/**
+ * How long acks are gathered, milliseconds, when the batch before went out `sinceMs` ago: a lone message is acked soon,
+ * and one that follows others waits for those that follow it.
+ */
+export function gatherMs(
+  sinceMs: number,
+  { batchForMs, batchForMsMax }: Omit<AckConfig, 'batchIdsMax'>,
+): number {
+  return sinceMs < batchForMsMax ? Math.max(batchForMs, batchForMsMax) : batchForMs;
 }
 
 export interface Acks {
@@ -41,6 +57,8 @@ export function createAcks(
   readyLinks: () => readonly Link[],
 ): Acks {
   const batches = new Map<number, Batch>();
+  /** When the last batch of each mailbox went out. */
+  const sentMs = new Map<number, number>();
   const sending = new Set<Promise<void>>();
 
   const sendBatch = async (place: number, batch: Batch): Promise<void> => {
@@ -60,6 +78,7 @@ export function createAcks(
     const batch = batches.get(place);
     if (batch === undefined) return;
     batches.delete(place);
+    sentMs.set(place, clock.monotonicMs());
     batch.cancelTimer();
     const sent = sendBatch(place, batch).finally(() => sending.delete(sent));
     sending.add(sent);
@@ -68,7 +87,8 @@ export function createAcks(
     add: (place, id, links) => {
       let batch = batches.get(place);
       if (batch === undefined) {
-        const cancelTimer = clock.after(config.batchForMs, () => dispatch(place));
+        const sinceMs = clock.monotonicMs() - (sentMs.get(place) ?? Number.NEGATIVE_INFINITY);
+        const cancelTimer = clock.after(gatherMs(sinceMs, config), () => dispatch(place));
         batch = { linksOf: new Map(), cancelTimer };
         batches.set(place, batch);
       }

@@ -64,9 +64,11 @@ export interface ReceiverOptions {
    * 15 minutes by default.
    */
   readonly socketRetry?: BackoffConfig;
-  /** Acks are gathered for so long, in milliseconds; 20 by default. */
+  /** The ack of a lone message waits so long for others, in milliseconds; 20 by default. */
   readonly ackBatchForMs?: number;
-  /** Or until there are so many, 1 to 512; 64 by default. */
+  /** Acks are gathered for so long while messages follow each other, in milliseconds; 250 by default. */
+  readonly ackBatchForMsMax?: number;
+  /** Or until there are so many, 1 to 512; 64 by default, and no more than half of the window. */
   readonly ackBatchIdsMax?: number;
   /** How many acked ids are remembered, to tell late copies; 65,536 by default. */
   readonly idsMax?: number;
@@ -112,7 +114,9 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     if (inbox !== undefined) throw new UsageError('already_receiving');
     const batch = {
       batchForMs: options.ackBatchForMs ?? 20,
-      batchIdsMax: Math.min(ACK_IDS_MAX, options.ackBatchIdsMax ?? 64),
+      batchForMsMax: options.ackBatchForMsMax ?? 250,
+      // Relays must not have to wait for the acks with the next messages.
+      batchIdsMax: Math.min(ACK_IDS_MAX, options.ackBatchIdsMax ?? 64, Math.max(1, Math.floor(window / 2))),
     };
     const acks = createAcks(mailboxes, clock, batch, () => sockets.readyLinks());
     const { warm } = sockets;

@@ -20,8 +20,11 @@ export interface Clock {
   after(ms: number, callback: () => void): () => void;
 }
 
+/** What `performance.now()` counts from, on the clock that all processes share; both are CLOCK_MONOTONIC. */
+const STARTED_MS: number = Number(process.hrtime.bigint() / 1000n) / 1000 - performance.now();
+
 export const systemClock: Clock = {
-  monotonicMs: () => Number(process.hrtime.bigint() / 1000n) / 1000,
+  monotonicMs: () => STARTED_MS + performance.now(),
   wallMs: () => Date.now(),
   sleep: async (ms, signal) => {
     signal?.throwIfAborted();

@@ -178,6 +178,7 @@ function createCluster(seeds: readonly Endpoint[], options: RedisConnectionOptio
   };
 
   const connection: RedisConnection = {
+    spansPartitions: false,
     homes: nodes.homes,
     run: async (commands) => {
       const replies: unknown[] = [];

@@ -14,7 +14,8 @@ import { fail, ok, type Result } from '../../system/result.ts';
 import { PARTITIONS, type Partition } from '../core/mailbox.ts';
 import { StoreUnavailable } from '../ports.ts';
 import { checkRedis } from './redis-checks.ts';
-import { SCRIPTS, type Script } from './redis-scripts.ts';
+import type { Script } from './redis-lua.ts';
+import { SCRIPTS } from './redis-scripts.ts';
 
 export interface RedisConnectionOptions {
   readonly host: string;
@@ -37,6 +38,8 @@ export type Argument = string | number | Buffer;
 export type RedisCommand = readonly [name: string, ...args: Argument[]];
 
 export interface RedisConnection {
+  /** Whether one script may reach several partitions: not in a Redis Cluster, where they live at different nodes. */
+  readonly spansPartitions: boolean;
   /**
    * Sends the commands in one write and gives the reply of each, bulk strings as Buffers, or the Error with which
    * it failed. Rejects with `StoreUnavailable` when nothing was sent.
@@ -92,7 +95,13 @@ export function connectCommands(
       });
       return replies;
     };
-    return { run, homes: () => PARTITIONS.slice(0, 1), everywhere: (command) => run([command]), close };
+    return {
+      spansPartitions: !(options.isCluster ?? false),
+      run,
+      homes: () => PARTITIONS.slice(0, 1),
+      everywhere: (command) => run([command]),
+      close,
+    };
   });
 }
 

@@ -8,7 +8,8 @@ import { type MailboxTag, partitionOf } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
 import type { Asked, Reference } from '../core/reference.ts';
 import { evalsha, type RedisCommand } from './redis-connection.ts';
-import { listOf, member, namesIn, rawId, readAck, readMessage, unseal } from './redis-records.ts';
+import { member } from './redis-packing.ts';
+import { listOf, namesIn, rawId, readAck, readMessage, unseal } from './redis-records.ts';
 import { DISCARD } from './redis-scripts.ts';
 
 const READ_REFERENCES_MAX = 256;

@@ -23,11 +23,6 @@ export function outboxKey(partition: Partition, site: SiteName): string {
   return `o:{${partition}}:${site}`;
 }
 
-/** How a message or an ack is named in the expiry index and in outboxes. */
-export function member({ kind, mailbox, id }: Reference): Buffer {
-  return Buffer.concat([Buffer.from(`${kind === 'message' ? 'm' : 'a'}${mailbox}`, 'latin1'), rawId(id)]);
-}
-
 /** The inverse of `member`; what is no member is left out. */
 export function readMembers(members: readonly unknown[]): readonly Reference[] {
   const references: Reference[] = [];
@@ -44,11 +39,6 @@ export function readMembers(members: readonly unknown[]): readonly Reference[] {
 /** An id as its 16 bytes, the form in which Redis has it. */
 export function rawId(id: string): Buffer {
   return Buffer.from(id, 'base64url');
-}
-
-/** The same bytes as a Buffer, without a copy. */
-export function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** The items of an array reply; none when the reply is something else. */

@@ -34,51 +34,53 @@ export class ByteReader {
 
   /** The next `length` bytes, as a view on the input and not a copy. */
   bytes(length: number): Buffer {
-    if (length > this.remaining) {
-      this.#broken = true;
-      this.#offset = this.#bytes.length;
-      return Buffer.alloc(0);
-    }
-    this.#offset += length;
-    return this.#bytes.subarray(this.#offset - length, this.#offset);
+    const at = this.#pass(length);
+    return at < 0 ? Buffer.alloc(0) : this.#bytes.subarray(at, at + length);
   }
 
   u8(): number {
-    const view = this.bytes(1);
-    return view.length === 0 ? 0 : view.readUInt8(0);
+    const at = this.#pass(1);
+    return at < 0 ? 0 : this.#bytes.readUInt8(at);
   }
 
   u16(): number {
-    const view = this.bytes(2);
-    return view.length === 0 ? 0 : view.readUInt16BE(0);
+    const at = this.#pass(2);
+    return at < 0 ? 0 : this.#bytes.readUInt16BE(at);
   }
 
   u32(): number {
-    const view = this.bytes(4);
-    return view.length === 0 ? 0 : view.readUInt32BE(0);
+    const at = this.#pass(4);
+    return at < 0 ? 0 : this.#bytes.readUInt32BE(at);
   }
 
   /** Unsigned, 8 bytes on the wire, at most 2^53 − 1; more counts as malformed. */
   u53(): number {
-    const view = this.bytes(8);
-    const value = view.length === 0 ? 0n : view.readBigUInt64BE(0);
-    if (value <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(value);
+    const high = this.u32();
+    const low = this.u32();
+    if (high < 2 ** 21) return high * 2 ** 32 + low;
     this.#broken = true;
     return 0;
   }
 
   u64(): bigint {
-    const view = this.bytes(8);
-    return view.length === 0 ? 0n : view.readBigUInt64BE(0);
+    const at = this.#pass(8);
+    return at < 0 ? 0n : this.#bytes.readBigUInt64BE(at);
   }
 
   base64url(length: number): string {
-    return this.bytes(length).toString('base64url');
+    const at = this.#pass(length);
+    return at < 0 ? '' : this.#bytes.toString('base64url', at, at + length);
+  }
+
+  /** Any bytes, as as many characters. */
+  latin1(length: number): string {
+    const at = this.#pass(length);
+    return at < 0 ? '' : this.#bytes.toString('latin1', at, at + length);
   }
 
   /** Printable ASCII behind a length of one byte; anything else counts as malformed. */
   shortText(): string {
-    const text = this.bytes(this.u8()).toString('latin1');
+    const text = this.latin1(this.u8());
     if (!/^[\x20-\x7e]*$/.test(text)) this.#broken = true;
     return text;
   }
@@ -86,6 +88,17 @@ export class ByteReader {
   /** Bytes behind a length of four bytes. */
   block(): Buffer {
     return this.bytes(this.u32());
+  }
+
+  /** Where the next `length` bytes are, which count as read; less than 0 when they do not fit. */
+  #pass(length: number): number {
+    if (length > this.#bytes.length - this.#offset) {
+      this.#broken = true;
+      this.#offset = this.#bytes.length;
+      return -1;
+    }
+    this.#offset += length;
+    return this.#offset - length;
   }
 }
 
@@ -133,9 +146,9 @@ export class ByteWriter {
 
   /** Modulo 2^64. */
   u64(value: bigint): this {
-    const part = Buffer.allocUnsafe(8);
-    part.writeBigUInt64BE(BigInt.asUintN(64, value));
-    return this.bytes(part);
+    const at = this.#take(8);
+    this.#chunk.writeBigUInt64BE(BigInt.asUintN(64, value), at);
+    return this;
   }
 
   u53(value: number): this {
@@ -145,8 +158,14 @@ export class ByteWriter {
     return this;
   }
 
+  /** At most 256 bytes as base64url. */
   base64url(text: string): this {
-    return this.bytes(Buffer.from(text, 'base64url'));
+    const length = Math.floor((text.length * 3) / 4);
+    const at = this.#take(length);
+    const written = this.#chunk.write(text, at, length, 'base64url');
+    // What is no base64url is written as zeros, never as what was in this memory before.
+    this.#chunk.fill(0, at + written, at + length);
+    return this;
   }
 
   /** ASCII without a length; at most 255 characters. */

@@ -6,7 +6,7 @@
  * merging two sites is set union. The record ends in a checksum, because Redis loads a flipped byte without a
  * word; a damaged record counts as missing.
  */
-import { createHash, createHmac, hash } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type MailboxTag, parseMailboxTag } from './mailbox.ts';
@@ -94,7 +94,7 @@ export function openMessage(record: Uint8Array): Result<Message, RecordFault> {
   const reader = new ByteReader(content);
   if (reader.u8() !== RECORD_VERSION) return fail('unknown_version');
   const id = reader.base64url(16) as MessageId;
-  const mailbox = parseMailboxTag(reader.bytes(24).toString('latin1'));
+  const mailbox = parseMailboxTag(reader.latin1(24));
   const acceptedMs = reader.u53();
   const expiresMs = reader.u53();
   const commitment = reader.base64url(COMMITMENT_BYTES);
@@ -120,10 +120,12 @@ export function messageIdOf(content: {
   readonly coding: string;
   readonly body: Uint8Array;
 }): MessageId {
-  const sha = createHash('sha256').update(content.capabilityId);
-  if (content.idempotencyKey !== undefined) sha.update('key\0').update(content.idempotencyKey);
-  else sha.update('body\0').update(content.coding).update('\0').update(content.body);
-  return sha.digest().toString('base64url', 0, 16) as MessageId;
+  const { capabilityId, idempotencyKey, coding, body } = content;
+  const said =
+    idempotencyKey === undefined
+      ? [capabilityId, Buffer.from(`body\0${coding}\0`), body]
+      : [capabilityId, Buffer.from(`key\0${idempotencyKey}`)];
+  return hash('sha256', Buffer.concat(said), 'buffer').toString('base64url', 0, 16) as MessageId;
 }
 
 /** What is stored of a Topic, which is one push URL's own: enough to replace by, too little to read. */

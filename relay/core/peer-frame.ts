@@ -223,7 +223,7 @@ function parsePayload(type: number, reader: ByteReader): PeerRequest | PeerReply
         partitions: readMany(reader, () => readPartition(reader)),
       };
     case TYPES.waiting: {
-      const mailbox = parseMailboxTag(reader.bytes(24).toString('latin1'));
+      const mailbox = parseMailboxTag(reader.latin1(24));
       return mailbox === undefined ? undefined : { type: 'waiting', mailbox };
     }
     case TYPES.pull:
@@ -280,7 +280,7 @@ function readOffered(reader: ByteReader): readonly OfferedRecord[] {
 function readReferences(reader: ByteReader): readonly Reference[] {
   return readMany(reader, () => {
     const kind = reader.u8() === 0 ? 'message' : 'ack';
-    const mailbox = parseMailboxTag(reader.bytes(24).toString('latin1'));
+    const mailbox = parseMailboxTag(reader.latin1(24));
     const id = reader.base64url(16);
     return mailbox === undefined ? undefined : { kind, mailbox, id };
   });

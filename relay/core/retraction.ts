@@ -7,7 +7,7 @@
  * commitment; a site that only holds the message, however hostile, has nothing to delete it with elsewhere. A
  * retraction names a message by id and commitment together: one that opens nothing is a tombstone of no message.
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash as sha256, timingSafeEqual } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ACK_IDS_MAX, type AckFault, type SignedAck } from './ack.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
@@ -92,7 +92,6 @@ export function openRetraction(record: Uint8Array): Result<SignedAck, AckFault> 
 }
 
 function hash(label: string, ...parts: readonly Uint8Array[]): string {
-  const all = createHash('sha256').update(label);
-  for (const part of parts) all.update(part);
-  return all.digest().toString('base64url', 0, 16);
+  const all = Buffer.concat([Buffer.from(label), ...parts]);
+  return sha256('sha256', all, 'buffer').toString('base64url', 0, 16);
 }

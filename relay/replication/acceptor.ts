@@ -50,6 +50,9 @@ export interface Acceptor {
 
 export type CreateAcceptor = (config: AcceptorConfig, deps: AcceptorDeps) => Acceptor;
 
+/** Between two frames to a site that has not answered the first yet, milliseconds. Senders wait for puts. */
+const PUT_PACE_MS = 3;
+const BURY_PACE_MS = 20;
 /** A store or a site that hangs is noticed within seconds; until then no more than this is kept for it. */
 const BATCH = {
   itemsMax: 256,
@@ -82,8 +85,12 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
     if (known !== undefined) return known;
     const made = {
       link,
-      puts: createPeerBatcher((records) => putTo(link, records, config.deadlineMs)),
-      buries: createPeerBatcher((records) => buryAt(link, records, config.deadlineMs)),
+      puts: createPeerBatcher({ ms: PUT_PACE_MS, clock }, (records) =>
+        putTo(link, records, config.deadlineMs),
+      ),
+      buries: createPeerBatcher({ ms: BURY_PACE_MS, clock }, (records) =>
+        buryAt(link, records, config.deadlineMs),
+      ),
     };
     peers.set(link, made);
     return made;
@@ -166,9 +173,10 @@ async function confirmed(
 }
 
 function createPeerBatcher<Answer>(
+  pace: { readonly ms: number; readonly clock: Clock },
   run: (records: readonly OfferedRecord[]) => Promise<readonly Answer[]>,
 ): Batcher<OfferedRecord, Answer> {
-  return createBatcher({ ...BATCH, callsMax: 8, sizeOf: ({ record }) => record.length, run });
+  return createBatcher({ ...BATCH, callsMax: 8, sizeOf: ({ record }) => record.length, run, pace });
 }
 
 async function putTo(

@@ -1,6 +1,7 @@
 /** Batches: who travels with whom, and what happens when it goes wrong. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { type Clock, systemClock } from '../../system/clock.ts';
 import { type Batcher, type BatcherOptions, Congested, createBatcher } from './batcher.ts';
 
 interface Rig {
@@ -40,9 +41,56 @@ function rig(options: Partial<BatcherOptions<number, string>> = {}): Rig {
   };
 }
 
+/** A clock that stands still until it is told to go on. */
+function stoppedClock(): { readonly clock: Clock; readonly pass: (ms: number) => void } {
+  let nowMs = 0;
+  let due: { readonly atMs: number; readonly callback: () => void }[] = [];
+  const clock: Clock = {
+    ...systemClock,
+    monotonicMs: () => nowMs,
+    after: (ms, callback) => {
+      due.push({ atMs: nowMs + ms, callback });
+      return () => undefined;
+    },
+  };
+  const pass = (ms: number): void => {
+    nowMs += ms;
+    const ready = due.filter(({ atMs }) => atMs <= nowMs);
+    due = due.filter(({ atMs }) => atMs > nowMs);
+    for (const { callback } of ready) callback();
+  };
+  return { clock, pass };
+}
+
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
+
+test('with a pace, what follows a call under way waits for its time or for a full batch', async () => {
+  const { clock, pass } = stoppedClock();
+  const { batcher, batches, answer } = rig({ callsMax: 8, pace: { ms: 3, clock } });
+  const added = [batcher.add(1)];
+  await turn();
+  added.push(batcher.add(2));
+  await turn();
+  expect(batches).toEqual([[1]]);
+  added.push(batcher.add(3));
+  pass(2.5);
+  await turn();
+  expect(batches).toEqual([[1]]);
+  pass(0.5);
+  expect(batches).toEqual([[1], [2, 3]]);
+  for (const item of [4, 5, 6]) added.push(batcher.add(item));
+  await turn();
+  expect(batches).toEqual([[1], [2, 3], [4, 5, 6]]);
+  for (const batch of [0, 1, 2]) await answer(batch);
+  expect(await Promise.all(added)).toEqual(['1', '2', '3', '4', '5', '6']);
+  const last = batcher.add(7);
+  await turn();
+  expect(batches).toEqual([[1], [2, 3], [4, 5, 6], [7]]);
+  await answer(3);
+  expect(await last).toBe('7');
+});
 
 test('an item goes out at once while calls are free, and what arrives meanwhile goes out together', async () => {
   const { batcher, batches, answer } = rig();

@@ -1,8 +1,9 @@
 /**
- * Gathers single items into batches without adding delay: an item goes out at once while fewer than
- * `callsMax` calls are under way, and what arrives meanwhile goes out together. So a quiet relay is fast and a busy
- * one pays for one fsync and one frame per batch.
+ * Gathers single items into batches: an item goes out at once while no call is under way, and what arrives meanwhile
+ * goes out together. So a quiet relay is fast and a busy one pays for one fsync and one frame per batch.
  */
+import type { Clock } from '../../system/clock.ts';
+
 export interface BatcherOptions<Item, Answer> {
   /** Gives one answer for each item, in order. A rejection is the answer to all of them. */
   readonly run: (items: readonly Item[]) => Promise<readonly Answer[]>;
@@ -14,6 +15,11 @@ export interface BatcherOptions<Item, Answer> {
   /** Items that may wait, and their bytes; more are refused by `Congested`. */
   readonly waitingMax: number;
   readonly waitingBytesMax: number;
+  /**
+   * Between the beginnings of two calls of which the first is still under way, milliseconds, unless the second is full.
+   * A far site would otherwise get a frame for almost every item.
+   */
+  readonly pace?: { readonly ms: number; readonly clock: Clock };
 }
 
 /** More is waiting than can be worked off; nothing was done. */
@@ -35,8 +41,11 @@ export interface Batcher<Item, Answer> {
 export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer>): Batcher<Item, Answer> {
   const waiting: Waiting<Item, Answer>[] = [];
   let waitingBytes = 0;
+  const { pace } = options;
   let calls = 0;
   let scheduled = false;
+  let isPacing = false;
+  let calledMs = Number.NEGATIVE_INFINITY;
 
   const takeBatch = (): readonly Waiting<Item, Answer>[] => {
     let bytes = 0;
@@ -67,10 +76,27 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
     }
   };
 
+  /** Whether it is too early for the next call; then it is made later. */
+  const mustWait = (): boolean => {
+    if (pace === undefined || calls === 0 || waiting.length >= options.itemsMax) return false;
+    const leftMs = calledMs + pace.ms - pace.clock.monotonicMs();
+    if (leftMs <= 0) return false;
+    if (!isPacing) {
+      isPacing = true;
+      pace.clock.after(leftMs, () => {
+        isPacing = false;
+        flush();
+      });
+    }
+    return true;
+  };
+
   const flush = (): void => {
     scheduled = false;
     while (waiting.length > 0 && calls < options.callsMax) {
+      if (mustWait()) return;
       calls += 1;
+      calledMs = pace?.clock.monotonicMs() ?? calledMs;
       void runBatch(takeBatch());
     }
   };

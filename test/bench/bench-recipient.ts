@@ -3,11 +3,10 @@
  * client sends them.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { once } from 'node:events';
-import { connect } from 'node:tls';
-import { WebSocket } from 'ws';
+import { type AckConfig, gatherMs } from '../../client/acks.ts';
 import { encodeAck, encodeHello } from '../../client/frames.ts';
 import { systemClock } from '../../system/clock.ts';
+import { openBenchSocket } from './bench-socket.ts';
 import type { Target } from './push-connection.ts';
 
 export interface BenchMailbox {
@@ -24,8 +23,8 @@ export interface BenchRecipient {
 }
 
 export interface RecipientOptions {
-  /** How long messages are gathered before they are acked together, milliseconds. */
-  readonly ackForMs: number;
+  /** How long messages are gathered before they are acked together, as the client does it. */
+  readonly gathering: Omit<AckConfig, 'batchIdsMax'>;
   /** Called for each message frame, repeats included. */
   readonly onBody: (body: Buffer) => void;
   /** Called when the socket ends and nobody closed it. */
@@ -56,56 +55,41 @@ function base64urlJson(value: unknown): string {
 }
 
 /** Connects and resolves when the relay has said `ready`. Rejects when the socket ends before. */
-export function connectRecipient(
+export async function connectRecipient(
   target: Target,
   mailbox: BenchMailbox,
-  { ackForMs, onBody, onLost }: RecipientOptions,
+  { gathering, onBody, onLost }: RecipientOptions,
 ): Promise<BenchRecipient> {
-  const { promise, resolve, reject } = Promise.withResolvers<BenchRecipient>();
-  const socket = new WebSocket(`wss://${target.host}:${target.port}/v1/ws`, 'relay.v1', {
-    createConnection: () =>
-      connect({
-        host: target.host,
-        port: target.port,
-        servername: target.serverName,
-        ca: target.authorityPem,
-      }),
-    perMessageDeflate: false,
-    skipUTF8Validation: true,
-    headers: { Host: `${target.serverName}:${target.port}` },
-  });
-  const acks = createAckBatch(mailbox, ackForMs, (frame) => socket.send(frame));
+  const ready = Promise.withResolvers<void>();
   let closing = false;
   let beat: NodeJS.Timeout | undefined;
-  socket.on('message', (data: Buffer, isBinary: boolean) => {
-    if (isBinary) {
+  const socket = await openBenchSocket(target, {
+    onBinary: (data) => {
       acks.add(data.subarray(3, 19));
       onBody(data.subarray(BODY_AFTER_CODING + (data[BODY_AFTER_CODING - 1] ?? 0)));
-      return;
-    }
-    const { t, audience } = JSON.parse(data.toString('utf8')) as { t: string; audience?: string };
-    if (t === 'welcome') socket.send(encodeHello([mailbox.token(audience ?? '')], WINDOW));
-    if (t === 'ready') {
-      beat = setInterval(() => socket.send('{"t":"beat"}'), 4000);
-      resolve({
-        acked: acks.count,
-        close: async () => {
-          closing = true;
-          acks.flush();
-          const closed = once(socket, 'close');
-          socket.close();
-          await closed;
-        },
-      });
-    }
+    },
+    onText: (text) => {
+      const { t, audience } = JSON.parse(text) as { t: string; audience?: string };
+      if (t === 'welcome') socket.send(encodeHello([mailbox.token(audience ?? '')], WINDOW));
+      if (t === 'ready') ready.resolve();
+    },
+    onEnd: (reason) => {
+      clearInterval(beat);
+      ready.reject(new Error(reason));
+      if (!closing) onLost(reason);
+    },
   });
-  socket.on('error', reject);
-  socket.on('close', (code, reason) => {
-    clearInterval(beat);
-    reject(new Error(`closed with ${code} ${reason.toString('utf8')}`));
-    if (!closing) onLost(`${code} ${reason.toString('utf8')}`);
-  });
-  return promise;
+  const acks = createAckBatch(mailbox, gathering, socket.send);
+  await ready.promise;
+  beat = setInterval(() => socket.send('{"t":"beat"}'), 4000);
+  return {
+    acked: acks.count,
+    close: async () => {
+      closing = true;
+      acks.flush();
+      await socket.close();
+    },
+  };
 }
 
 interface AckBatch {
@@ -116,11 +100,12 @@ interface AckBatch {
 
 function createAckBatch(
   mailbox: BenchMailbox,
-  ackForMs: number,
+  gathering: RecipientOptions['gathering'],
   send: (frame: Uint8Array) => void,
 ): AckBatch {
   let ids: Buffer[] = [];
   let count = 0;
+  let sentMs = Number.NEGATIVE_INFINITY;
   let cancelTimer: (() => void) | undefined;
   const flush = (): void => {
     cancelTimer?.();
@@ -128,6 +113,7 @@ function createAckBatch(
     if (ids.length === 0) return;
     const idBytes = Buffer.concat(ids);
     count += ids.length;
+    sentMs = systemClock.monotonicMs();
     ids = [];
     send(encodeAck(0, mailbox.signAck(idBytes), idBytes));
   };
@@ -135,7 +121,7 @@ function createAckBatch(
     add: (id) => {
       ids.push(id);
       if (ids.length >= ACK_IDS) flush();
-      else cancelTimer ??= systemClock.after(ackForMs, flush);
+      else cancelTimer ??= systemClock.after(gatherMs(systemClock.monotonicMs() - sentMs, gathering), flush);
     },
     count: () => count,
     flush,

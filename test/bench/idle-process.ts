@@ -20,7 +20,7 @@ await Promise.all(
     while (next < connections) {
       next += 1;
       await connectRecipient(target, createBenchMailbox(), {
-        ackForMs: 0,
+        gathering: { batchForMs: 0, batchForMsMax: 0 },
         onBody: () => undefined,
         onLost: (reason) => {
           throw new Error(`an idle recipient was disconnected: ${reason}`);

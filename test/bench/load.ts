@@ -4,10 +4,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../../system/clock.ts';
-import { type BenchRecipient, connectRecipient, createBenchMailbox } from './bench-recipient.ts';
+import {
+  type BenchRecipient,
+  connectRecipient,
+  createBenchMailbox,
+  type RecipientOptions,
+} from './bench-recipient.ts';
 import { type Percentiles, percentilesOf } from './percentiles.ts';
 import { cpuSecondsOf, machineBusySeconds } from './process-usage.ts';
-import { openPushConnection, type Target } from './push-connection.ts';
+import { encodePost, type HttpReply, openPushConnection, type Target } from './push-connection.ts';
 
 export interface LoadConfig {
   readonly targets: readonly Target[];
@@ -15,8 +20,12 @@ export interface LoadConfig {
   readonly mailboxes: number;
   readonly bodyBytes: number;
   /** How long a recipient gathers messages before it acks them together. */
-  readonly ackForMs: number;
-  readonly warmUpMs: number;
+  readonly gathering: RecipientOptions['gathering'];
+  /**
+   * Before measuring begins: until so many messages were accepted, or so many milliseconds have passed. Node compiles what
+   * runs often only after it has run often.
+   */
+  readonly warmUp: { readonly messages: number; readonly ms: number };
   readonly measureMs: number;
   readonly relayPids: readonly number[];
   readonly redisPids: readonly number[];
@@ -83,7 +92,7 @@ export async function runLoad(config: LoadConfig): Promise<LoadResult> {
   };
   const { recipients, paths } = await connectRecipients(config, tally);
   const senders = Array.from({ length: config.senders }, (_, place) => send(config, place, paths, tally));
-  await systemClock.sleep(config.warmUpMs);
+  await warmUp(config, tally);
   const before = snapshot(config, tally, recipients);
   tally.measuring = true;
   await systemClock.sleep(config.measureMs);
@@ -114,6 +123,11 @@ export async function runLoad(config: LoadConfig): Promise<LoadResult> {
     refusals: tally.refusals,
     undelivered: countUndelivered(tally),
   };
+}
+
+async function warmUp({ warmUp: { messages, ms } }: LoadConfig, tally: Tally): Promise<void> {
+  const untilMs = systemClock.monotonicMs() + ms;
+  while (tally.accepted < messages && systemClock.monotonicMs() < untilMs) await systemClock.sleep(20);
 }
 
 interface Snapshot {
@@ -154,18 +168,14 @@ async function connectRecipients(
     const mailbox = createBenchMailbox();
     recipients.push(
       await connectRecipient(target, mailbox, {
-        ackForMs: config.ackForMs,
+        gathering: config.gathering,
         onBody,
         onLost: (reason) => {
           throw new Error(`a recipient was disconnected: ${reason}`);
         },
       }),
     );
-    const connection = await openPushConnection(target);
-    const token = mailbox.token(`https://${target.serverName}:${target.port}`);
-    const request = Buffer.from(JSON.stringify({ token }));
-    const minted = await connection.post('/v1/push-urls', 'Content-Type: application/json\r\n', request);
-    connection.close();
+    const minted = await mint(target, mailbox.token(`https://${target.serverName}:${target.port}`));
     const path = /\/p\/[A-Za-z0-9_-]+/.exec(minted.body)?.[0];
     if (minted.status !== 201 || path === undefined)
       throw new Error(`no push URL: ${minted.status} ${minted.body}`);
@@ -191,38 +201,63 @@ function noteDelivered(tally: Tally, number: number): void {
   if (tally.measuring) tally.deliverMs.push(systemClock.monotonicMs() - (tally.sentMs[number] ?? 0));
 }
 
-/** Sends one message after the other to every mailbox in turn, until the tally is stopped. */
+async function mint(target: Target, token: string): Promise<HttpReply> {
+  const connection = await openPushConnection(target);
+  const { promise, resolve } = Promise.withResolvers<HttpReply>();
+  const body = Buffer.from(JSON.stringify({ token }));
+  connection.send(encodePost(target, '/v1/push-urls', 'Content-Type: application/json\r\n', body), resolve);
+  const reply = await promise;
+  connection.close();
+  return reply;
+}
+
+/** Sends one message after the other to every mailbox in turn, and resolves once the tally is stopped. */
 async function send(
   config: LoadConfig,
   place: number,
   paths: readonly string[],
   tally: Tally,
 ): Promise<void> {
-  const connection = await openPushConnection(targetOf(config, place));
-  const body = createBody(config.bodyBytes);
-  while (!tally.stopped && tally.messages < MESSAGES_MAX) {
-    const number = tally.messages;
-    tally.messages += 1;
-    body.writeUInt32BE(number, 0);
-    const sentMs = systemClock.monotonicMs();
-    tally.sentMs[number] = sentMs;
-    const { status, body: said } = await connection.post(
-      paths[number % paths.length] ?? '',
-      PUSH_HEADERS,
-      body,
-    );
-    if (status !== 201) {
-      const name = `${status} ${/"code":"(\w+)"/.exec(said)?.[1] ?? ''}`;
-      tally.refusals[name] = (tally.refusals[name] ?? 0) + 1;
-      // A closed loop that is refused would otherwise be a flood.
-      await systemClock.sleep(5);
-      continue;
+  const target = targetOf(config, place);
+  const connection = await openPushConnection(target);
+  // Made in advance; only its number is written into a request when it goes out.
+  const requests = paths.map((path) => encodePost(target, path, PUSH_HEADERS, createBody(config.bodyBytes)));
+  const done = Promise.withResolvers<void>();
+  let number = 0;
+  const next = (): void => {
+    const request = requests[tally.messages % requests.length];
+    if (tally.stopped || tally.messages >= MESSAGES_MAX || request === undefined) {
+      connection.close();
+      done.resolve();
+      return;
     }
-    tally.accepted += 1;
-    tally.states[number] = (tally.states[number] ?? 0) | ACCEPTED;
-    if (tally.measuring) tally.acceptMs.push(systemClock.monotonicMs() - sentMs);
+    number = tally.messages;
+    tally.messages += 1;
+    request.writeUInt32BE(number, request.length - config.bodyBytes);
+    tally.sentMs[number] = systemClock.monotonicMs();
+    connection.send(request, answered);
+  };
+  const answered = (reply: HttpReply): void => {
+    const isAccepted = noteAnswered(tally, number, reply);
+    // A closed loop that is refused would otherwise be a flood.
+    if (isAccepted) next();
+    else systemClock.after(5, next);
+  };
+  next();
+  await done.promise;
+}
+
+/** True when the message was accepted. */
+function noteAnswered(tally: Tally, number: number, { status, body }: HttpReply): boolean {
+  if (status !== 201) {
+    const name = `${status} ${/"code":"(\w+)"/.exec(body)?.[1] ?? ''}`;
+    tally.refusals[name] = (tally.refusals[name] ?? 0) + 1;
+    return false;
   }
-  connection.close();
+  tally.accepted += 1;
+  tally.states[number] = (tally.states[number] ?? 0) | ACCEPTED;
+  if (tally.measuring) tally.acceptMs.push(systemClock.monotonicMs() - (tally.sentMs[number] ?? 0));
+  return true;
 }
 
 /**

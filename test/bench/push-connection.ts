@@ -20,9 +20,16 @@ export interface HttpReply {
 }
 
 export interface PushConnection {
-  /** Sends one request and resolves with its answer; rejects when the connection is lost. One at a time. */
-  post(path: string, headers: string, body: Uint8Array): Promise<HttpReply>;
+  /** Sends a whole request and calls back with its answer, one at a time. Throws when the connection is lost. */
+  send(request: Uint8Array, onReply: (reply: HttpReply) => void): void;
   close(): void;
+}
+
+/** The bytes of a POST request. */
+export function encodePost(target: Target, path: string, headers: string, body: Uint8Array): Buffer {
+  const host = `${target.serverName}:${target.port}`;
+  const head = `POST ${path} HTTP/1.1\r\nHost: ${host}\r\n${headers}Content-Length: ${body.length}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head, 'latin1'), body]);
 }
 
 export async function openPushConnection(target: Target): Promise<PushConnection> {
@@ -35,25 +42,30 @@ export async function openPushConnection(target: Target): Promise<PushConnection
   });
   await once(socket, 'secureConnect');
   socket.setNoDelay(true);
-  let waiting: PromiseWithResolvers<HttpReply> | undefined;
+  let waiting: ((reply: HttpReply) => void) | undefined;
   let received = '';
-  const lost = (): void => waiting?.reject(new Error('the connection was lost'));
+  const lost = (): void => {
+    if (waiting !== undefined) throw new Error('a sender lost its connection');
+  };
   socket.on('error', lost).on('close', lost);
   socket.on('data', (chunk: Buffer) => {
     received += chunk.toString('latin1');
     const reply = readReply(received);
     if (reply === undefined) return;
     received = '';
-    waiting?.resolve(reply);
+    const answer = waiting;
+    waiting = undefined;
+    answer?.(reply);
   });
   return {
-    post: (path, headers, body) => {
-      const head = `POST ${path} HTTP/1.1\r\nHost: ${target.serverName}:${target.port}\r\n${headers}Content-Length: ${body.length}\r\n\r\n`;
-      waiting = Promise.withResolvers<HttpReply>();
-      socket.write(Buffer.concat([Buffer.from(head, 'latin1'), body]));
-      return waiting.promise;
+    send: (request, onReply) => {
+      waiting = onReply;
+      socket.write(request);
     },
-    close: () => socket.destroy(),
+    close: () => {
+      waiting = undefined;
+      socket.destroy();
+    },
   };
 }
 
@@ -61,6 +73,9 @@ function readReply(text: string): HttpReply | undefined {
   const headEnd = text.indexOf('\r\n\r\n');
   if (headEnd < 0) return undefined;
   const status = Number(text.slice(9, 12));
+  // The answer to a push has no body, so there is nothing to look for.
+  if (status === 201 && headEnd + 4 === text.length && text.includes('\r\nTTL: '))
+    return { status, body: '' };
   const rest = text.slice(headEnd + 4);
   const head = text.slice(0, headEnd + 2);
   const length = /\r\ncontent-length: *(\d+)\r\n/i.exec(head)?.[1];

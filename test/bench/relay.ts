@@ -1,7 +1,7 @@
 /**
  * How fast the relay is, how much an idle recipient costs it, and whether it slows down as it fills:
  * `npm run bench:relay -- [--json FILE] [--only job,growth,idle] [--mode one_store,three_sites]
- * [--seconds N] [--ack-ms N] [--connections N] [--million] [--profile DIRECTORY]`
+ * [--seconds N] [--ack-ms N] [--ack-ms-max N] [--connections N] [--million] [--profile DIRECTORY]`
  *
  * Every figure stands beside the floor of the same machine in the same run; docs/performance.md says how to read it.
  */
@@ -35,6 +35,7 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '10000' },
     // What the client does by default (client/receiver.ts).
     'ack-ms': { type: 'string', default: '20' },
+    'ack-ms-max': { type: 'string', default: '250' },
     million: { type: 'boolean', default: false },
     profile: { type: 'string' },
   },
@@ -46,21 +47,31 @@ if (unknown !== undefined) throw new Error(`--only: expected some of ${STAGES.jo
 if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true });
 const nodeArguments = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
 const measureMs = Number(values.seconds) * 1000;
-const ackForMs = Number(values['ack-ms']);
+const gathering = { batchForMs: Number(values['ack-ms']), batchForMsMax: Number(values['ack-ms-max']) };
 
 const fsyncMs = measureFsync(300);
 const jobs: JobResult[] = [];
 if (chosen.includes('job')) {
   for (const mode of MODES) {
     if (values.mode.split(',').includes(mode)) {
-      jobs.push(await measureJob(mode, { warmUpMs: 2000, measureMs, ackForMs }, nodeArguments));
+      jobs.push(
+        await measureJob(
+          mode,
+          { warmUp: { messages: 20_000, ms: 15_000 }, measureMs, gathering },
+          nodeArguments,
+        ),
+      );
     }
   }
 }
 let growth: readonly GrowthResult[] = [];
 if (chosen.includes('growth')) {
   const sizes = values.million ? [1e3, 1e5, 1e6] : [1e3, 1e5];
-  growth = await measureGrowth(sizes, { warmUpMs: 1000, measureMs: Math.min(measureMs, 3000), ackForMs });
+  growth = await measureGrowth(sizes, {
+    warmUp: { messages: 2000, ms: 2000 },
+    measureMs: Math.min(measureMs, 3000),
+    gathering,
+  });
 }
 let idle: IdleResult | undefined;
 if (chosen.includes('idle')) idle = await measureIdle(Number(values.connections));

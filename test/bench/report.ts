@@ -60,6 +60,7 @@ export function printReport({
         'whole machine',
         'relays us/message',
         'commands/message',
+        'drained/message',
       ]),
       ...jobs.map(processorsRow),
     );
@@ -105,6 +106,7 @@ function processorsRow(job: JobResult): string {
     ...[load, relays, redis, machine].map((used) => used.toFixed(2)),
     ((relays * 1e6) / throughputOf(job)).toFixed(0),
     job.redisCommandsEach.toFixed(1),
+    job.drainedEach.toFixed(3),
   ]);
 }
 

@@ -27,6 +27,8 @@ export interface JobResult extends LoadResult {
   readonly floor: number;
   /** Commands that all Redis executed during the job, polling included, for one accepted message. */
   readonly redisCommandsEach: number;
+  /** Copies that went out of an outbox because the write path had not settled them in time, for one message. */
+  readonly drainedEach: number;
 }
 
 export interface GrowthResult {
@@ -47,9 +49,9 @@ export interface IdleResult {
 }
 
 export interface LoadOptions {
-  readonly warmUpMs: number;
+  readonly warmUp: LoadConfig['warmUp'];
   readonly measureMs: number;
-  readonly ackForMs: number;
+  readonly gathering: LoadConfig['gathering'];
 }
 
 const FLOOR_MS = 1500;
@@ -70,9 +72,16 @@ export async function measureJob(
   const floorBefore = await measureInserts(servers, BODY_BYTES, SENDERS, FLOOR_MS);
   const commandsBefore = await commandsOf(deployment);
   const result = await load(deployment, options);
+  const drained = await deployment.counter('relay_messages_total{event="drained"}');
   const redisCommandsEach = ((await commandsOf(deployment)) - commandsBefore) / result.acceptedTotal;
   const floorAfter = await measureInserts(servers, BODY_BYTES, SENDERS, FLOOR_MS);
-  return { mode, ...result, floor: (floorBefore + floorAfter) / 2, redisCommandsEach };
+  return {
+    mode,
+    ...result,
+    floor: (floorBefore + floorAfter) / 2,
+    redisCommandsEach,
+    drainedEach: drained / result.acceptedTotal,
+  };
 }
 
 async function commandsOf({ sites }: Deployment): Promise<number> {

@@ -6,12 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { openRedisStore } from '../../relay/adapters/redis-store.ts';
+import { partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
 import { type MessageStore, StoreUnavailable } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore, redisStoreOptions, untilAvailable } from '../support/redis-store.ts';
-import { listAll, referenceTo } from './message-store.ts';
+import { listAll, nextWake, referenceTo } from './message-store.ts';
 
 const NOW_MS = 10_000;
 const LATER_MS = 11_000;
@@ -147,6 +148,32 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     const ids = accepted.map(({ id }) => id);
     expect(await store.bury([{ ack: mailbox.ack(ids, 100_000), owedTo: [] }], NOW_MS)).toEqual([true]);
     expect(await store.insert([{ message: refused, owedTo: [] }], NOW_MS)).toEqual(['stored']);
+  });
+
+  test('keeps no message out of a mailbox because another, written with it, is broken', async () => {
+    await start({}, 10_000);
+    let other = createTestMailbox();
+    while (partitionOf(other.tag) === partitionOf(mailbox.tag)) other = createTestMailbox();
+    const plain = new Redis({ host: server.host, port: server.port });
+    const index = `i:{${partitionOf(mailbox.tag)}}:${mailbox.tag}`;
+    await plain.set(index, 'no index');
+    const insert = (into: TestMailbox): Promise<readonly string[]> =>
+      store.insert([{ message: into.message('one'), owedTo: ['gcp'] }], NOW_MS);
+    const [refused, stored] = await Promise.allSettled([insert(mailbox), insert(other)]);
+    expect(refused).toMatchObject({ status: 'rejected', reason: { name: 'StoreUnavailable' } });
+    expect(stored).toEqual({ status: 'fulfilled', value: ['stored'] });
+    expect(await store.owed('gcp', LATER_MS, 10)).toEqual([referenceTo(other.message('one'))]);
+    const woken: string[] = [];
+    const next = nextWake(store, woken);
+    const two = store.insert([{ message: other.message('two'), owedTo: [] }], NOW_MS);
+    await Promise.allSettled([two, insert(mailbox)]);
+    // It was written before the script met what is broken, and again by itself: somebody has to hear of it.
+    expect(['stored', 'duplicate']).toContain((await two)[0]);
+    while (!woken.includes(other.tag)) await next();
+    await plain.del(index);
+    plain.disconnect();
+    await insert(mailbox);
+    expect(await store.pending(mailbox.tag, 10, NOW_MS)).toHaveLength(1);
   });
 
   test('does not trust a Redis that came back with other settings', async () => {

@@ -1,0 +1,95 @@
+/** Groups: who is written with whom, and who hears of what went wrong. */
+import { expect, test } from 'vitest';
+import { groupCommit } from './group-commit.ts';
+
+interface Rig {
+  readonly write: (items: readonly number[]) => Promise<readonly string[]>;
+  readonly groups: (readonly number[])[];
+  /** Answers the n-th group, negative items by an Error. */
+  readonly answer: (group: number) => void;
+  readonly reject: (group: number, error: Error) => void;
+}
+
+function rig(): Rig {
+  const groups: (readonly number[])[] = [];
+  const answers: PromiseWithResolvers<readonly (string | Error)[]>[] = [];
+  return {
+    groups,
+    write: groupCommit((items: readonly number[]) => {
+      groups.push(items);
+      const answer = Promise.withResolvers<readonly (string | Error)[]>();
+      answers.push(answer);
+      return answer.promise;
+    }),
+    answer: (group) =>
+      answers[group]?.resolve(
+        (groups[group] ?? []).map((item) => (item < 0 ? new Error(`${item}`) : `${item}`)),
+      ),
+    reject: (group, error) => answers[group]?.reject(error),
+  };
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+test('what comes in one turn is one group, and what comes while it is under way is the next', async () => {
+  const { write, groups, answer } = rig();
+  const first = [write([1]), write([2, 3])];
+  await turn();
+  const second = [write([4]), write([5])];
+  await turn();
+  expect(groups).toEqual([[1, 2, 3]]);
+  answer(0);
+  expect(await Promise.all(first)).toEqual([['1'], ['2', '3']]);
+  await turn();
+  expect(groups).toEqual([
+    [1, 2, 3],
+    [4, 5],
+  ]);
+  answer(1);
+  expect(await Promise.all(second)).toEqual([['4'], ['5']]);
+});
+
+test('an item that fails is the fault of its caller alone', async () => {
+  const { write, answer } = rig();
+  const [good, bad] = [write([1]), write([2, -3])];
+  const failed = expect(bad).rejects.toThrow('-3');
+  await turn();
+  answer(0);
+  expect(await good).toEqual(['1']);
+  await failed;
+});
+
+test('a group that was not sent fails for everybody in it, and the next one is sent', async () => {
+  const { write, groups, answer, reject } = rig();
+  const lost = [write([1]), write([2])].map((one) => expect(one).rejects.toThrow('away'));
+  await turn();
+  const next = write([3]);
+  reject(0, new Error('away'));
+  await Promise.all(lost);
+  await turn();
+  expect(groups).toEqual([[1, 2], [3]]);
+  answer(1);
+  expect(await next).toEqual(['3']);
+});
+
+test('a group takes so many items, and a caller with more has one of its own', async () => {
+  const { write, groups, answer } = rig();
+  const many = Array.from({ length: 600 }, (_, item) => item);
+  const all = [write([1]), write(many), write([2]), write([3])];
+  for (let group = 0; group < 3; group += 1) {
+    await turn();
+    answer(group);
+    await turn();
+  }
+  await Promise.all(all);
+  expect(groups.map(({ length }) => length)).toEqual([1, 600, 2]);
+});
+
+test('nothing is written for nothing', async () => {
+  const { write, groups } = rig();
+  expect(await write([])).toEqual([]);
+  await turn();
+  expect(groups).toEqual([]);
+});

@@ -35,6 +35,8 @@ export interface OutboxDeps extends PullingDeps {
  */
 const AHEAD_EVERY_MS = 10_000;
 const PAGE = 128;
+/** A page of fewer was all that was due: a store gives each partition a share of an eighth. */
+const PAGE_SHARE: number = PAGE / 8;
 const CALL_TIMEOUT_MS = 5000;
 /** After so long an entry that could not be resolved is looked at again, milliseconds. */
 const PARKED_MS = 10_000;
@@ -67,7 +69,7 @@ export async function drainOutbox(
   }
 }
 
-/** Offers one page; true when it got rid of something, so that there may be more. */
+/** Offers one page; true when it got rid of something and there may be more. */
 async function drainPage(
   link: PeerLink,
   { parked, beforeMs }: { readonly parked: Parked; readonly beforeMs: number },
@@ -97,7 +99,7 @@ async function drainPage(
   for (const some of framesOf(acks)) await settle(await bury(link, some, config.own));
   for (const some of framesOf(messages)) await settle(await put(link, some, config.own));
   deps.events.drained(link.site, settledCount);
-  return settledCount > 0;
+  return settledCount > 0 && owed.length >= PAGE_SHARE;
 }
 
 /** Entries that cannot be resolved now, so that they do not stand in the way of others. */

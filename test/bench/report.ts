@@ -62,7 +62,7 @@ export function printReport({
         'commands/message',
         'drained/message',
       ]),
-      ...jobs.map(processorsRow),
+      ...jobs.map((job) => processorsRow(job, machine.processors)),
     );
   }
   if (growth.length > 0) {
@@ -100,10 +100,11 @@ function jobRow(job: JobResult): string {
   ]);
 }
 
-function processorsRow(job: JobResult): string {
+function processorsRow(job: JobResult, processors: number): string {
   const { load, relays, redis, machine } = job.cpus;
   return row(job.mode, [
-    ...[load, relays, redis, machine].map((used) => used.toFixed(2)),
+    `${load.toFixed(2)} (${((100 * load) / processors).toFixed(0)} % of all)`,
+    ...[relays, redis, machine].map((used) => used.toFixed(2)),
     ((relays * 1e6) / throughputOf(job)).toFixed(0),
     job.redisCommandsEach.toFixed(1),
     job.drainedEach.toFixed(3),

@@ -41,11 +41,9 @@ export interface Batcher<Item, Answer> {
 export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer>): Batcher<Item, Answer> {
   const waiting: Waiting<Item, Answer>[] = [];
   let waitingBytes = 0;
-  const { pace } = options;
+  const pacer = createPacer(options.pace);
   let calls = 0;
   let scheduled = false;
-  let isPacing = false;
-  let calledMs = Number.NEGATIVE_INFINITY;
 
   const takeBatch = (): readonly Waiting<Item, Answer>[] => {
     let bytes = 0;
@@ -76,27 +74,12 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
     }
   };
 
-  /** Whether it is too early for the next call; then it is made later. */
-  const mustWait = (): boolean => {
-    if (pace === undefined || calls === 0 || waiting.length >= options.itemsMax) return false;
-    const leftMs = calledMs + pace.ms - pace.clock.monotonicMs();
-    if (leftMs <= 0) return false;
-    if (!isPacing) {
-      isPacing = true;
-      pace.clock.after(leftMs, () => {
-        isPacing = false;
-        flush();
-      });
-    }
-    return true;
-  };
-
   const flush = (): void => {
     scheduled = false;
     while (waiting.length > 0 && calls < options.callsMax) {
-      if (mustWait()) return;
+      if (calls > 0 && waiting.length < options.itemsMax && pacer.isTooEarly(flush)) return;
       calls += 1;
-      calledMs = pace?.clock.monotonicMs() ?? calledMs;
+      pacer.called();
       void runBatch(takeBatch());
     }
   };
@@ -114,6 +97,34 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
         setImmediate(flush);
       }
       return promise;
+    },
+  };
+}
+
+interface Pacer {
+  /** Whether it is too early for the next call; then `later` is called when it no longer is. */
+  isTooEarly(later: () => void): boolean;
+  called(): void;
+}
+
+function createPacer(pace: BatcherOptions<never, never>['pace']): Pacer {
+  let isPacing = false;
+  let calledMs = Number.NEGATIVE_INFINITY;
+  return {
+    isTooEarly: (later) => {
+      if (pace === undefined) return false;
+      const leftMs = calledMs + pace.ms - pace.clock.monotonicMs();
+      if (leftMs <= 0) return false;
+      if (isPacing) return true;
+      isPacing = true;
+      pace.clock.after(leftMs, () => {
+        isPacing = false;
+        later();
+      });
+      return true;
+    },
+    called: () => {
+      calledMs = pace?.clock.monotonicMs() ?? calledMs;
     },
   };
 }

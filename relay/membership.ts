@@ -23,8 +23,11 @@ import {
 export interface Membership {
   /** Why it does not serve, while it does not. */
   waiting(): Waiting;
-  /** Resolves with what it serves by; with undefined once `stopped`. */
-  begun(stopped: AbortSignal): Promise<RelayConfig | undefined>;
+  /**
+   * Resolves with what it serves by; with undefined once `stopped`. If it has to wait, it calls `open` first and
+   * disposes of what that gave before it resolves. Rejects when `open` does.
+   */
+  begun(stopped: AbortSignal, open: () => Promise<AsyncDisposable>): Promise<RelayConfig | undefined>;
   /** The ring in force; only once it has begun. */
   ring(): LiveRing;
   /** The secrets that hold now: those that the manifest seals for this site, else those of the file. */
@@ -84,7 +87,9 @@ export function joinFleet(options: MembershipOptions, resources: AsyncDisposable
       // What came between the making of the parts and now.
       listener();
     },
-    begun: async (stopped) => {
+    begun: async (stopped, open) => {
+      await using whileWaiting = new AsyncDisposableStack();
+      let isOpen = false;
       const loaded = await keeper.load();
       if (loaded?.ok === false) events.refused(loaded.fault);
       while (!stopped.aborted) {
@@ -96,6 +101,8 @@ export function joinFleet(options: MembershipOptions, resources: AsyncDisposable
         }
         waiting = begun;
         events.waiting(waiting);
+        if (!isOpen) whileWaiting.use(await open());
+        isOpen = true;
         const woken = AbortSignal.any([stopped, arrived.signal]);
         await clock.sleep(TELL_WAITING_EVERY_MS, woken).catch(() => undefined);
       }

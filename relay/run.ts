@@ -23,6 +23,7 @@ import { joinFleet, type Membership } from './membership.ts';
 import type { MessageStore } from './ports.ts';
 import { type RelayDeps, type StartedRelay, startRelay } from './relay.ts';
 import { createAcceptor } from './replication/acceptor.ts';
+import { openWaitingDoor } from './waiting-door.ts';
 
 export interface RunRelayOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -62,7 +63,14 @@ export async function runRelay({ environment, clock, overrides = {} }: RunRelayO
       const membership = joinFleet({ boot: boot.value, readSecrets, clock, log, metrics, stop }, resources);
       const reasons = (): readonly string[] => relay?.readinessReasons() ?? [membership.waiting()];
       await servePrivately(settings.RELAY_PRIVATE_LISTEN, reasons, metrics, resources);
-      const config = await membership.begun(stopped);
+      const config = await membership.begun(stopped, () =>
+        openWaitingDoor({
+          at: settings.RELAY_LISTEN,
+          certificatePem: settings.RELAY_PEER_CERTIFICATE,
+          keyPem: settings.RELAY_PEER_KEY,
+          reason: () => membership.waiting(),
+        }),
+      );
       if (config === undefined) return;
       relay = await serve(config, { clock, log, metrics, overrides, membership }, resources);
       membership.onChange(relay.sitesChanged);

@@ -88,7 +88,7 @@ export async function createFleet(options: FleetOptions): Promise<LocalFleet> {
   }
   const network = separate ? createSiteNetwork(place, layouts, janitor) : undefined;
   const context = { wallMs: options.clock.wallMs(), random: options.random };
-  const identities = await makeIdentities(directory, layouts, ports.value, context, ['vantage']);
+  const identities = await makeIdentities(directory, layouts, ports.value, context, ['relay', 'vantage']);
   const processes = createProcesses({ directory, janitor, onUnexpectedEnd: options.onUnexpectedEnd });
   const sites = layouts.map((layout) =>
     createSite({

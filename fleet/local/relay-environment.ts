@@ -11,7 +11,7 @@ import type { Ports, SiteLayout } from './layout.ts';
  */
 export function relayEnvironment(
   layout: SiteLayout,
-  ports: Pick<Ports, 'relay' | 'private'>,
+  ports: Pick<Ports, 'relay' | 'private' | 'votes'>,
   identities: Identities,
 ): Readonly<Record<string, string>> {
   return {
@@ -25,7 +25,7 @@ export function relayEnvironment(
     RELAY_TLS_KEY: identities.siteFile(layout.name, 'relay.key'),
     RELAY_PEER_CERTIFICATE: identities.siteFile(layout.name, 'peer.pem'),
     RELAY_PEER_KEY: identities.siteFile(layout.name, 'peer.key'),
-    RELAY_SECRETS: identities.files.secrets,
+    RELAY_MANIFEST_FROM: `${layout.vantageAddress}:${ports.votes}`,
     RELAY_ENVIRONMENT: 'local',
     RELAY_MINTING: 'open',
     RELAY_STOP_WITH_STDIN: 'yes',

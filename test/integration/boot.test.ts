@@ -26,6 +26,8 @@ import { eventually } from '../support/eventually.ts';
 import { type Daemon, startDaemon, suiteWith } from '../support/programs.ts';
 
 const MINUTES_MS = 60_000;
+/** Where a relay asks for its manifest; nobody is there. */
+const NAMESERVER = '127.0.0.9';
 const PASSWORD = 'a-password-of-redis-0123456789';
 const isRoot = process.getuid?.() === 0 || process.env['CI_NO_SKIP'] === '1';
 const suite = suiteWith('the boot script on a Debian machine', MACHINE_PROGRAMS);
@@ -63,7 +65,7 @@ describe.skipIf(suite.skipped || !isRoot)(title, () => {
 
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  test.each<[Role]>([['nameserver']])(
+  test.each<[Role]>([['relay'], ['nameserver']])(
     'makes a %s that waits for its manifest',
     {
       timeout: 3 * MINUTES_MS,
@@ -212,6 +214,7 @@ function planOf(
   return {
     role,
     ...(disk === undefined ? {} : { disk }),
+    ...(role === 'relay' ? { manifestFrom: NAMESERVER } : {}),
     spec: {
       name: 'aws',
       provider: 'aws',

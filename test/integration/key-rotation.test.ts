@@ -9,11 +9,13 @@ import { createMailbox } from '../../client/mailbox.ts';
 import { createNodeTransport } from '../../client/node-transport.ts';
 import { createSubscription } from '../../client/push-url.ts';
 import { siteOrigin } from '../../fleet/manifest/manifest.ts';
+import { signManifest } from '../../fleet/manifest/signed.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { ciphertext } from '../support/ciphertext.ts';
 import { eventually } from '../support/eventually.ts';
 import { createRelaySites } from '../support/relay-sites.ts';
+import { makeSigningKey } from '../support/waiting-fleet.ts';
 
 interface Secrets {
   readonly capabilityKeys: readonly { readonly id: string; readonly key: string; readonly mint?: boolean }[];
@@ -34,9 +36,19 @@ test('a key that is added, minted with and reloaded by SIGHUP', { timeout: 60_00
   const old = before.capabilityKeys.map(({ id, key }) => ({ id, key }));
   const after: Secrets = { ...before, capabilityKeys: [...old, added] };
   const fileOf = (site: string): string => join(sites.directory, `${site}-secrets.json`);
+  // Secrets in the manifest would hold instead of the files.
+  const operators = makeSigningKey();
+  const { relaySecrets: _, ...manifest } = identities.manifest;
+  const signed = await signManifest(manifest, operators);
   for (const name of NAMES) {
+    const path = join(sites.directory, `${name}-manifest.jws`);
+    writeFileSync(path, signed);
     writeFileSync(fileOf(name), JSON.stringify(before));
-    sites.start(name, { RELAY_SECRETS: fileOf(name) });
+    sites.start(name, {
+      RELAY_SECRETS: fileOf(name),
+      RELAY_MANIFEST: path,
+      RELAY_MANIFEST_KEY: operators.x,
+    });
   }
   await Promise.all(NAMES.map((name) => sites.untilStatus(name, 200)));
   const transport = createNodeTransport({

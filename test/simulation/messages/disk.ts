@@ -35,6 +35,8 @@ export interface Disk {
   mend(): void;
   /** Off at once; what was not synced is gone, a part of it at random. It answers again after `forMs`. */
   cutPower(forMs: number): void;
+  /** Calls back once, while the next write is not synced yet. */
+  atNextWrite(callback: () => void): void;
   /** Everything is gone, the epoch too. It answers again after `forMs`. */
   wipe(forMs: number): void;
   /** Not slow, hanging, refusing or off. */
@@ -51,6 +53,9 @@ export interface DiskOptions {
   /** What it begins with. */
   readonly epoch: Epoch | undefined;
 }
+
+/** What an fsync takes at least and at most, milliseconds. */
+const SYNC_MS = [0.3, 3] as const;
 
 interface LogEntry {
   readonly replay: (store: MessageStore) => Promise<unknown>;
@@ -71,6 +76,7 @@ export function createDisk(stage: Stage, options: DiskOptions): Disk {
   let slowMs = 0;
   let state: 'well' | 'hanging' | 'refusing' | 'off' = 'well';
   let waiting: (() => void)[] = [];
+  let writeWatcher: (() => void) | undefined;
   let syncWaiters: { readonly position: number; readonly resolve: () => void }[] = [];
 
   if (options.epoch !== undefined) {
@@ -89,7 +95,7 @@ export function createDisk(stage: Stage, options: DiskOptions): Disk {
     isSyncing = true;
     const mine = life;
     const position = log.length;
-    time.after(between(random, 0.3, 3) + slowMs / 2, () => {
+    time.after(between(random, ...SYNC_MS) + slowMs / 2, () => {
       if (mine !== life) return;
       isSyncing = false;
       const effects = log.slice(synced, position).flatMap((entry) => entry.effects);
@@ -164,6 +170,8 @@ export function createDisk(stage: Stage, options: DiskOptions): Disk {
       const mine = await reach();
       const result = await run(store);
       log.push({ replay: run, effects: effects(result) });
+      if (writeWatcher !== undefined) time.after(SYNC_MS[0] / 2, writeWatcher);
+      writeWatcher = undefined;
       await come(mine);
       return result;
     },
@@ -189,6 +197,9 @@ export function createDisk(stage: Stage, options: DiskOptions): Disk {
       const survived = log.slice(synced, kept).flatMap((entry) => entry.effects);
       restart(log.slice(0, kept), forMs);
       options.onDurable(survived);
+    },
+    atNextWrite: (callback) => {
+      writeWatcher = callback;
     },
     wipe: (forMs) => {
       restart([], forMs);

@@ -38,7 +38,8 @@ export async function bringFaults(stage: Stage, options: FaultsOptions, untilMs:
   const { time } = stage;
   const random = stage.random('faults');
   const known = KINDS.filter(() => random.fraction() < 0.5);
-  const kinds: readonly Kind[] = options.isBeyond || known.length === 0 ? [...known, 'wipe', 'power'] : known;
+  const kinds: readonly Kind[] =
+    options.isBeyond || known.length === 0 ? [...known, 'wipe', 'wipe', 'wipe', 'power'] : known;
   const everyMs = between(random, 300, 3000);
   const destruction = watchDestruction(stage, options);
   stage.trace.note('faults', `${kinds.join(', ')}; one about every ${Math.round(everyMs)} ms`);
@@ -128,7 +129,9 @@ function cause(
     case 'power':
       stage.count('power cuts');
       say(`${site.name} has no power`);
-      return site.cutPower(forMs);
+      // Half of them while something is written, which chance alone would hardly ever meet.
+      if (random.fraction() < 0.5) return site.cutPower(forMs);
+      return site.disk.atNextWrite(() => site.cutPower(forMs));
     case 'wipe': {
       if (!destruction.isCovered(site.provider)) {
         if (!isBeyond) return;

@@ -3,6 +3,7 @@
  * artifacts, and its services answer. Nothing of a provider is here: what its metadata service and its stores say is not.
  */
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -246,6 +247,7 @@ async function secretFiles(): Promise<SecretFiles> {
     relay: {
       'peer-certificate': peer.certificatePem,
       'peer-key': peer.keyPem,
+      'operator-tokens': createHash('sha256').update('a token of the operators').digest('hex'),
       'redis-password': PASSWORD,
     },
     redis: { 'redis-password': PASSWORD },

@@ -153,7 +153,7 @@ afterEach(async () => {
 
 async function startAll(): Promise<void> {
   redis = await Promise.all(sites.layouts.map(() => startRedis()));
-  const operators = join(sites.directory, 'operators');
+  const operators = join(sites.directory, 'operator-tokens');
   writeFileSync(operators, `${createHash('sha256').update(OPERATOR_TOKEN).digest('hex')}\n`);
   for (const [place, { name }] of sites.layouts.entries()) {
     sites.start(name, {

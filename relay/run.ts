@@ -29,7 +29,7 @@ export interface RunRelayOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
   /** What a drill replaces to show that it notices. */
-  readonly overrides?: Partial<Pick<RelayDeps, 'createAcceptor' | 'outboxGraceMs'>>;
+  readonly overrides?: Partial<Pick<RelayDeps, 'createAcceptor' | 'outboxGraceMs' | 'copiesNeeded'>>;
 }
 
 /** Shorter than a write deadline, so that a hanging Redis is known before the sender is answered. */

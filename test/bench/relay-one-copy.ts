@@ -13,6 +13,8 @@ await runRelay({
   environment: process.env,
   clock: systemClock,
   overrides: {
+    // Or it would never be ready, and send its recipients to sites that there are not.
+    copiesNeeded: 1,
     createAcceptor: (config, deps) =>
       createAcceptor({ ...config, sites: [config.own], copiesNeeded: 1 }, { ...deps, links: [] }),
   },

@@ -2,8 +2,10 @@
  * One request to another vantage, on a connection of its own that has proved the key which the manifest lists, so that
  * a long document never stands before a vote.
  */
+
 import { type IncomingMessage, request } from 'node:http';
 import type { WitnessEntry } from '../../fleet/manifest/manifest.ts';
+import { readBounded } from '../../system/bounded-body.ts';
 import { connectPinned, type PinnedIdentity } from '../../system/pinned-tls.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 
@@ -49,7 +51,7 @@ export async function askVantage(
           .on('error', reject)
           .end(asked.body);
         const response = await promise;
-        const body = await bodyOf(response);
+        const body = (await readBounded(response, BODY_BYTES_MAX)).toString('latin1');
         return ok({ status: response.statusCode ?? 0, tag: response.headers.etag, body });
       } finally {
         socket.destroy();
@@ -59,15 +61,4 @@ export async function askVantage(
     }
   }
   return fail('unreachable');
-}
-
-async function bodyOf(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) throw new Error('the answer is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('latin1');
 }

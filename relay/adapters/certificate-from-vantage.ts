@@ -2,7 +2,9 @@
  * Certificates that the vantage of the own site gets from a certificate authority: `GET /v1/certificate` over mutual
  * TLS with pinned keys. Kept on disk, so that a relay starts with its last one while the vantage is away.
  */
+
 import { type IncomingMessage, request } from 'node:http';
+import { readBounded } from '../../system/bounded-body.ts';
 import { describeError } from '../../system/log.ts';
 import { connectPinned, type PinnedDestination, type PinnedIdentity } from '../../system/pinned-tls.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
@@ -85,7 +87,11 @@ async function ask(
       .end();
     const response = await promise;
     const { statusCode = 0 } = response;
-    if (statusCode === 200) return read(await bodyOf(response), response.headers.etag ?? '');
+    if (statusCode === 200)
+      return read(
+        (await readBounded(response, BODY_BYTES_MAX)).toString('utf8'),
+        response.headers.etag ?? '',
+      );
     if (statusCode === 304) return ok(undefined);
     return statusCode === 404
       ? fail({ fault: 'none_yet', detail: "this site's vantage has no certificate yet" })
@@ -99,15 +105,4 @@ function read(body: string, tag: string): Result<HandedOut, LookFailure> {
   const pair = parseCertificatePair(body);
   if (pair === undefined) return fail({ fault: 'wrong', detail: 'no certificate in the answer' });
   return ok({ tag, pair });
-}
-
-async function bodyOf(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) throw new Error('the answer is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }

@@ -2,9 +2,11 @@
  * Asks a vantage for the manifest: `GET /v1/manifest` (docs/manifest.md). The document carries its own signature, so the
  * vantage need not prove who it is; this relay shows its peer key, so that the vantage can believe what it says of itself.
  */
+
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
 import { SIGNED_MANIFEST_BYTES_MAX } from '../../fleet/manifest/signed.ts';
+import { readBounded } from '../../system/bounded-body.ts';
 import type { PinnedIdentity } from '../../system/pinned-tls.ts';
 import type { Endpoint } from '../../system/settings.ts';
 
@@ -56,7 +58,7 @@ export async function askForManifest(
     .on('error', reject)
     .end();
   const response = await promise;
-  const body = await bodyOf(response);
+  const body = (await readBounded(response, BODY_BYTES_MAX)).toString('latin1');
   if (response.statusCode === 304) return { is: 'same' };
   if (response.statusCode === 404) return { is: 'none' };
   const { manifest } = JSON.parse(body) as Record<string, unknown>;
@@ -64,15 +66,4 @@ export async function askForManifest(
     throw new Error(`the vantage answered ${response.statusCode ?? 'nothing'}`);
   }
   return { is: 'another', signed: manifest, tag: response.headers.etag ?? '' };
-}
-
-async function bodyOf(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) throw new Error('the answer is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('latin1');
 }

@@ -5,6 +5,8 @@
 import type { SiteName } from '../fleet/manifest/manifest.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
+import type { AckFault } from './core/ack.ts';
+import type { ForeignFault } from './core/message.ts';
 import type { PeerRefusal } from './core/peer-frame.ts';
 import { REFUSAL_NAMES, type Refusal } from './core/refusal.ts';
 import { CLOSE_CODES, type CloseReason } from './core/session.ts';
@@ -16,12 +18,14 @@ type Discard =
   | 'expired'
   | 'damaged_in_store'
   | 'damaged_by_peer'
+  | 'lives_too_long'
   | 'ttl_zero_not_connected';
 const DISCARDS: readonly Discard[] = [
   'idempotency_conflict',
   'expired',
   'damaged_in_store',
   'damaged_by_peer',
+  'lives_too_long',
   'ttl_zero_not_connected',
 ];
 const PEER_REFUSALS: readonly PeerRefusal[] = [
@@ -43,7 +47,9 @@ export interface RelayEvents extends ReplicationEvents {
   acceptedIn(ms: number, accepted: boolean): void;
   refused(refusal: Refusal): void;
   discarded(reason: Discard, count: number): void;
-  damaged(where: 'store' | 'peer'): void;
+  damagedInStore(): void;
+  /** What another site sent is not kept: it is damaged, not signed, or would live longer than anything may. */
+  unbelieved(why: ForeignFault | AckFault): void;
   delivered(count: number): void;
   acked(count: number): void;
   /** Acks of ids that nobody here knows were kept as tombstones. */
@@ -109,7 +115,8 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
     },
     refused: (refusal) => refused.add(refusal),
     discarded: (reason, count) => discarded.add(reason, count),
-    damaged: (where) => discarded.add(where === 'store' ? 'damaged_in_store' : 'damaged_by_peer'),
+    damagedInStore: () => discarded.add('damaged_in_store'),
+    unbelieved: (why) => discarded.add(why === 'lives_too_long' ? why : 'damaged_by_peer'),
     delivered: (count) => messages.add('delivered', count),
     acked: (count) => messages.add('acked', count),
     ackedUnknown: (count) => messages.add('acked_unknown', count),

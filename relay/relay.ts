@@ -176,7 +176,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
   const { store, clock, copiesNeeded, outboxGraceMs, createAcceptor } = deps;
   const events = createRelayEvents(deps.metrics, deps.log);
   resources.defer(() => store.close());
-  store.onDamage(() => events.damaged('store'));
+  store.onDamage(() => events.damagedInStore());
   store.onOutboxFull((count) => events.outboxFull(count));
 
   const peerClocks = createPeerClocks(clock);

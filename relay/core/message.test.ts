@@ -1,13 +1,17 @@
 /** Messages: their record, which tells damage, and their id, which tells repetition. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { TOMBSTONE_SLACK_MS } from './ack.ts';
 import { mailboxIdOf, mailboxTagOf } from './mailbox.ts';
 import {
   createMessage,
+  FOREIGN_CLOCK_MS_MAX,
   type MessageFields,
   type MessageId,
   messageIdOf,
+  openForeignMessage,
   openMessage,
+  TTL_MS_MAX,
   topicTagOf,
   URGENCIES,
 } from './message.ts';
@@ -68,6 +72,44 @@ describe('the record', () => {
 
   test('arbitrary bytes never throw', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => void openMessage(bytes)));
+  });
+});
+
+describe('a record that another site sent', () => {
+  const limitMs = TTL_MS_MAX + FOREIGN_CLOCK_MS_MAX;
+
+  test('is believed exactly when it lives no longer than any message may, by a clock that is a little off', () => {
+    const around = fc.record({
+      nowMs: fc.nat({ max: 2 ** 45 }),
+      livesMs: fc.oneof(
+        fc.integer({ min: -limitMs, max: 3 * limitMs }),
+        fc.constantFrom(limitMs - 1, limitMs, limitMs + 1, 2 ** 52),
+      ),
+    });
+    fc.assert(
+      fc.property(messages, around, (fields, { nowMs, livesMs }) => {
+        const expiresMs = Math.max(0, nowMs + livesMs);
+        const message = createMessage({ ...fields, expiresMs });
+        expect(openForeignMessage(message.record, nowMs)).toEqual(
+          expiresMs <= nowMs + limitMs
+            ? { ok: true, value: message }
+            : { ok: false, fault: 'lives_too_long' },
+        );
+      }),
+    );
+  });
+
+  test('is outlived by the tombstone of whoever buries it, however far ahead the clock of its site was', () => {
+    expect(FOREIGN_CLOCK_MS_MAX).toBeLessThan(TOMBSTONE_SLACK_MS);
+  });
+
+  test('and is damaged is told apart from one that lives too long; arbitrary bytes never throw', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(), (bytes, nowMs) => {
+        const opened = openForeignMessage(bytes, nowMs);
+        expect(opened.ok || opened.fault).not.toBe('lives_too_long');
+      }),
+    );
   });
 });
 

@@ -40,6 +40,14 @@ export interface Message extends MessageFields {
   readonly record: Uint8Array;
 }
 
+/** The longest that any message may live, milliseconds: the bound of RELAY_TTL_SECONDS_MAX. */
+export const TTL_MS_MAX: number = 30 * 24 * 3_600_000;
+/**
+ * How far ahead of ours the clock of another site may be and its longest-lived message still be believed, milliseconds.
+ * A site that is off by half a minute serves nobody; and a tombstone outlives whatever is taken by as much again.
+ */
+export const FOREIGN_CLOCK_MS_MAX: number = 12 * 3_600_000;
+
 export const CODING_BYTES_MAX = 64;
 const RECORD_VERSION = 1;
 const CHECKSUM_BYTES = 16;
@@ -104,6 +112,22 @@ export function openMessage(record: Uint8Array): Result<Message, RecordFault> {
   const body = reader.block();
   if (reader.malformed || mailbox === undefined || urgency === undefined) return fail('damaged');
   return ok({ id, mailbox, acceptedMs, expiresMs, commitment, urgency, topic, coding, body, record });
+}
+
+/** `lives_too_long`: no relay that keeps to the rules, with a clock that is halfway right, has accepted it. */
+export type ForeignFault = RecordFault | 'lives_too_long';
+
+/**
+ * The same for a record that another site sent. Nobody signs when a message expires, so a site that is hostile, or whose
+ * clock is years ahead, could fill the others with what never goes: beyond the longest life from `nowMs` on (wall clock,
+ * milliseconds) it is not believed. It is not cut short either, for then every site would keep another message. Never throws.
+ */
+export function openForeignMessage(record: Uint8Array, nowMs: number): Result<Message, ForeignFault> {
+  const opened = openMessage(record);
+  if (opened.ok && opened.value.expiresMs > nowMs + TTL_MS_MAX + FOREIGN_CLOCK_MS_MAX) {
+    return fail('lives_too_long');
+  }
+  return opened;
 }
 
 function checksum(content: Uint8Array): Buffer {

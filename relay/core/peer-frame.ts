@@ -64,7 +64,7 @@ export type PeerReply =
   /** It was not done; the caller may repeat it later. */
   | { readonly type: 'refused'; readonly reason: PeerRefusal };
 
-/** `damaged`: the record did not survive the way, or is of a newer version. */
+/** `damaged`: the record did not survive the way, is of a newer version, or would live longer than any may. */
 export type PutOutcome = InsertOutcome | 'damaged';
 export type PeerRefusal = 'store_unavailable' | 'bad_signature' | 'malformed' | 'overloaded';
 

@@ -4,15 +4,13 @@
  */
 import { ok, type Result } from '../../system/result.ts';
 import { type AckFault, isRevocation, openAck, type SignedAck, TOMBSTONE_SLACK_MS } from './ack.ts';
+import { TTL_MS_MAX } from './message.ts';
 import { openRetraction, RETRACTION_VERSION } from './retraction.ts';
 
 /** Opens a record from a store or a peer and verifies what proves it. Never throws. */
 export function openTombstone(record: Uint8Array, pepper: Uint8Array): Result<SignedAck, AckFault> {
   return record[0] === RETRACTION_VERSION ? openRetraction(record) : openAck(record, pepper);
 }
-
-/** The longest that any message may live, milliseconds: the bound of RELAY_TTL_SECONDS_MAX. */
-const TTL_MS_MAX: number = 30 * 24 * 3_600_000;
 
 /**
  * The same for a record that another site sent. How long a tombstone is remembered is signed by nobody, so a site could have

@@ -97,7 +97,12 @@ async function drainPage(
   await settle(await resolveUnreadable(gone, config, parked, deps));
   // Acks first: a message that its recipient has need not travel. What is confirmed is settled at once.
   for (const some of framesOf(acks)) await settle(await bury(link, some, config.own));
-  for (const some of framesOf(messages)) await settle(await put(link, some, config.own));
+  for (const some of framesOf(messages)) {
+    const confirmed = await put(link, some, config.own);
+    await settle(confirmed);
+    // What the other site does not believe stays owed, and must not keep what comes behind it waiting.
+    parked.add(some.map(({ reference }) => reference).filter((reference) => !confirmed.includes(reference)));
+  }
   deps.events.drained(link.site, settledCount);
   return settledCount > 0 && owed.length >= PAGE_SHARE;
 }

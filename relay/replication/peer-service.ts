@@ -1,13 +1,13 @@
 /**
  * What a relay does for the relays of other sites. Nothing is refused for quota or load that another site has
- * already accepted; what is refused is what cannot be believed: a damaged record, an ack that its mailbox key did
- * not sign.
+ * already accepted; what is refused is what cannot be believed: a damaged record, a message that would live longer
+ * than any may, an ack that its mailbox key did not sign.
  */
 import type { SiteEntry, SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { sliceOf, totalOf } from '../core/digest.ts';
 import { type MailboxTag, PARTITIONS } from '../core/mailbox.ts';
-import { type Message, openMessage } from '../core/message.ts';
+import { type Message, openForeignMessage } from '../core/message.ts';
 import type { OfferedRecord, PeerReply, PeerRequest, PutOutcome } from '../core/peer-frame.ts';
 import type { Listed, Reference } from '../core/reference.ts';
 import { openForeignTombstone } from '../core/tombstone.ts';
@@ -91,9 +91,9 @@ async function put(records: readonly OfferedRecord[], deps: PeerServiceDeps): Pr
   const insertions: Insertion[] = [];
   const places: number[] = [];
   for (const [place, { record, holders }] of records.entries()) {
-    const message = openMessage(record);
+    const message = openForeignMessage(record, deps.clock.wallMs());
     if (!message.ok) {
-      deps.events.damaged('peer');
+      deps.events.unbelieved(message.fault);
       continue;
     }
     if (isTransient(message.value)) {

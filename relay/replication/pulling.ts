@@ -2,7 +2,7 @@
  * Taking things from another site by their names: what verifies is stored here, and what does not is counted.
  */
 import type { Clock } from '../../system/clock.ts';
-import { openMessage } from '../core/message.ts';
+import { openForeignMessage } from '../core/message.ts';
 import type { Asked } from '../core/reference.ts';
 import { openForeignTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
@@ -50,8 +50,8 @@ async function store(
   const nowMs = deps.clock.wallMs();
   const remembered = (id: string): number => untilMs.get(`ack ${id}`) ?? 0;
   const tombstones = acks.map((record) => openForeignTombstone(record, deps.pepper, nowMs, remembered));
-  const opened = messages.map(openMessage);
-  for (const result of [...tombstones, ...opened]) if (!result.ok) deps.events.damaged('peer');
+  const opened = messages.map((record) => openForeignMessage(record, nowMs));
+  for (const result of [...tombstones, ...opened]) if (!result.ok) deps.events.unbelieved(result.fault);
   const burials = tombstones.flatMap((result) => (result.ok ? [{ ack: result.value, owedTo: [] }] : []));
   // Acks first, so that a message they name is not stored at all. Third parties compare for themselves.
   await deps.store.bury(burials, deps.clock.wallMs());

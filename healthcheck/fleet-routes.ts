@@ -26,6 +26,7 @@ import type { ChallengeRefusal } from './challenges.ts';
 import { SIGNED_VOTE_BYTES_MAX, type VoteRefusal } from './core/vote.ts';
 import type { Documents, Held } from './documents.ts';
 import type { Events } from './events.ts';
+import type { RelayReports } from './relay-reports.ts';
 
 export interface FleetRoutesOptions {
   readonly self: SiteName;
@@ -45,13 +46,16 @@ export interface FleetRoutesOptions {
   readonly status: () => unknown;
   /** Lines of the decision log after line `n`, as many as fit in one answer. */
   readonly decisionsAfter: (n: number) => Promise<readonly string[]>;
-  /** A relay of the own site holds this version, 0 for none. */
-  readonly relayHolds: (relay: string, version: number) => void;
+  /** A relay of the own site says how it is. */
+  readonly relaySays: RelayReports['note'];
 }
 
 const ANYBODY = ['vantage', 'relay', 'person', 'stranger'] as const;
 const RELAY_HEADER = 'archipelago-relay';
 const VERSION_HEADER = 'archipelago-manifest-version';
+const LACKING_HEADER = 'archipelago-lacking';
+/** As many as a manifest may name, and a name as long as it may be. */
+const LACKING = /^[a-z][a-z0-9-]{0,15}(?:,[a-z][a-z0-9-]{0,15}){0,31}$/;
 
 /** All routes of the port. */
 export function fleetRoutes(options: FleetRoutesOptions): readonly Route[] {
@@ -144,16 +148,17 @@ function handOut(held: Held | undefined, { headers }: FleetRequest): FleetReply 
   return { ...reply, headers: { ...reply.headers, etag: tag } };
 }
 
-/** What a relay of the own site says that it holds; a stranger may say what it likes. */
+/** What a relay of the own site says of itself; a stranger may say what it likes. */
 function noteRelay(
   { caller, headers }: FleetRequest,
-  { self, relayHolds }: Pick<FleetRoutesOptions, 'self' | 'relayHolds'>,
+  { self, relaySays }: Pick<FleetRoutesOptions, 'self' | 'relaySays'>,
 ): void {
   const [relay, version] = [headers[RELAY_HEADER], headers[VERSION_HEADER]];
   if (caller.kind !== 'relay' || caller.name !== self) return;
   if (typeof relay !== 'string' || !/^[\w-]{1,64}$/.test(relay)) return;
   if (typeof version !== 'string' || !/^\d{1,15}$/.test(version)) return;
-  relayHolds(relay, Number(version));
+  const lacking = String(headers[LACKING_HEADER] ?? '');
+  relaySays(relay, { version: Number(version), lacking: LACKING.test(lacking) ? lacking.split(',') : [] });
 }
 
 function taken(result: Result<unknown, string>): FleetReply {

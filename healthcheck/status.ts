@@ -67,8 +67,14 @@ export interface VantageFacts {
     /** Who signed them, by the name in the manifest. */
     readonly by: string;
   } | null;
-  /** The relays of the own site that fetched the manifest of late, and the lowest version among them. */
-  readonly relays: { readonly count: number; readonly manifestVersionMin: number | null };
+  /** The relays of the own site that fetched the manifest of late. */
+  readonly relays: {
+    readonly count: number;
+    /** The lowest version among them. */
+    readonly manifestVersionMin: number | null;
+    /** Sites that lack copies of messages, as far as any of them knows. */
+    readonly lacking: readonly SiteName[];
+  };
   /** Null where operators give relays their certificates. */
   readonly certificate: CertificateStatus | null;
 }

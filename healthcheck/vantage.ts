@@ -38,7 +38,7 @@ import type { JudgementOptions } from './judgement.ts';
 import { type Member, type MemberOptions, startMember } from './member.ts';
 import { startNameserver } from './nameserver.ts';
 import { ownEntryFaults } from './own-entry.ts';
-import { createRelayVersions, type RelayVersions } from './relay-versions.ts';
+import { createRelayReports, type RelayReports } from './relay-reports.ts';
 import { createSpreading, type Spreading } from './spreading.ts';
 import { statusOf, type WholeStatus, waitingStatus } from './status.ts';
 
@@ -89,7 +89,7 @@ async function startVantage(
     },
     unwritable: () => events.stateFault('unwritable'),
   });
-  const relays = createRelayVersions(clock);
+  const relays = createRelayReports(clock);
   const certificate = await keepSiteCertificate(config, { ...deps, member: () => seat.member() }, resources);
   const status = (): WholeStatus => wholeStatus(config, clock, parts);
   const parts: Parts = { documents, seat, relays, events, certificate, status };
@@ -127,7 +127,7 @@ async function startVantage(
 interface Parts {
   readonly documents: Documents;
   readonly seat: Seat;
-  readonly relays: RelayVersions;
+  readonly relays: RelayReports;
   readonly events: Events;
   readonly certificate: CertificateKeeper | undefined;
   readonly status: () => WholeStatus;
@@ -155,7 +155,7 @@ async function openFleetPort(
           seat.member()?.membership.receiveChallenges(text, sender) ?? fail('waiting'),
         status,
         decisionsAfter: async (n) => decisionLinesAfter(config.stateDir, n),
-        relayHolds: (relay, version) => relays.note(relay, version),
+        relaySays: (relay, said) => relays.note(relay, said),
       }),
       certificateRoute(config.site, () => certificate?.current()),
     ],

@@ -5,14 +5,16 @@ import { createCatchUp } from './catch-up.ts';
 test('counts from the oldest entry until nothing old is owed, and not what is on its way', () => {
   let nowMs = 100_000;
   const told: string[] = [];
-  const note = createCatchUp({
+  const { note, behind } = createCatchUp({
     clock: { wallMs: () => nowMs },
     events: { caughtUp: (site, ms) => told.push(`${site} ${ms}`) },
   });
   note('gcp', { count: 3, oldestMs: nowMs - 500 });
   note('gcp', { count: 0, oldestMs: undefined });
   expect(told).toEqual([]);
+  expect(behind()).toEqual([]);
   note('gcp', { count: 3, oldestMs: nowMs - 4_000 });
+  expect(behind()).toEqual(['gcp']);
   nowMs += 20_000;
   note('gcp', { count: 9, oldestMs: nowMs - 22_000 });
   note('hetzner', { count: 0, oldestMs: undefined });
@@ -20,4 +22,5 @@ test('counts from the oldest entry until nothing old is owed, and not what is on
   note('gcp', { count: 2, oldestMs: nowMs - 100 });
   note('gcp', { count: 0, oldestMs: undefined });
   expect(told).toEqual(['gcp 25000']);
+  expect(behind()).toEqual([]);
 });

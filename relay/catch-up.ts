@@ -10,20 +10,30 @@ import type { Debt } from './ports.ts';
 /** What is owed for less than this is on its way, milliseconds. */
 const BEHIND_MS = 3000;
 
-/** Gives what takes note of a debt each time it is known, and tells how long it took when a site has caught up. */
+export interface CatchUp {
+  /** Takes note of a debt each time it is known, and tells how long it took when a site has caught up. */
+  readonly note: (site: SiteName, debt: Debt) => void;
+  /** Sites that are owed something old. */
+  readonly behind: () => readonly SiteName[];
+}
+
+/** Nobody is behind at first. */
 export function createCatchUp(deps: {
   readonly clock: Pick<Clock, 'wallMs'>;
   readonly events: Pick<RelayEvents, 'caughtUp'>;
-}): (site: SiteName, debt: Debt) => void {
+}): CatchUp {
   const sinceMs = new Map<SiteName, number>();
-  return (site, { oldestMs }) => {
-    const nowMs = deps.clock.wallMs();
-    const isBehind = oldestMs !== undefined && nowMs - oldestMs > BEHIND_MS;
-    const began = sinceMs.get(site);
-    if (isBehind) sinceMs.set(site, began ?? oldestMs);
-    else if (began !== undefined) {
-      sinceMs.delete(site);
-      deps.events.caughtUp(site, Math.max(0, nowMs - began));
-    }
+  return {
+    behind: () => [...sinceMs.keys()],
+    note: (site, { oldestMs }) => {
+      const nowMs = deps.clock.wallMs();
+      const isBehind = oldestMs !== undefined && nowMs - oldestMs > BEHIND_MS;
+      const began = sinceMs.get(site);
+      if (isBehind) sinceMs.set(site, began ?? oldestMs);
+      else if (began !== undefined) {
+        sinceMs.delete(site);
+        deps.events.caughtUp(site, Math.max(0, nowMs - began));
+      }
+    },
   };
 }

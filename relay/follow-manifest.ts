@@ -18,6 +18,8 @@ export interface FollowManifestOptions {
   readonly identity: PinnedIdentity;
   /** The manifest that is held, if any. */
   readonly held: () => Manifest | undefined;
+  /** Sites that lack copies, which is told to whoever is asked. */
+  readonly lacking: () => readonly SiteName[];
   readonly take: (signed: string) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
@@ -40,7 +42,8 @@ export async function followManifest(options: FollowManifestOptions, stopped: Ab
     const version = options.held()?.version ?? 0;
     let answer: Answer;
     try {
-      answer = await askForManifest(endpoint, { identity: options.identity, relay, version, tag });
+      const lacking = options.lacking();
+      answer = await askForManifest(endpoint, { identity: options.identity, relay, version, lacking, tag });
     } catch (error) {
       options.log.debug('no manifest', { from: endpoint.host, reason: describeError(error) });
       return false;

@@ -5,6 +5,7 @@ import { createFakeClock, type FakeClock } from '../test/support/fake-clock.ts';
 import { createTestMailbox } from '../test/support/mailbox.ts';
 import { createRecordedEvents, type RecordedEvents } from '../test/support/recorded-events.ts';
 import { createMemoryStore } from './adapters/memory-store.ts';
+import { createCatchUp } from './catch-up.ts';
 import { createHousekeeping } from './housekeeping.ts';
 import { type MessageStore, PeerUnreachable, StoreUnavailable } from './ports.ts';
 import type { Readiness } from './readiness.ts';
@@ -46,6 +47,7 @@ function house(store: MessageStore = createMemoryStore()): House {
     skews: () => new Map([['gcp', -3]]),
     isRecovering: () => true,
     recoveringForMs: () => 2500,
+    catchUp: createCatchUp({ clock, events }),
     admission: { load: () => ({ underWay: 3, underWayMax: 10, lagMs: 12 }) },
     quotas: { fullness: () => 0.25 },
     recipients: { count: () => 5 },

@@ -4,7 +4,7 @@
 import type { Clock } from '../system/clock.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { Admission } from './admission.ts';
-import { createCatchUp } from './catch-up.ts';
+import type { CatchUp } from './catch-up.ts';
 import type { RelayEvents } from './events.ts';
 import type { Debt, MessageStore, PeerLink } from './ports.ts';
 import type { Quotas } from './quotas.ts';
@@ -18,6 +18,7 @@ export interface HousekeepingDeps {
   readonly skews: () => ReadonlyMap<string, number>;
   readonly isRecovering: () => boolean;
   readonly recoveringForMs: () => number;
+  readonly catchUp: Pick<CatchUp, 'note'>;
   readonly admission: Pick<Admission, 'load'>;
   readonly quotas: Pick<Quotas, 'fullness'>;
   readonly recipients: { readonly count: () => number };
@@ -34,7 +35,6 @@ const EXPIRE_STEP = 500;
 export function createHousekeeping(deps: HousekeepingDeps): (stopped: AbortSignal) => Promise<void> {
   const { store, clock, events, readiness } = deps;
   const debts = new Map<string, Debt>();
-  const caughtUp = createCatchUp(deps);
   exportGauges(deps, debts);
   return async (stopped) => {
     while (!stopped.aborted) {
@@ -43,7 +43,7 @@ export function createHousekeeping(deps: HousekeepingDeps): (stopped: AbortSigna
       try {
         for (const [site, debt] of await store.debts(sites)) {
           debts.set(site, debt);
-          caughtUp(site, debt);
+          deps.catchUp.note(site, debt);
         }
         // A clock that the others contradict, or that nobody has confirmed, must not expire anything.
         const isConfirmed = sites.length === 0 || deps.skews().size > 0;

@@ -2,7 +2,7 @@
  * The relay's place in the fleet: it waits until a manifest has its site and there are secrets, and then goes on with every
  * newer one. What only a new process can take ends this one, or is refused by name: docs/manifest.md.
  */
-import type { Manifest } from '../fleet/manifest/manifest.ts';
+import type { Manifest, SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
@@ -45,6 +45,8 @@ export interface MembershipOptions {
   readonly metrics: Metrics;
   /** Ends the process in good order. */
   readonly stop: (reason: string) => void;
+  /** Sites that lack copies, as far as this relay knows. */
+  readonly lacking: () => readonly SiteName[];
 }
 
 /** What is in force once the relay serves. */
@@ -132,7 +134,7 @@ function createKeeper(
 function follow(
   keeper: ManifestKeeper,
   events: ManifestEvents,
-  { boot, clock, log }: MembershipOptions,
+  { boot, clock, log, lacking }: MembershipOptions,
   resources: AsyncDisposableStack,
 ): void {
   const { settings } = boot;
@@ -143,6 +145,7 @@ function follow(
       from: settings.RELAY_MANIFEST_FROM ?? [],
       identity: { certificatePem: settings.RELAY_PEER_CERTIFICATE, keyPem: settings.RELAY_PEER_KEY },
       held: () => keeper.held()?.manifest,
+      lacking,
       take: async (signed) => {
         const taken = await keeper.take(signed);
         // A vantage that has been away is behind; that is no fault of anybody.

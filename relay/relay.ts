@@ -16,6 +16,7 @@ import { listen } from './adapters/listen.ts';
 import { type ConnectPeer, createPeerLink, type RunningPeerLink } from './adapters/peer-link.ts';
 import { createPeerListener } from './adapters/peer-listener.ts';
 import { type Admission, createAdmission } from './admission.ts';
+import { type CatchUp, createCatchUp } from './catch-up.ts';
 import type { ShownCertificate } from './certificate.ts';
 import type { RelayConfig } from './config.ts';
 import { createDeliveryLoops } from './core/delivery-loops.ts';
@@ -80,6 +81,7 @@ interface Parts {
   readonly links: readonly RunningPeerLink[];
   readonly sitesChanged: () => void;
   readonly skews: PeerClocks['skews'];
+  readonly catchUp: CatchUp;
   readonly stop: StopPhase;
   readonly admission: Admission;
   readonly quotas: Quotas;
@@ -132,7 +134,15 @@ export async function startRelay(
     await frontDoor.close(settings.RELAY_WRITE_DEADLINE_MS + FINISH_WITHIN_MS);
   });
   deps.log.info('serving', { address: `${settings.RELAY_LISTEN.host}:${settings.RELAY_LISTEN.port}` });
-  return { readinessReasons: () => parts.readiness.reasons(), sitesChanged: parts.sitesChanged };
+  return {
+    readinessReasons: () => parts.readiness.reasons(),
+    sitesChanged: parts.sitesChanged,
+    lacking: () => [
+      ...(replication.isRecovering() ? [own.name] : []),
+      // Nothing is owed to a site that has left the fleet.
+      ...parts.catchUp.behind().filter((site) => parts.links.some((link) => link.site === site)),
+    ],
+  };
 }
 
 /** What a relay that runs is asked and told by the process around it. */
@@ -140,6 +150,8 @@ export interface StartedRelay {
   readonly readinessReasons: ReadinessReasons;
   /** The list of sites in its configuration is another one now. */
   readonly sitesChanged: () => void;
+  /** Sites that lack copies, as far as this relay knows: its own while it is refilled, and others that are owed something old. */
+  readonly lacking: () => readonly SiteName[];
 }
 
 /** Puts a relay together and starts everything of it that no client or peer has to ask for. */
@@ -219,10 +231,9 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
   const quotas = createQuotasOf(config, deps, (mailbox) => receiving.recipients.isConnected(mailbox));
   const { bury } = replication.acceptor;
   const openAckGate = createAckGate({ store, bury, fullness: quotas.fullness, clock, events });
-  const { mayReceive, isBusy } = admission;
   const receiving = createReceiving(config, deps, {
-    mayReceive,
-    isBusy,
+    mayReceive: admission.mayReceive,
+    isBusy: admission.isBusy,
     events,
     failures,
     openAckGate,
@@ -237,6 +248,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     links: peers.list,
     sitesChanged: () => letGo(peers.update(), peerClocks, replication),
     skews: peerClocks.skews,
+    catchUp: createCatchUp({ clock, events }),
     stop,
     admission,
     quotas,

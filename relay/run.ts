@@ -60,7 +60,10 @@ export async function runRelay({ environment, clock, overrides = {} }: RunRelayO
     async (resources, stopped, stop) => {
       const metrics = createMetrics('relay_');
       let relay: StartedRelay | undefined;
-      const membership = joinFleet({ boot: boot.value, readSecrets, clock, log, metrics, stop }, resources);
+      const membership = joinFleet(
+        { boot: boot.value, readSecrets, clock, log, metrics, stop, lacking: () => relay?.lacking() ?? [] },
+        resources,
+      );
       const reasons = (): readonly string[] => relay?.readinessReasons() ?? [membership.waiting()];
       await servePrivately(settings.RELAY_PRIVATE_LISTEN, reasons, metrics, resources);
       const config = await membership.begun(stopped, () =>

@@ -3,24 +3,36 @@
  */
 import { ok } from '../../system/result.ts';
 import { overrideOf } from '../manifest/overrides.ts';
+import { copiesBesides } from '../operator/copies.ts';
+import { nameserversOf } from '../operator/nameservers.ts';
 import { forMs, sayOnCall, siteIn, WORD_FLAGS } from '../operator/word-on-call.ts';
-import { type OperatorCommand, operatorCommand, refused } from './command.ts';
+import { misused, type OperatorCommand, operatorCommand, refused } from './command.ts';
 
 export const drainCommand: OperatorCommand = operatorCommand({
-  help: `  drain SITE --for TIME [--hard] [--as NAME] [--yes] [--at ADDRESS:PORT[,...]] [--dir DIR] [--json]
+  help: `  drain SITE --for TIME [--hard] [--despite copies_missing] [--as NAME] [--yes] [--at ADDRESS:PORT[,...]] [--dir DIR]
+        [--json]
       Nobody new is sent to SITE for TIME (45m, 2h; at most 24h), signed by who is on call. It may still be given out
-      when every other site is down; with --hard not even then.`,
-  flags: { ...WORD_FLAGS, for: 'value', hard: 'alone' },
+      when every other site is down; with --hard not even then. Refused while another site is refilled or is owed
+      messages, because then SITE may have what nobody else has; --despite copies_missing says that you mean it.`,
+  flags: { ...WORD_FLAGS, for: 'value', hard: 'alone', despite: 'value' },
   words: { min: 1, max: 1, what: 'the name of one site' },
   run: async (given, io) => {
     const [name = ''] = given.positional;
     const lasting = forMs(given);
     if (!lasting.ok) return lasting;
     const state = given.flags.has('hard') ? 'drained' : 'draining';
+    const despite = given.flags.get('despite');
+    if (despite !== undefined && despite !== 'copies_missing') {
+      return misused(`--despite: expected copies_missing, got ${JSON.stringify(despite)}.`);
+    }
     return await sayOnCall(
-      (before, manifest, wallMs) => {
+      async (before, manifest, wallMs, identity) => {
         const site = siteIn(manifest, name);
         if (!site.ok) return site;
+        if (despite === undefined) {
+          const copies = await copiesBesides(name, nameserversOf(manifest), identity);
+          if (!copies.ok) return copies;
+        }
         const others = before.sites.filter((one) => one.site !== name);
         const untilWallMs = wallMs + lasting.value;
         return ok({ ...before, sites: [...others, { site: name, state, untilWallMs }] });

@@ -4,6 +4,7 @@
  */
 import { ok } from '../../system/result.ts';
 import { SIGNING_FLAGS, signWithCare } from '../operator/ceremony.ts';
+import { copiesBesides } from '../operator/copies.ts';
 import { HANDING_FLAGS, handOutManifest, nameserversFor, waitMs } from '../operator/handing-out.ts';
 import { ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
 import { remainsOf, remainsText } from '../operator/remains.ts';
@@ -25,7 +26,8 @@ export const dropCommand: OperatorCommand = operatorCommand({
   help: `  drop SITE [--yes] [--wait SECONDS] [--despite CHECK[,CHECK...]] [--as NAME] [--at ADDRESS:PORT[,...]]
        [--version N] [--dir DIR] [--passphrase-file FILE] [--json]
       Signs and hands out a manifest without SITE and its keys, with a new ring key for the others, and says what
-      remains to be done. Works while its provider, API and network are gone.`,
+      remains to be done. Works while its provider, API and network are gone. With the key of somebody on call (--as) it
+      asks first whether another site lacks copies, and refuses then (--despite copies_missing).`,
   flags: { ...SIGNING_FLAGS, ...HANDING_FLAGS, ...ON_CALL_FLAGS },
   words: { min: 1, max: 1, what: 'the name of one site' },
   run: async (given, io) =>
@@ -42,10 +44,26 @@ export const dropCommand: OperatorCommand = operatorCommand({
         io.print(`${name} was in no signed manifest: it is taken out of the draft, and that is all.`);
         return ok(DONE);
       }
+      const copies = await checkCopies(name, workspace, given, io);
+      if (!copies.ok) return copies;
       const open = await unlock(directory, given, io);
       return open.ok ? await drop(name, workspace, open.value, given, io) : open;
     }),
 });
+
+/** Without the key of somebody on call nobody is asked: nothing may stand in the way of who has only the vault. */
+async function checkCopies(
+  name: string,
+  { inForce }: Workspace,
+  given: Words,
+  io: CommandIo,
+): Promise<Outcome<void>> {
+  const isWaived = (given.flags.get('despite') ?? '').split(',').includes('copies_missing');
+  const onCall = await onCallOf(given, io);
+  if (isWaived || !onCall.ok || inForce === undefined) return ok(undefined);
+  const nameservers = nameserversFor(given, inForce.manifest);
+  return nameservers.ok ? await copiesBesides(name, nameservers.value, onCall.value.identity) : nameservers;
+}
 
 async function drop(
   name: string,

@@ -7,6 +7,7 @@ import type { WholeStatus } from '../../healthcheck/status.ts';
 import { ok } from '../../system/result.ts';
 import { type Endpoint, endpoints } from '../../system/settings.ts';
 import { askPrivate } from '../local/private-http.ts';
+import { lackingIn } from '../operator/copies.ts';
 import { statusAt } from '../operator/holding.ts';
 import { nameserversOf } from '../operator/nameservers.ts';
 import { ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
@@ -36,7 +37,7 @@ export const statusCommand: OperatorCommand = operatorCommand({
       What each nameserver answers and who says what of whom, asked with the key of somebody on call; or, --at, at the
       private ports of the vantages.
       Exit code 1 when a vantage does not answer, waits or is isolated, answers or manifests differ, a relay has an old
-      manifest, or an answer fails open.`,
+      manifest, an answer fails open, or a site lacks copies of messages: then take no other site out of service.`,
   flags: { ...ON_CALL_FLAGS, at: 'value', json: 'alone' },
   words: { min: 0, max: 0, what: 'no words beside its flags' },
   run: async (given, io) => {
@@ -97,7 +98,9 @@ function isWell(asked: readonly Asked[]): boolean {
     statuses.length === asked.length &&
     answers.size === 1 &&
     versions.size === 1 &&
-    statuses.every(({ answer, isolated }) => answer !== null && !answer.failOpen && !isolated)
+    statuses.every(
+      (status) => status.answer?.failOpen === false && !status.isolated && lackingIn(status).length === 0,
+    )
   );
 }
 
@@ -145,7 +148,9 @@ function saidBy(status: WholeStatus, name: string): string {
   return site.observedAgeMs === null ? text : `${text} (${(site.observedAgeMs / 1000).toFixed(1)} s ago)`;
 }
 
-function notesOn({ answer, isolated, waiting, frozenUntilWallMs }: WholeStatus, wallMs: number): string {
+function notesOn(status: WholeStatus, wallMs: number): string {
+  const { answer, isolated, waiting, frozenUntilWallMs } = status;
+  const lacking = lackingIn(status);
   return [
     answer?.failOpen === true ? 'FAIL OPEN' : '',
     typeof waiting === 'string' ? `WAITS: ${waiting}` : '',
@@ -153,6 +158,7 @@ function notesOn({ answer, isolated, waiting, frozenUntilWallMs }: WholeStatus, 
     frozenUntilWallMs !== null && frozenUntilWallMs > wallMs
       ? `FROZEN until ${dateOf(frozenUntilWallMs)}`
       : '',
+    lacking.length > 0 ? `COPIES MISSING: ${lacking.join(' ')}` : '',
     answer !== null && answer.warming.length > 0 ? `warming up: ${answer.warming.join(' ')}` : '',
   ]
     .filter((note) => note !== '')

@@ -17,6 +17,8 @@ export const SANITY_CHECKS = {
   address_moved: 'A nameserver would move to another address: its glue at the registrar has to move with it.',
   zone_key_moved:
     'A site would lose the zone key that it signs with; resolvers have to know the new one first.',
+  copies_missing:
+    'With this site away too, what another site lacks could be out of reach: wait until it has caught up.',
 } as const;
 type SanityCheck = keyof typeof SANITY_CHECKS;
 

@@ -2,6 +2,7 @@
  * The word of somebody on call: drain a site, freeze automation, or take either back, for a while that ends by itself.
  * What holds now is fetched first, so that one person's word does not undo another's.
  */
+import type { PinnedIdentity } from '../../system/pinned-tls.ts';
 import { ok } from '../../system/result.ts';
 import { agreed, type CommandIo, misused, type Outcome, refused, type Words } from '../commands/command.ts';
 import type { Manifest, Overrides, SiteName } from '../manifest/manifest.ts';
@@ -30,8 +31,16 @@ export const WORD_FLAGS = {
   json: 'alone',
 } as const;
 
-/** From what was said on call before to what is to hold now; `manifest` says what operators signed beside it. */
-export type Change = (before: Overrides, manifest: Manifest, wallMs: number) => Outcome<Overrides>;
+/**
+ * From what was said on call before to what is to hold now; `manifest` says what operators signed beside it, and with
+ * `identity` its nameservers can be asked.
+ */
+export type Change = (
+  before: Overrides,
+  manifest: Manifest,
+  wallMs: number,
+  identity: PinnedIdentity,
+) => Outcome<Overrides> | Promise<Outcome<Overrides>>;
 
 /** Fetches, changes, checks, asks, signs and hands out. Gives the exit code. */
 export async function sayOnCall(change: Change, given: Words, io: CommandIo): Promise<Outcome<number>> {
@@ -53,7 +62,7 @@ export async function sayOnCall(change: Change, given: Words, io: CommandIo): Pr
     );
   }
   const wallMs = io.clock.wallMs();
-  const document = documentFrom(inForce.value, change, wallMs);
+  const document = await documentFrom(inForce.value, change, wallMs, onCall.value.identity);
   if (!document.ok) return document;
   for (const line of effect(inForce.value, document.value.overrides, wallMs)) {
     if (!given.flags.has('json')) io.print(line);
@@ -88,12 +97,13 @@ export function siteIn(manifest: Manifest, name: SiteName): Outcome<SiteName> {
     : misused(`There is no site ${JSON.stringify(name)}; there are ${names.join(', ')}.`);
 }
 
-function documentFrom(
+async function documentFrom(
   { manifest, overrides: held }: InForce,
   change: Change,
   wallMs: number,
-): Outcome<{ readonly format: 1; readonly sequence: number; readonly overrides: Overrides }> {
-  const next = change(stillHolding(held?.overrides, manifest, wallMs), manifest, wallMs);
+  identity: PinnedIdentity,
+): Promise<Outcome<{ readonly format: 1; readonly sequence: number; readonly overrides: Overrides }>> {
+  const next = await change(stillHolding(held?.overrides, manifest, wallMs), manifest, wallMs, identity);
   if (!next.ok) return next;
   // Newer than what holds, also when the clock of who said that was ahead of this one.
   const sequence = Math.max(wallMs, (held?.sequence ?? 0) + 1);

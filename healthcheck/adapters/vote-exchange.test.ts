@@ -87,7 +87,7 @@ async function receiverAt(site: Site): Promise<number> {
       },
       status: unused,
       decisionsAfter: unused,
-      relayHolds: unused,
+      relaySays: unused,
     }),
     refused: (reason) => doorRefusals.push(reason),
   });

@@ -5,6 +5,7 @@
 
 import type { IncomingMessage } from 'node:http';
 import { request } from 'node:https';
+import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import { SIGNED_MANIFEST_BYTES_MAX } from '../../fleet/manifest/signed.ts';
 import { readBounded } from '../../system/bounded-body.ts';
 import type { PinnedIdentity } from '../../system/pinned-tls.ts';
@@ -22,6 +23,8 @@ export interface Asking {
   readonly relay: string;
   /** The version that this relay holds, 0 for none. */
   readonly version: number;
+  /** Sites that lack copies, as far as this relay knows. */
+  readonly lacking: readonly SiteName[];
   /** The entity tag of what was handed out last. */
   readonly tag: string | undefined;
 }
@@ -34,12 +37,13 @@ const BODY_BYTES_MAX: number = SIGNED_MANIFEST_BYTES_MAX + 65_536;
 /** Rejects when there is no whole answer in time. */
 export async function askForManifest(
   { host, port }: Endpoint,
-  { identity, relay, version, tag }: Asking,
+  { identity, relay, version, lacking, tag }: Asking,
 ): Promise<Answer> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const headers = {
     'archipelago-relay': relay,
     'archipelago-manifest-version': String(version),
+    ...(lacking.length === 0 ? {} : { 'archipelago-lacking': lacking.join() }),
     ...(tag === undefined ? {} : { 'if-none-match': tag }),
   };
   request({

@@ -208,7 +208,7 @@ test('somebody on call drains a site for a while, sees why it is so, and can do 
   const status = async () => (await fleet.ask('aws', { method: 'GET', path: '/v1/status', identity })).body;
   await eventually('the relay of aws has said what it holds', async () => {
     const { relays } = (await status()) as { relays: unknown };
-    return JSON.stringify(relays) === '{"count":1,"manifestVersionMin":1}' ? true : undefined;
+    return JSON.stringify(relays) === '{"count":1,"manifestVersionMin":1,"lacking":[]}' ? true : undefined;
   });
   expect(await status()).toMatchObject({ waiting: null, overrides: { by: 'ada' } });
   const decisions = { method: 'GET', path: '/v1/decisions?after=0', identity } as const;

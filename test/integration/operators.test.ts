@@ -5,7 +5,10 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { makePinnedIdentity } from '../../fleet/certificates.ts';
 import type { WholeStatus } from '../../healthcheck/status.ts';
+import { systemClock } from '../../system/clock.ts';
+import { systemRandom } from '../../system/random.ts';
 import { createDeployment, type Deployment } from '../support/deployment.ts';
 import { FAST_POLICY } from '../support/vantage-fleet.ts';
 
@@ -141,6 +144,37 @@ describe('somebody on call', () => {
     expect(status?.sites.map(({ override }) => override?.state ?? null)).toEqual([null, 'drained', null]);
     expect(status?.frozenUntilWallMs).toBeNull();
     expect(status?.overrides).toMatchObject({ by: 'alice' });
+  });
+
+  test('takes no site away while another one lacks copies, unless that is meant', async () => {
+    // Alone and without memory, so that it cannot be refilled.
+    const certificate = await makePinnedIdentity(
+      { wallMs: systemClock.wallMs(), random: systemRandom },
+      'gcp',
+    );
+    fleet.startRelay('gcp', certificate);
+    await fleet.until('its vantage knows that it is not whole', async () => {
+      return (await statusOf('gcp'))?.relays.lacking.join() === 'gcp';
+    });
+    const refused = { code: 2, text: expect.stringContaining('copies_missing: gcp.') as string };
+    const drain = ['drain', 'aws', '--for', '30m', '--yes', ...as];
+    expect(await run(...drain)).toMatchObject(refused);
+    expect(await run('drop', 'aws', '--yes', ...as)).toMatchObject(refused);
+    expect(await run(...drain, '--despite', 'copies')).toMatchObject({ code: 64 });
+    expect(await run('status', ...as)).toMatchObject({
+      code: 1,
+      text: expect.stringContaining('COPIES MISSING: gcp') as string,
+    });
+    // The site itself may be taken away, and so may any when somebody means it.
+    expect(await run('drain', 'gcp', '--for', '30m', '--yes', ...as)).toMatchObject({ code: 0 });
+    expect(await run(...drain, '--despite', 'copies_missing')).toMatchObject({ code: 0 });
+    expect(await run('undrain', 'aws', '--yes', ...as)).toMatchObject({ code: 0 });
+    for (const site of ['aws', 'hetzner']) fleet.startRelay(site, certificate);
+    await fleet.until('all have been refilled', async () => {
+      const statuses = await Promise.all(SITES.map(statusOf));
+      return statuses.every((status) => status?.relays.count === 1 && status.relays.lacking.length === 0);
+    });
+    expect(await run(...drain)).toMatchObject({ code: 0 });
   });
 
   test('has to be listed, and everything ends for who no longer is', async () => {

@@ -132,6 +132,11 @@ export function makeVoteKey(): { readonly keyPem: string; readonly publicKey: st
   return { keyPem: keyPemOf(privateKey), publicKey: publicKey.export({ format: 'jwk' }).x ?? '' };
 }
 
+/** The key of an account with a certificate authority, EC on P-256: PKCS#8 PEM. */
+export function makeAccountKey(): string {
+  return keyPemOf(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
+}
+
 async function importEd25519(key: KeyObject, usage: 'sign' | 'verify'): Promise<webcrypto.CryptoKey> {
   return await webcrypto.subtle.importKey('jwk', key.export({ format: 'jwk' }), 'Ed25519', true, [usage]);
 }

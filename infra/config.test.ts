@@ -106,6 +106,19 @@ test('the certificate of the relays is two files, or comes from an authority', (
   });
 });
 
+test('the key of an account goes to no machine that has no authority', () => {
+  const given = secretsOf({ provider: 'hetzner' });
+  const nameserver = { ...given['nameserver'], 'acme-account-key': 'PEM', 'operator-token': 'token' };
+  const secrets = { hetzner: { ...given, nameserver } };
+  const filesWith = (acme: object): readonly string[] => {
+    const parsed = parseConfig({ ...good, secrets, ...acme });
+    return parsed.ok ? Object.keys(parsed.value.secrets['hetzner']?.nameserver ?? {}) : parsed.fault;
+  };
+  expect(filesWith({})).toContain('operator-token');
+  expect(filesWith({})).not.toContain('acme-account-key');
+  expect(filesWith({ acme: { directory: 'https://ca.test/dir' } })).toContain('acme-account-key');
+});
+
 test('every fault is told at once', () => {
   const faults = faultsOf({ sites: [{}], release: {}, manifestKey: '' });
   for (const path of ['sites[0].name', 'sites[0].location', 'release.sha256', 'manifestKey']) {

@@ -11,6 +11,9 @@ interface FileList {
   readonly optional: readonly string[];
 }
 
+/** Mean nothing to a nameserver without an authority, and go to none then, although `fleet add-site` makes one. */
+const ACME_FILES = ['acme-account-key', 'acme-binding', 'acme-ca'];
+
 /** Hetzner does not encrypt volumes, so there the machine does, with a key of the operators. */
 function filesOf(role: Role, provider: SiteSpec['provider']): FileList {
   switch (role) {
@@ -28,7 +31,7 @@ function filesOf(role: Role, provider: SiteSpec['provider']): FileList {
     case 'nameserver':
       return {
         required: ['vote-key', 'tls-certificate', 'tls-key'],
-        optional: ['zone-key', 'operator-token', 'acme-account-key', 'acme-binding', 'acme-ca'],
+        optional: ['zone-key', 'operator-token', ...ACME_FILES],
       };
   }
 }
@@ -56,6 +59,7 @@ export function parseSecrets(
     const ofRole = (role: Role): Record<string, string> =>
       contents(`secrets.${name}.${role}`, ofSite.get(role), filesOf(role, provider), faults);
     const files = { relay: ofRole('relay'), redis: ofRole('redis'), nameserver: ofRole('nameserver') };
+    if (!hasAuthority) for (const file of ACME_FILES) delete files.nameserver[file];
     checkCertificate(`secrets.${name}.relay`, files.relay, hasAuthority, faults);
     if (files.relay['redis-password'] !== files.redis['redis-password']) {
       faults.add(

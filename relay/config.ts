@@ -123,7 +123,7 @@ type CertificateOrigin =
 export interface RelayBoot {
   readonly settings: SettingsOf<RelayShape>;
   readonly certificate: CertificateOrigin;
-  /** SHA-256 of each operator token; undefined when minting is open. */
+  /** SHA-256 of each operator token beside those of the vantages; undefined when minting is open. */
   readonly operatorTokenHashes: readonly Uint8Array[] | undefined;
   /** Of the certificate that is shown to peers. */
   readonly peerPin: Pin;
@@ -131,7 +131,7 @@ export interface RelayBoot {
 
 /** The same, with what the manifest says: all that a relay needs to serve. */
 export interface RelayConfig extends Omit<RelayBoot, 'peerPin'> {
-  /** The list of its sites changes while the relay runs: hold on to that list, and to nothing in it. */
+  /** Its lists of sites and witnesses change while the relay runs: hold on to the lists, and to nothing in them. */
   readonly manifest: Manifest;
   /** As it was at the start; name and provider stay. */
   readonly own: SiteEntry;

@@ -2,12 +2,12 @@
  * The manifest that changes while the relay runs. Zone, port and the own provider stay as they were at the start, since
  * names, origins and certificates follow from them; everything else is what the newest manifest says.
  */
-import type { Manifest, SiteEntry, SiteName } from '../fleet/manifest/manifest.ts';
+import { type Manifest, type SiteEntry, type SiteName, vantagesOf } from '../fleet/manifest/manifest.ts';
 
 export interface LiveManifest {
-  /** Its list of sites is always the newest: hold on to that list, and to nothing in it. */
+  /** Its lists of sites and witnesses are always the newest: hold on to the lists, and to nothing in them. */
   readonly manifest: Manifest;
-  /** Goes on with the sites of a newer one. */
+  /** Goes on with the sites and witnesses of a newer one. */
   replace(next: Manifest): void;
 }
 
@@ -30,11 +30,22 @@ export function ownEntry(sites: readonly SiteEntry[], site: SiteName): SiteEntry
   return sites.find(({ name }) => name === site);
 }
 
+/** SHA-256 of the operator tokens with which vantages make push URLs for their message canaries. */
+export function vantageTokenHashes(manifest: Pick<Manifest, 'sites' | 'witnesses'>): readonly Uint8Array[] {
+  return vantagesOf(manifest).flatMap(({ vantage: { operatorTokenHash: hash } }) =>
+    hash === undefined ? [] : [Buffer.from(hash, 'base64url')],
+  );
+}
+
 /** Begins with this one. */
 export function createLiveManifest(first: Manifest): LiveManifest {
   const sites = [...first.sites];
+  const witnesses = [...first.witnesses];
   return {
-    manifest: { ...first, sites },
-    replace: (next) => void sites.splice(0, sites.length, ...next.sites),
+    manifest: { ...first, sites, witnesses },
+    replace: (next) => {
+      sites.splice(0, sites.length, ...next.sites);
+      witnesses.splice(0, witnesses.length, ...next.witnesses);
+    },
   };
 }

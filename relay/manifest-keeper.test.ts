@@ -13,7 +13,7 @@ import { signManifest } from '../fleet/manifest/signed.ts';
 import { pinOf } from '../system/pinned-tls.ts';
 import { systemRandom } from '../system/random.ts';
 import { testManifest } from '../test/support/manifests.ts';
-import { createLiveManifest, whatNeedsRestart } from './live-manifest.ts';
+import { createLiveManifest, vantageTokenHashes, whatNeedsRestart } from './live-manifest.ts';
 import { createManifestKeeper, type ManifestKeeper, type RefusedManifest } from './manifest-keeper.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'manifest-keeper-'));
@@ -146,4 +146,28 @@ test('zone, port and own provider are taken at a start only, sites at any time',
   live.replace({ ...manifest, version: 8, sites: manifest.sites.slice(1) });
   expect(sites.map(({ name }) => name)).toStrictEqual(['gcp']);
   expect(manifest.sites).toHaveLength(2);
+});
+
+test('a vantage makes push URLs with its own token for as long as it is listed', () => {
+  const hash = (letter: string): string => Buffer.alloc(32, letter).toString('base64url');
+  const sites = manifest.sites.map((site, index) =>
+    index === 0 ? { ...site, vantage: { ...site.vantage, operatorTokenHash: hash('a') } } : site,
+  );
+  const [, second] = sites;
+  if (second === undefined) return expect.unreachable();
+  const witness = {
+    name: 'ovh',
+    provider: 'ovh',
+    vantage: { ...second.vantage, operatorTokenHash: hash('w') },
+  };
+  const live = createLiveManifest({ ...manifest, sites });
+  const letters = (): string =>
+    vantageTokenHashes(live.manifest)
+      .map((bytes) => Buffer.from(bytes).toString().charAt(0))
+      .join('');
+  expect(letters()).toBe('a');
+  live.replace({ ...manifest, sites, witnesses: [witness] });
+  expect(letters()).toBe('aw');
+  live.replace({ ...manifest, sites: [second] });
+  expect(letters()).toBe('');
 });

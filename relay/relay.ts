@@ -30,6 +30,7 @@ import type { ReadinessReasons } from './http/private-app.ts';
 import { createPublicApp, type PublicApp, type PublicSites } from './http/public-app.ts';
 import { createRevocations } from './http/revocations.ts';
 import { createVapidVerifier } from './http/vapid-verifier.ts';
+import { vantageTokenHashes } from './live-manifest.ts';
 import { createPeerClocks, type PeerClocks } from './peer-clocks.ts';
 import { createPeerLinks, type PeerLinks } from './peer-links.ts';
 import type { MessageStore } from './ports.ts';
@@ -425,7 +426,10 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
       verify,
       random,
       origin,
-      operatorTokenHashes: config.operatorTokenHashes,
+      get operatorTokenHashes() {
+        const told = config.operatorTokenHashes;
+        return told === undefined ? undefined : [...told, ...vantageTokenHashes(manifest)];
+      },
       admission: parts.admission,
     },
     longPoll: parts.longPoll,

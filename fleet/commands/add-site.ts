@@ -56,6 +56,7 @@ function nextSteps(name: string, path: string, folder: string): readonly string[
     `Next, in the directory of the Pulumi program: sh ${join(path, pulumiScriptPath(name))} STACK, then pulumi up.`,
     `Then: pulumi stack output --json --stack STACK >${name}.json, and fleet compose ${name}.json.`,
     `Who mints push URLs at ${name} shows ${join(folder, 'operator-token')}; the site has only its hash.`,
-    `Once the stack has them, ${folder} may go: what the fleet needs of it later is in fleet.json. Keep disk-key.`,
+    `Once the stack has them, ${folder} may go: what the fleet needs of it later is in fleet.json. Keep disk-key,`,
+    'without which the disk of a Redis is noise, and acme-account-key, with which certificates are revoked.',
   ];
 }

@@ -56,7 +56,8 @@ type SiteFile =
   | 'vantage.pem'
   | 'vantage.key'
   | 'vote.key'
-  | 'zone.key';
+  | 'zone.key'
+  | 'operator-token';
 
 const SITE_FILES: Readonly<Record<SiteFile, readonly [keyof SiteFiles, string]>> = {
   'relay.pem': ['relay', 'tls-certificate'],
@@ -68,6 +69,7 @@ const SITE_FILES: Readonly<Record<SiteFile, readonly [keyof SiteFiles, string]>>
   'vantage.key': ['nameserver', 'tls-key'],
   'vote.key': ['nameserver', 'vote-key'],
   'zone.key': ['nameserver', 'zone-key'],
+  'operator-token': ['nameserver', 'operator-token'],
 };
 
 const ZONE = 'relay.test';

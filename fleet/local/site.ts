@@ -194,6 +194,7 @@ function vantageEnvironment(options: SiteOptions, stateDirectory: string): Reado
     VANTAGE_TLS_CERTIFICATE: identities.siteFile(layout.name, 'vantage.pem'),
     VANTAGE_TLS_KEY: identities.siteFile(layout.name, 'vantage.key'),
     VANTAGE_CA: identities.files.authority,
+    VANTAGE_OPERATOR_TOKEN: identities.siteFile(layout.name, 'operator-token'),
     VANTAGE_STATE_DIR: stateDirectory,
     // All clients of a local fleet share one address, so one budget would be everybody's.
     VANTAGE_RESPONSES_PER_SECOND: '0',

@@ -159,7 +159,7 @@ test.each<[string, (copy: Record<string, unknown>) => void]>([
 test('overrides, a freeze, witnesses, canaries and steering are read as they were signed', async () => {
   const rich: Manifest = {
     ...manifest,
-    witnesses: [witness],
+    witnesses: [{ ...witness, vantage: { ...witness.vantage, operatorTokenHash: 'h'.repeat(43) } }],
     steering: 'priority',
     externalCanaries: [canary],
     overrides: {

@@ -73,6 +73,11 @@ export interface VantageEntry {
   readonly pins: readonly string[];
   /** Ed25519 public key that signs its votes, 32 bytes as base64url. */
   readonly voteKey: string;
+  /**
+   * SHA-256 of the operator token with which it makes push URLs at every site, for its message canaries, 32 bytes as
+   * base64url. Absent: it needs none, or relays have it from a file.
+   */
+  readonly operatorTokenHash?: string;
 }
 
 /** A vantage without a relay: it looks and votes, and nobody is sent there. */

@@ -157,6 +157,7 @@ function readVantage(at: JsonReader): VantageEntry {
     votePort: at.number('votePort', 1, 65_535),
     pins: at.strings('pins', 1, 4, (text) => PIN.test(text)),
     voteKey: at.string('voteKey', PIN),
+    ...(at.has('operatorTokenHash') ? { operatorTokenHash: at.string('operatorTokenHash', PIN) } : {}),
   };
   if (vantage.ipv4 === null && vantage.ipv6 === null) at.fault('ipv4', 'at least one address');
   return vantage;

@@ -111,6 +111,7 @@ function vantageChanges(name: string, was: VantageEntry, now: VantageEntry): rea
   return [
     ...changed(`${name}: nameserver at`, placeOf(was), placeOf(now)),
     ...changed(`${name}: key that signs votes`, was.voteKey, now.voteKey),
+    ...changed(`${name}: token for canaries`, shortHash(was), shortHash(now)),
     ...listChanges(`${name}: pin of a vantage key`, was.pins, now.pins),
   ];
 }
@@ -209,6 +210,10 @@ function listChanges(what: string, before: readonly string[], after: readonly st
     ...before.filter((one) => !after.includes(one)).map((one) => `${what} ${one}: gone`),
     ...after.filter((one) => !before.includes(one)).map((one) => `${what} ${one}: new`),
   ];
+}
+
+function shortHash({ operatorTokenHash }: VantageEntry): string {
+  return operatorTokenHash === undefined ? 'none' : `${operatorTokenHash.slice(0, 8)}…`;
 }
 
 function addressesOf({ relay }: SiteEntry): string {

@@ -26,7 +26,7 @@ export function remainsOf(
     },
     {
       where: 'certificates',
-      what: `revoke the certificates for ${after.zone} and ${gone.name}.${after.zone} that were issued to ${gone.name}, with its ACME account, and take that account out of the CAA records (\`records\` in fleet.json).`,
+      what: `revoke the certificates for ${after.zone} and ${gone.name}.${after.zone} that were issued to ${gone.name}, with its ACME account (sites/${gone.name}/nameserver/acme-account-key), and take that account out of the CAA records (\`records\` in fleet.json).`,
     },
     {
       where: 'stacks',

@@ -7,8 +7,8 @@ import { publicKeyText } from '../../healthcheck/dns/zone-keys.ts';
 import { pinOf } from '../../system/pinned-tls.ts';
 import type { Random } from '../../system/random.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
-import { type CertificateContext, makePinnedIdentity, makeVoteKey } from '../certificates.ts';
-import type { SiteEntry, SiteName } from '../manifest/manifest.ts';
+import { type CertificateContext, makeAccountKey, makePinnedIdentity, makeVoteKey } from '../certificates.ts';
+import type { SiteEntry, SiteName, VantageEntry } from '../manifest/manifest.ts';
 import { makeZoneKey } from '../zone-keys.ts';
 import { type Draft, draftFaults } from './draft.ts';
 import { zoneKeyPem } from './vault.ts';
@@ -42,8 +42,7 @@ export async function makeSite(
     return fail([`There is a site ${site.name} already; drop it first, or take another name.`]);
   }
   const peer = await makePinnedIdentity(context, `peer.${site.name}.${zone}`);
-  const vantage = await makePinnedIdentity(context, `vantage.${site.name}.${zone}`);
-  const vote = makeVoteKey();
+  const vantage = await makeVantageKeys(`vantage.${site.name}.${zone}`, context);
   const zoneKey = makeZoneKey();
   const operatorToken = secretText(context.random);
   const redisPassword = secretText(context.random);
@@ -57,8 +56,7 @@ export async function makeSite(
       ipv6: null,
       dnsPort: site.dnsPort,
       votePort: site.votePort,
-      pins: [pinOf(vantage.publicKeySpki)],
-      voteKey: vote.publicKey,
+      ...vantage.listed,
     },
   };
   const next: Draft = {
@@ -76,7 +74,7 @@ export async function makeSite(
       relay: {
         'peer-certificate': peer.certificatePem,
         'peer-key': peer.keyPem,
-        'operator-tokens': `${createHash('sha256').update(operatorToken).digest('hex')}\n`,
+        'operator-tokens': `${hashOf(operatorToken).toString('hex')}\n`,
         'redis-password': redisPassword,
       },
       redis: {
@@ -85,13 +83,39 @@ export async function makeSite(
         ...(site.provider === 'hetzner' ? { 'disk-key': secretText(context.random) } : {}),
       },
       nameserver: {
-        'vote-key': vote.keyPem,
-        'tls-certificate': vantage.certificatePem,
-        'tls-key': vantage.keyPem,
+        ...vantage.files,
         'zone-key': zoneKeyPem(zoneKey),
+        // Made here, so that the account outlives the machine, and so that operators can revoke what it was issued.
+        'acme-account-key': makeAccountKey(),
       },
     },
   });
+}
+
+/** What a vantage has, whether a site's or a witness's, and what the manifest lists of it. */
+interface VantageKeys {
+  readonly listed: Pick<VantageEntry, 'pins' | 'voteKey' | 'operatorTokenHash'>;
+  readonly files: Readonly<Record<'vote-key' | 'tls-certificate' | 'tls-key' | 'operator-token', string>>;
+}
+
+/** `name` is of its certificate, and for people only. */
+export async function makeVantageKeys(name: string, context: CertificateContext): Promise<VantageKeys> {
+  const identity = await makePinnedIdentity(context, name);
+  const vote = makeVoteKey();
+  const operatorToken = secretText(context.random);
+  return {
+    listed: {
+      pins: [pinOf(identity.publicKeySpki)],
+      voteKey: vote.publicKey,
+      operatorTokenHash: hashOf(operatorToken).toString('base64url'),
+    },
+    files: {
+      'vote-key': vote.keyPem,
+      'tls-certificate': identity.certificatePem,
+      'tls-key': identity.keyPem,
+      'operator-token': operatorToken,
+    },
+  };
 }
 
 /** The draft without a site and without all that was its own. */
@@ -121,6 +145,10 @@ export function siteFilePath(site: SiteName, role: keyof SiteFiles, file: string
 /** The folder of a site in the operators' directory. */
 export function siteFolder(site: SiteName): string {
   return `sites/${site}`;
+}
+
+function hashOf(token: string): Buffer {
+  return createHash('sha256').update(token).digest();
 }
 
 /** 32 bytes as base64url. */

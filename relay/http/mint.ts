@@ -21,7 +21,7 @@ export interface MintDeps {
   readonly random: Random;
   /** The canonical origin, where push URLs lead. */
   readonly origin: string;
-  /** SHA-256 of each operator token, 32 bytes; undefined when anybody may mint. */
+  /** SHA-256 of each operator token of now, 32 bytes; undefined when anybody may mint. */
   readonly operatorTokenHashes: readonly Uint8Array[] | undefined;
   readonly admission: Pick<Admission, 'mayMint' | 'mayReceive'>;
 }

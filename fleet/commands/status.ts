@@ -1,16 +1,24 @@
 /**
  * `fleet status`: what every nameserver answers and believes, side by side: asked from anywhere with the key of
- * somebody on call, or at the vantages' private ports from inside.
+ * somebody on call, or at the vantages' private ports from inside. And which certificates clients are shown.
  */
 
 import type { WholeStatus } from '../../healthcheck/status.ts';
 import { ok } from '../../system/result.ts';
+import type { Validity } from '../../system/server-certificate.ts';
 import { type Endpoint, endpoints } from '../../system/settings.ts';
 import { askPrivate } from '../local/private-http.ts';
+import {
+  certificateRows,
+  isCertificateWell,
+  renewalFaults,
+  type SiteCertificate,
+} from '../operator/certificate-report.ts';
 import { lackingIn } from '../operator/copies.ts';
 import { statusAt } from '../operator/holding.ts';
 import { nameserversOf } from '../operator/nameservers.ts';
 import { ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
+import { shownAt } from '../operator/shown-certificate.ts';
 import { directoryPath, needManifest } from '../operator/workspace.ts';
 import {
   type CommandIo,
@@ -30,14 +38,17 @@ interface Asked {
   readonly at: string;
   /** Undefined when there was no answer in time. */
   readonly status: WholeStatus | undefined;
+  /** The certificate that the site's relays show; null: not seen from here, or it is a witness. */
+  readonly shown: Validity | null;
 }
 
 export const statusCommand: OperatorCommand = operatorCommand({
   help: `  status [--as NAME] [--dir DIR] [--json] | status --at ADDRESS:PORT[,ADDRESS:PORT...] [--json]
-      What each nameserver answers and who says what of whom, asked with the key of somebody on call; or, --at, at the
-      private ports of the vantages.
+      What each nameserver answers, who says what of whom, and how long each site's certificate is good for, asked with
+      the key of somebody on call; or, --at, at the private ports of the vantages.
       Exit code 1 when a vantage does not answer, waits or is isolated, answers or manifests differ, a relay has an old
-      manifest, an answer fails open, or a site lacks copies of messages: then take no other site out of service.`,
+      manifest, an answer fails open, a certificate is missing or in the last quarter of its life, or a site lacks
+      copies of messages: then take no other site out of service.`,
   flags: { ...ON_CALL_FLAGS, at: 'value', json: 'alone' },
   words: { min: 0, max: 0, what: 'no words beside its flags' },
   run: async (given, io) => {
@@ -46,7 +57,7 @@ export const statusCommand: OperatorCommand = operatorCommand({
     if (given.flags.has('json')) io.print(JSON.stringify(asked.value));
     else for (const line of asTable(asked.value, io.clock.wallMs())) io.print(line);
     if (asked.value.every(({ status }) => status === undefined)) return ok(UNREACHABLE);
-    return ok(isWell(asked.value) ? DONE : NOT_WELL);
+    return ok(isWell(asked.value, io.clock.wallMs()) ? DONE : NOT_WELL);
   },
 });
 
@@ -56,7 +67,9 @@ async function askAtPrivatePorts(given: Words): Promise<Outcome<readonly Asked[]
   const places = parse(text);
   if (places === undefined) return misused(`--at: expected ${expected}, got ${JSON.stringify(text)}.`);
   return ok(
-    await Promise.all(places.map(async (at) => ({ at: `${at.host}:${at.port}`, status: await ask(at) }))),
+    await Promise.all(
+      places.map(async (at) => ({ at: `${at.host}:${at.port}`, status: await ask(at), shown: null })),
+    ),
   );
 }
 
@@ -66,12 +79,17 @@ async function askAll(given: Words, io: CommandIo): Promise<Outcome<readonly Ask
   const onCall = await onCallOf(given, io);
   if (!onCall.ok) return onCall;
   const { identity } = onCall.value;
+  const { manifest } = signed.value;
   return ok(
     await Promise.all(
-      nameserversOf(signed.value.manifest).map(async (to) => ({
-        at: to.name,
-        status: await statusAt(to, identity),
-      })),
+      nameserversOf(manifest).map(async (to) => {
+        const site = manifest.sites.find(({ name }) => name === to.name);
+        const [status, shown] = await Promise.all([
+          statusAt(to, identity),
+          site === undefined ? null : shownAt(site, manifest),
+        ]);
+        return { at: to.name, status, shown };
+      }),
     ),
   );
 }
@@ -85,7 +103,7 @@ async function ask(at: Endpoint): Promise<WholeStatus | undefined> {
   }
 }
 
-function isWell(asked: readonly Asked[]): boolean {
+function isWell(asked: readonly Asked[], wallMs: number): boolean {
   const statuses = asked.flatMap(({ status }) => (status === undefined ? [] : [status]));
   const answers = new Set(statuses.map(({ answer }) => answer?.targets.join()));
   const versions = new Set(
@@ -100,8 +118,17 @@ function isWell(asked: readonly Asked[]): boolean {
     versions.size === 1 &&
     statuses.every(
       (status) => status.answer?.failOpen === false && !status.isolated && lackingIn(status).length === 0,
-    )
+    ) &&
+    certificatesIn(asked).every((certificate) => isCertificateWell(certificate, wallMs))
   );
+}
+
+/** Of the sites; a witness has none. */
+function certificatesIn(asked: readonly Asked[]): readonly SiteCertificate[] {
+  const sites = asked.flatMap(({ status }) => status?.sites.map(({ name }) => name) ?? []);
+  return asked
+    .map(({ at, status, shown }) => ({ site: status?.site ?? at, shown, acme: status?.certificate }))
+    .filter(({ site, acme, shown }) => sites.includes(site) || (acme ?? shown) !== null);
 }
 
 function asTable(asked: readonly Asked[], wallMs: number): readonly string[] {
@@ -130,7 +157,18 @@ function asTable(asked: readonly Asked[], wallMs: number): readonly string[] {
       override === null ? '' : `${override.state} until ${dateOf(override.untilWallMs)}`,
     ]),
   ];
-  return [`zone ${first.zone}`, '', ...aligned(nameservers), '', ...aligned(matrix), ...silent];
+  const certificates = certificatesIn(asked);
+  return [
+    `zone ${first.zone}`,
+    '',
+    ...aligned(nameservers),
+    '',
+    ...aligned(matrix),
+    '',
+    ...aligned(certificateRows(certificates, wallMs)),
+    ...renewalFaults(certificates),
+    ...silent,
+  ];
 }
 
 /** What a vantage says of a site itself, per family where they differ, and how old its newest observation is. */

@@ -33,9 +33,11 @@ export async function runRecipient(options: RecipientOptions, signal: AbortSigna
   const { clock, kind, ledger, planned } = options;
   const mailbox = await importMailbox(planned.mailbox);
   let wasLinked = false;
+  /** A socket may end after the receiver has, and by then the ledger may be closed. */
+  let isOver = false;
   const noteLink = (receiver: Receiver): void => {
     const linked = receiver.readyCount() > 0;
-    if (linked === wasLinked) return;
+    if (isOver || linked === wasLinked) return;
     wasLinked = linked;
     ledger.write({
       kind: 'link',
@@ -71,8 +73,12 @@ export async function runRecipient(options: RecipientOptions, signal: AbortSigna
       if (event === 'ready' || event.startsWith('ended_')) setImmediate(() => noteLink(receiver));
     },
   });
-  for await (const message of receiver.messages(signal)) {
-    noteDelivery(message.content);
-    options.onDelivered();
+  try {
+    for await (const message of receiver.messages(signal)) {
+      noteDelivery(message.content);
+      options.onDelivered();
+    }
+  } finally {
+    isOver = true;
   }
 }

@@ -16,7 +16,17 @@ export function startUnbound(fleet: LocalFleet): WatchedNameserver | undefined {
   if (spawnSync('unbound', ['-V'], { stdio: 'ignore' }).status !== 0) return undefined;
   const place = { site: UNBOUND, address: fleet.hostAddress, port: fleet.ports.dns };
   const configuration = join(fleet.directory, 'unbound.conf');
-  writeFileSync(configuration, unboundConfiguration(fleet, place), { mode: 0o600 });
+  const nameservers = fleet.sites.map(({ layout }) => ({
+    address: layout.vantageAddress,
+    port: fleet.ports.dns,
+  }));
+  const { directory, identities } = fleet;
+  const { zone } = identities.manifest;
+  writeFileSync(
+    configuration,
+    unboundConfiguration({ directory, at: place, zone, nameservers, dsRecords: [] }),
+    { mode: 0o600 },
+  );
   fleet.processes.start({
     name: UNBOUND,
     command: 'unbound',
@@ -27,13 +37,27 @@ export function startUnbound(fleet: LocalFleet): WatchedNameserver | undefined {
   return place;
 }
 
+export interface ResolverPlan {
+  readonly directory: string;
+  readonly at: DnsPlace;
+  readonly zone: string;
+  /** Whom it asks about the zone. */
+  readonly nameservers: readonly DnsPlace[];
+  /** In presentation format; it validates from them. Empty: it does not validate. */
+  readonly dsRecords: readonly string[];
+}
+
+interface DnsPlace {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** The defaults of unbound, but for what must differ on one machine and for the stub zone. */
-function unboundConfiguration(fleet: LocalFleet, place: WatchedNameserver): string {
-  const { zone } = fleet.identities.manifest;
+export function unboundConfiguration({ directory, at, zone, nameservers, dsRecords }: ResolverPlan): string {
   const lines = [
     'server:',
-    `  directory: "${fleet.directory}"`,
-    `  interface: ${place.address}@${place.port}`,
+    `  directory: "${directory}"`,
+    `  interface: ${at.address}@${at.port}`,
     '  access-control: 0.0.0.0/0 allow',
     '  chroot: ""',
     '  username: ""',
@@ -41,14 +65,15 @@ function unboundConfiguration(fleet: LocalFleet, place: WatchedNameserver): stri
     '  use-syslog: no',
     '  num-threads: 1',
     '  do-not-query-localhost: no',
-    '  module-config: "iterator"',
+    `  module-config: "${dsRecords.length === 0 ? '' : 'validator '}iterator"`,
     // Names below .test do not exist unless somebody says so (RFC 6761).
     `  local-zone: "${zone}." transparent`,
+    ...dsRecords.map((record) => `  trust-anchor: "${record}"`),
     'remote-control:',
     '  control-enable: no',
     'stub-zone:',
     `  name: "${zone}"`,
-    ...fleet.sites.map(({ layout }) => `  stub-addr: ${layout.vantageAddress}@${fleet.ports.dns}`),
+    ...nameservers.map(({ address, port }) => `  stub-addr: ${address}@${port}`),
   ];
   return `${lines.join('\n')}\n`;
 }

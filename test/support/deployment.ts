@@ -9,10 +9,10 @@ import { join } from 'node:path';
 import { findPorts } from '../../fleet/local/free-port.ts';
 import { chooseNetwork, layOut, type Ports, portWishes, type SiteLayout } from '../../fleet/local/layout.ts';
 import { askPrivate } from '../../fleet/local/private-http.ts';
-import type { HealthPolicy } from '../../fleet/manifest/manifest.ts';
+import type { ExtraRecordSet, HealthPolicy } from '../../fleet/manifest/manifest.ts';
 import { type SiteFiles, siteFilePath } from '../../fleet/operator/site-keys.ts';
-import type { PinnedIdentity } from '../../system/pinned-tls.ts';
 import { systemRandom } from '../../system/random.ts';
+import type { DnsServerAddress } from './dns-client.ts';
 import { eventually } from './eventually.ts';
 import { createOperators, type Operators } from './operators.ts';
 
@@ -20,6 +20,8 @@ export interface Deployment extends AsyncDisposable {
   readonly operators: Operators;
   readonly zone: string;
   readonly ports: Ports;
+  /** Where a resolver that is no part of the fleet may listen. */
+  readonly resolver: DnsServerAddress;
   layout(site: string): SiteLayout;
   /** `fleet add-site`, with the ports of this deployment. */
   addSite(site: string): Promise<void>;
@@ -29,12 +31,16 @@ export interface Deployment extends AsyncDisposable {
   secretFile(site: string, role: keyof SiteFiles, file: string): string;
   /** Starts the nameserver and vantage of a site; `environment` overrides settings. */
   startVantage(site: string, environment?: Readonly<Record<string, string>>): void;
-  /** Starts the relay of a site with the embedded store, and this certificate. */
-  startRelay(site: string, certificate: PinnedIdentity): void;
+  /** Starts the relay of a site with the embedded store; its certificate comes from the vantage. */
+  startRelay(site: string): void;
+  /** Changes `fleet.json` as a person does. */
+  edit(change: (draft: EditableDraft) => void): void;
   /** Starts a program with an environment of its own; it is killed with the rest. */
   start(name: string, program: string, environment: Readonly<Record<string, string>>): void;
   /** SIGKILL; resolves once it is gone. */
   kill(name: string): Promise<void>;
+  /** 0: there is none of that name. */
+  pid(name: string): number;
   /** Everything that it has written so far. */
   output(name: string): string;
   /** Status code and body of a private port: of the vantage, or of the relay. */
@@ -43,7 +49,18 @@ export interface Deployment extends AsyncDisposable {
     part: 'vantage' | 'relay',
     path: string,
   ): Promise<{ status: number; body: string } | undefined>;
+  /** Until the relays and vantages of these sites say that they are ready. */
+  untilReady(sites: readonly string[]): Promise<void>;
   until(what: string, holds: () => Promise<boolean>): Promise<void>;
+}
+
+/** The part of `fleet.json` that people change by hand. */
+interface EditableDraft {
+  readonly manifest: {
+    health: HealthPolicy;
+    records?: readonly ExtraRecordSet[];
+    readonly sites: readonly { readonly vantage: object }[];
+  };
 }
 
 export interface DeploymentOptions {
@@ -52,13 +69,29 @@ export interface DeploymentOptions {
   readonly policy: HealthPolicy;
 }
 
+/** Quicker to change its mind than the default, and as patient with a machine that is busy. */
+export const PATIENT_POLICY: HealthPolicy = {
+  probeIntervalMs: 1000,
+  probeTimeoutMs: 950,
+  downAfter: 4,
+  okAfter: 2,
+  upAfter: 3,
+  voteFreshMs: 6000,
+  withdrawalWindowMs: 1000,
+  warmUpMs: 1000,
+  canaryIntervalMs: 0,
+  ttlMinSeconds: 1,
+  ttlMaxSeconds: 5,
+};
+
 const ZONE = 'relay.test';
 const ROOT = join(import.meta.dirname, '../..');
 const WITHIN_MS = 60_000;
 
 /** Lays addresses out and founds the fleet; no site has keys yet. */
 export async function createDeployment({ sites, policy }: DeploymentOptions): Promise<Deployment> {
-  const layouts = layOut(chooseNetwork(systemRandom), sites);
+  const network = chooseNetwork(systemRandom);
+  const layouts = layOut(network, sites);
   const found = await findPorts(portWishes(layouts, undefined));
   if (!found.ok) throw new Error(found.fault);
   const ports = found.value;
@@ -96,15 +129,30 @@ export async function createDeployment({ sites, policy }: DeploymentOptions): Pr
     }
     processes.set(name, child);
   };
+  const askNode: Deployment['ask'] = async (site, part, path) => {
+    const { vantageAddress, relayAddress } = layout(site);
+    const host = part === 'vantage' ? vantageAddress : relayAddress;
+    return await askPrivate(host, ports.private, path, 2000).catch(() => undefined);
+  };
+  const until: Deployment['until'] = async (what, holds) => {
+    await eventually(what, async () => ((await holds()) ? true : undefined), WITHIN_MS);
+  };
+  const edit: Deployment['edit'] = (change) => {
+    const path = join(operators.path, 'fleet.json');
+    const draft = JSON.parse(readFileSync(path, 'utf8')) as EditableDraft;
+    change(draft);
+    writeFileSync(path, JSON.stringify(draft));
+  };
   return {
     operators,
     zone: ZONE,
     ports,
+    resolver: { address: `${network}.1`, port: ports.dns },
     layout,
     addSite: async (site) => {
       await done(['add-site', site]);
       // What a person changes by hand: here nothing may listen below 1024.
-      editDraft(operators, (draft) => {
+      edit((draft) => {
         for (const { vantage } of draft.manifest.sites) {
           Object.assign(vantage, { dnsPort: ports.dns, votePort: ports.votes });
         }
@@ -140,24 +188,29 @@ export async function createDeployment({ sites, policy }: DeploymentOptions): Pr
         VANTAGE_ZONE_KEY: secret('zone-key'),
         VANTAGE_TLS_CERTIFICATE: secret('tls-certificate'),
         VANTAGE_TLS_KEY: secret('tls-key'),
+        VANTAGE_OPERATOR_TOKEN: secret('operator-token'),
+        ...('VANTAGE_ACME_DIRECTORY' in environment
+          ? { VANTAGE_ACME_ACCOUNT_KEY: secret('acme-account-key') }
+          : {}),
         VANTAGE_STATE_DIR: state,
         VANTAGE_RESPONSES_PER_SECOND: '0',
         VANTAGE_STOP_WITH_STDIN: 'yes',
         ...environment,
       });
     },
-    startRelay: (site, certificate) => {
+    startRelay: (site) => {
+      const state = join(operators.path, '..', `${site}-relay`);
+      mkdirSync(state, { recursive: true });
       const { relayAddress, vantageAddress } = layout(site);
       const secret = (file: string): string => secretFile(site, 'relay', file);
       start(`${site}-relay`, 'relay/main.ts', {
         RELAY_SITE: site,
-        RELAY_MANIFEST: join(operators.path, '..', `${site}-relay.jws`),
+        RELAY_MANIFEST: join(state, 'manifest.jws'),
         RELAY_MANIFEST_KEY: readFileSync(join(operators.path, 'operators.pub'), 'utf8').trim(),
         RELAY_MANIFEST_FROM: `${vantageAddress}:${ports.votes}`,
         RELAY_LISTEN: `${relayAddress}:${ports.relay}`,
         RELAY_PRIVATE_LISTEN: `${relayAddress}:${ports.private}`,
-        RELAY_TLS_CERTIFICATE: operators.file(`${site}-relay.pem`, certificate.certificatePem),
-        RELAY_TLS_KEY: operators.file(`${site}-relay.key`, certificate.keyPem),
+        RELAY_STATE_DIR: state,
         RELAY_PEER_CERTIFICATE: secret('peer-certificate'),
         RELAY_PEER_KEY: secret('peer-key'),
         RELAY_OPERATOR_TOKENS: secret('operator-tokens'),
@@ -168,33 +221,22 @@ export async function createDeployment({ sites, policy }: DeploymentOptions): Pr
       });
     },
     kill,
+    pid: (name) => processes.get(name)?.pid ?? 0,
+    edit,
     output: (name) => outputs.get(name) ?? '',
-    ask: async (site, part, path) => {
-      const { vantageAddress, relayAddress } = layout(site);
-      const host = part === 'vantage' ? vantageAddress : relayAddress;
-      return await askPrivate(host, ports.private, path, 2000).catch(() => undefined);
+    ask: askNode,
+    untilReady: async (names) => {
+      await until(`${names.join()} are ready`, async () => {
+        const replies = await Promise.all(
+          names.flatMap((site) => [askNode(site, 'relay', '/readyz'), askNode(site, 'vantage', '/readyz')]),
+        );
+        return replies.every((reply) => reply?.status === 200);
+      });
     },
-    until: async (what, holds) => {
-      await eventually(what, async () => ((await holds()) ? true : undefined), WITHIN_MS);
-    },
+    until,
     [Symbol.asyncDispose]: async () => {
       await Promise.all([...processes.keys()].map(kill));
       operators[Symbol.dispose]();
     },
   };
-}
-
-/** The part of `fleet.json` that people change by hand. */
-interface EditableDraft {
-  readonly manifest: {
-    health: HealthPolicy;
-    readonly sites: readonly { readonly vantage: object }[];
-  };
-}
-
-function editDraft(operators: Operators, change: (draft: EditableDraft) => void): void {
-  const path = join(operators.path, 'fleet.json');
-  const draft = JSON.parse(readFileSync(path, 'utf8')) as EditableDraft;
-  change(draft);
-  writeFileSync(path, JSON.stringify(draft));
 }

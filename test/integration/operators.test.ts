@@ -5,10 +5,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { makePinnedIdentity } from '../../fleet/certificates.ts';
 import type { WholeStatus } from '../../healthcheck/status.ts';
-import { systemClock } from '../../system/clock.ts';
-import { systemRandom } from '../../system/random.ts';
 import { createDeployment, type Deployment } from '../support/deployment.ts';
 import { FAST_POLICY } from '../support/vantage-fleet.ts';
 
@@ -148,11 +145,7 @@ describe('somebody on call', () => {
 
   test('takes no site away while another one lacks copies, unless that is meant', async () => {
     // Alone and without memory, so that it cannot be refilled.
-    const certificate = await makePinnedIdentity(
-      { wallMs: systemClock.wallMs(), random: systemRandom },
-      'gcp',
-    );
-    fleet.startRelay('gcp', certificate);
+    fleet.startRelay('gcp');
     await fleet.until('its vantage knows that it is not whole', async () => {
       return (await statusOf('gcp'))?.relays.lacking.join() === 'gcp';
     });
@@ -169,7 +162,7 @@ describe('somebody on call', () => {
     expect(await run('drain', 'gcp', '--for', '30m', '--yes', ...as)).toMatchObject({ code: 0 });
     expect(await run(...drain, '--despite', 'copies_missing')).toMatchObject({ code: 0 });
     expect(await run('undrain', 'aws', '--yes', ...as)).toMatchObject({ code: 0 });
-    for (const site of ['aws', 'hetzner']) fleet.startRelay(site, certificate);
+    for (const site of ['aws', 'hetzner']) fleet.startRelay(site);
     await fleet.until('all have been refilled', async () => {
       const statuses = await Promise.all(SITES.map(statusOf));
       return statuses.every((status) => status?.relays.count === 1 && status.relays.lacking.length === 0);

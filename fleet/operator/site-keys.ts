@@ -99,7 +99,7 @@ interface VantageKeys {
 }
 
 /** `name` is of its certificate, and for people only. */
-export async function makeVantageKeys(name: string, context: CertificateContext): Promise<VantageKeys> {
+async function makeVantageKeys(name: string, context: CertificateContext): Promise<VantageKeys> {
   const identity = await makePinnedIdentity(context, name);
   const vote = makeVoteKey();
   const operatorToken = secretText(context.random);

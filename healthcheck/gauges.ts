@@ -46,6 +46,16 @@ export function registerGauges(metrics: Metrics, current: () => Judgement | unde
   metrics.gauge('health', 'What the quorum says of a target: 1 up, 0 unknown, -1 down', 'target', () => {
     return new Map([...(state()?.healths ?? [])].map(([key, health]) => [key, AS_NUMBER[health]]));
   });
+  metrics.gauge(
+    'strained',
+    '1 where a target serves and is at its limit, as the quorum sees it',
+    'target',
+    () => {
+      const now = state();
+      const targets = now === undefined ? [] : targetsOf(now.manifest).map(keyOf);
+      return new Map(targets.map((key) => [key, now?.strained.has(key) === true ? 1 : 0]));
+    },
+  );
   metrics.gauge('disagreement', '1 where vantages that count say up and down of one target', 'target', () => {
     const manifest = state()?.manifest;
     if (manifest === undefined) return new Map();

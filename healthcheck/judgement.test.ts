@@ -289,7 +289,7 @@ test('status shows who says what', () => {
     override: null,
     observedAgeMs: 0,
     votes,
-    targets: [{ family: 'ipv4', health: 'down', votes }],
+    targets: [{ family: 'ipv4', health: 'down', strained: false, votes }],
   });
 });
 

@@ -8,6 +8,7 @@
 import type { Manifest, SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import { ok, type Result } from '../system/result.ts';
+import { isStrained } from './core/capacity.ts';
 import {
   type AnswerReason,
   allVotes,
@@ -79,6 +80,8 @@ interface AnswerChange {
 export interface Judgement {
   /** One probe's evidence about a target; local trouble is none and must not come here. */
   observe(target: Target, ready: boolean): void;
+  /** The target serves, and is at its limit: it said so, or answered a probe too late. */
+  seenStrained(target: Target): void;
   /** A verified vote of another vantage, and its text as it arrived. */
   receive(vote: Vote, signed: string): Result<void, VoteRefusal>;
   /** Whether a canary outside the fleet is reached. */
@@ -106,6 +109,8 @@ export interface JudgementState {
   readonly isolated: boolean;
   readonly outside: boolean;
   readonly healths: ReadonlyMap<TargetKey, Health>;
+  /** Targets that serve, and are at their limit, by the same votes. */
+  readonly strained: ReadonlySet<TargetKey>;
   /** By `target vantage`: what was said last, and how often it was something else than before. */
   readonly flips: ReadonlyMap<string, Flips>;
 }
@@ -125,6 +130,9 @@ interface State extends JudgementState {
   isolated: boolean;
   outside: boolean;
   healths: ReadonlyMap<TargetKey, Health>;
+  strained: ReadonlySet<TargetKey>;
+  /** When each target last showed this vantage that it is strained, monotonic milliseconds. */
+  readonly strainSignsMs: Map<TargetKey, number>;
   readonly flips: Map<string, Flips>;
   /** What is served and voted, as text, so that each change is told once. */
   toldServed: string;
@@ -144,6 +152,8 @@ export function createJudgement(options: JudgementOptions): Judgement {
     isolated: true,
     outside: false,
     healths: new Map(),
+    strained: new Set(),
+    strainSignsMs: new Map(),
     flips: new Map(),
     toldServed: '',
     toldStance: '',
@@ -154,6 +164,10 @@ export function createJudgement(options: JudgementOptions): Judgement {
       const observation = { ready, atMs: clock.monotonicMs() };
       const detector = state.detectors.get(keyOf(target)) ?? NEW_DETECTOR;
       state.detectors.set(keyOf(target), observe(detector, observation, state.manifest.health));
+      again();
+    },
+    seenStrained: (target) => {
+      state.strainSignsMs.set(keyOf(target), clock.monotonicMs());
       again();
     },
     receive: (vote, signed) => {
@@ -205,6 +219,7 @@ function evaluate(state: State, telling: Telling, options: JudgementOptions): vo
   const circumstances = circumstancesOf(state, previous, options);
   const decision = decide(circumstances, options.rules, () => state.answer ?? circumstances.previous);
   state.healths = decision.healths;
+  state.strained = decision.strained;
   telling.verdicts(state.manifest, state.detectors, circumstances.nowMs);
   telling.healths(decision.healths, state.manifest);
   telling.frozen(isFrozen(state.manifest, circumstances.wallMs));
@@ -288,6 +303,7 @@ function adopt(state: State, manifest: Manifest, telling: Telling, options: Judg
     const former = siteNamed(before, site)?.relay[family].join();
     if (former !== siteNamed(manifest, site)?.relay[family].join()) {
       state.detectors.delete(keyOf({ site, family }));
+      state.strainSignsMs.delete(keyOf({ site, family }));
     }
   }
   options.events.manifestAdopted(manifest.version);
@@ -307,6 +323,7 @@ function stanceOf(state: State, { self, clock }: JudgementOptions): Stance {
       ...target,
       verdict: isolated ? ('unknown' as const) : verdictAt(detector, nowMs, manifest.health),
       observationsToChange: observationsToChange(detector, nowMs, manifest.health),
+      strained: !isolated && isStrained(state.strainSignsMs.get(keyOf(target)), nowMs, manifest.health),
     };
   });
   return { vantage: self, manifestVersion: manifest.version, isolated, outside, verdicts };

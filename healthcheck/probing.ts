@@ -21,7 +21,7 @@ export interface ProbingOptions {
   readonly operatorToken: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
-  readonly judgement: Pick<Judgement, 'observe'>;
+  readonly judgement: Pick<Judgement, 'observe' | 'seenStrained'>;
   readonly events: Pick<Events, 'probingBegan' | 'observed' | 'canaryEnded' | 'canaryVerdict'>;
 }
 
@@ -47,6 +47,8 @@ export function startProbing(manifest: Manifest, options: ProbingOptions): () =>
             serverName: manifest.zone,
             trust,
             timeoutMs: manifest.health.probeTimeoutMs,
+            lateMs: manifest.health.probeIntervalMs,
+            strained: () => judgement.seenStrained(target),
             clock,
           }),
         ),

@@ -52,6 +52,8 @@ export interface VantageStatus {
     readonly targets: readonly {
       readonly family: Family;
       readonly health: Health;
+      /** It serves, and is at its limit. */
+      readonly strained: boolean;
       readonly votes: readonly Said[];
     }[];
   }[];
@@ -148,6 +150,7 @@ export function statusOf(
         .map((target) => ({
           family: target.family,
           health: state.healths.get(keyOf(target)) ?? 'unknown',
+          strained: state.strained.has(keyOf(target)),
           votes: said((key) => key === keyOf(target)),
         })),
     })),

@@ -443,6 +443,7 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
       minting: settings.RELAY_MINTING,
     },
     isReady: () => readiness.reasons().length === 0,
+    isCrowded: parts.admission.isCrowded,
     events,
   });
 }

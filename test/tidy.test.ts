@@ -6,6 +6,7 @@ import { dirname, join, normalize } from 'node:path';
 import { expect, test } from 'vitest';
 import { DEFAULT_HEALTH_POLICY } from '../fleet/manifest/manifest.ts';
 import { VANTAGE_SETTINGS } from '../healthcheck/config.ts';
+import { CAPACITY_KEPT_PERCENT, STRAINED_FOR_INTERVALS } from '../healthcheck/core/capacity.ts';
 import { FORGIVEN_AFTER, RELAPSES_MAX, STALE_AFTER_INTERVALS } from '../healthcheck/core/detector.ts';
 import { RELAY_SETTINGS } from '../relay/config.ts';
 
@@ -142,11 +143,13 @@ test('the table of defaults says what the program does', () => {
     ['hold-down', RELAPSES_MAX],
     ['hold-down forgotten', FORGIVEN_AFTER],
     ['stale', STALE_AFTER_INTERVALS],
+    ['strained', STRAINED_FOR_INTERVALS],
+    ['capacity kept', CAPACITY_KEPT_PERCENT],
   ];
   const inTable = new Map(told.map(([, key, value]) => [key, value]));
   expect(inTable).toEqual(new Map([...policy, ...fixed] as [string, number][]));
   expect(told.map(([what]) => what)).toEqual(
-    'interval,timeout,down,ok,up,hold-down,hold-down forgotten,stale,vote freshness,isolation,window,warm-up,canary,TTL minimum,TTL maximum'.split(
+    'interval,timeout,down,ok,up,hold-down,hold-down forgotten,stale,vote freshness,isolation,window,strained,capacity kept,warm-up,canary,TTL minimum,TTL maximum'.split(
       ',',
     ),
   );

@@ -32,6 +32,7 @@ function answerOf(manifest: Manifest, wallMs: number): Answer {
   const previous = answerWithAll(manifest, 0);
   const { targets, failOpen } = choose({
     healths: new Map(targetsOf(manifest).map((target) => [keyOf(target), 'up'])),
+    strained: new Set(),
     previous,
     nowMs: 0,
     wallMs,

@@ -58,8 +58,14 @@ async function listening(server: TcpServer): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-async function outcomeAt(port: number, timeoutMs = 5000): Promise<ProbeOutcome> {
-  return probe({ address: ADDRESS, port, serverName: ZONE, trust, timeoutMs, clock: systemClock });
+async function outcomeAt(port: number, timeoutMs = 5000, strained = nothing): Promise<ProbeOutcome> {
+  const lateMs = timeoutMs + 2000;
+  const whom = { address: ADDRESS, port, serverName: ZONE, trust };
+  return probe({ ...whom, timeoutMs, lateMs, strained, clock: systemClock });
+}
+
+function nothing(): void {
+  // Whether a site is strained is asked in a test of its own.
 }
 
 async function outcomeOf(
@@ -193,7 +199,8 @@ describe('trouble of our own', () => {
           callback();
         }),
     };
-    const options = { address: ADDRESS, port, serverName: ZONE, trust, timeoutMs: 50 };
+    const times = { timeoutMs: 50, lateMs: 60, strained: nothing };
+    const options = { address: ADDRESS, port, serverName: ZONE, trust, ...times };
     expect(await probe({ ...options, clock: stalled })).toBe('local_stall');
   });
 });
@@ -244,6 +251,38 @@ describe('a path that loses large packets', () => {
       expect(await outcomeAt(port, 500)).toBe('timed_out');
     },
   );
+});
+
+describe('a site that is strained', () => {
+  test('says so while it is ready', async () => {
+    const signs: string[] = [];
+    const port = await listening(
+      createServer(good, (_, response) =>
+        response.writeHead(200, { 'relay-load': 'crowded' }).end(FULL_SIZE),
+      ),
+    );
+    expect(await outcomeAt(port, 5000, () => signs.push('crowded'))).toBe('ready');
+    expect(signs).toStrictEqual(['crowded']);
+    const quiet = await listening(createServer(good, ready));
+    expect(await outcomeAt(quiet, 5000, () => signs.push('quiet'))).toBe('ready');
+    expect(signs).toStrictEqual(['crowded']);
+  });
+
+  test('or answers after the deadline, which it failed; a refusal that is late is no such sign', async () => {
+    const { promise: sign, resolve } = Promise.withResolvers<string>();
+    const late =
+      (status: number): RequestListener =>
+      (_, response) =>
+        void setTimeout(() => response.writeHead(status).end(FULL_SIZE), 600);
+    const slow = await listening(createServer(good, late(200)));
+    const refusing = await listening(createServer(good, late(503)));
+    const outcomes = [
+      outcomeAt(refusing, 300, () => resolve('refusing')),
+      outcomeAt(slow, 300, () => resolve('slow')),
+    ];
+    expect(await Promise.all(outcomes)).toStrictEqual(['timed_out', 'timed_out']);
+    expect(await sign).toBe('slow');
+  });
 });
 
 test('a relay that is stopped by SIGSTOP times out, though it takes connections', async () => {

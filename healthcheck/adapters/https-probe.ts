@@ -1,6 +1,7 @@
 /**
  * One probe: a new TLS connection to one public address of a site, the certificate verified for the name that
- * clients use, and `GET /readyz` answered with 200, all within one deadline.
+ * clients use, and `GET /readyz` answered with 200, all within one deadline. A probe that has failed at its deadline listens on for a
+ * while: a site that answers late is slow, and one that does not is dead, which makes a difference to how many may leave.
  *
  * Request and response are both larger than two packets, so that a path that loses large packets, in whichever
  * direction, fails the probe as it would fail a message. Trouble of this machine (no file descriptors, no such address family, an event loop that stood
@@ -21,12 +22,19 @@ export interface ProbeOptions {
   readonly trust: SecureContext;
   /** Connection, handshake and response together, milliseconds. */
   readonly timeoutMs: number;
+  /** Until when an answer that comes after the timeout still tells a slow site from a dead one, milliseconds. */
+  readonly lateMs: number;
+  /** The site is ready and says that it is crowded, or it was ready too late. */
+  readonly strained: () => void;
   readonly clock: Clock;
 }
 
 /** More than two full Ethernet frames, and well below Node's limit of 16 KiB for all headers. */
 const FULL_SIZE_BYTES = 4096;
 const PADDING = 'x'.repeat(FULL_SIZE_BYTES);
+/** How a relay says that it refuses what can wait (docs/protocol.md). */
+const LOAD_HEADER = 'relay-load';
+const CROWDED = 'crowded';
 /** A deadline that fires this late finds a machine that stood still, and perhaps a response that nobody read. */
 const STALL_MS = 250;
 
@@ -62,16 +70,21 @@ export async function probe(options: ProbeOptions): Promise<ProbeOutcome> {
   const startedMs = clock.monotonicMs();
   const { promise, resolve } = Promise.withResolvers<ProbeOutcome>();
   const attempt = request(requestOptions(options));
+  let isListeningOn = false;
   const cancel = clock.after(timeoutMs, () => {
     const lateMs = clock.monotonicMs() - startedMs - timeoutMs;
-    resolve(lateMs > STALL_MS ? 'local_stall' : 'timed_out');
+    isListeningOn = lateMs <= STALL_MS;
+    resolve(isListeningOn ? 'timed_out' : 'local_stall');
   });
   attempt.once('response', (response) => {
     if (response.statusCode !== 200) resolve('not_ready');
     let bytes = 0;
     response.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes >= FULL_SIZE_BYTES) resolve('ready');
+      if (bytes < FULL_SIZE_BYTES || response.statusCode !== 200) return;
+      if (isListeningOn || response.headers[LOAD_HEADER] === CROWDED) options.strained();
+      resolve('ready');
+      attempt.destroy();
     });
     // A body that is cut short, whatever it says of itself.
     response.on('error', () => undefined).once('close', () => resolve('response_malformed'));
@@ -82,7 +95,8 @@ export async function probe(options: ProbeOptions): Promise<ProbeOutcome> {
     return await promise;
   } finally {
     cancel();
-    attempt.destroy();
+    if (isListeningOn) clock.after(options.lateMs - timeoutMs, () => attempt.destroy());
+    else attempt.destroy();
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import type { Result } from '../../system/result.ts';
+import { strainedFrom } from './capacity.ts';
 import { type Answer, type ApplyRefusal, applyChoice, type Choice, type Choose, choose } from './failover.ts';
 import { type Health, healthsFrom } from './quorum.ts';
 import type { TargetKey } from './target.ts';
@@ -34,6 +35,7 @@ export const RULES: Rules = { healthsFrom, choose, applyChoice };
 
 export interface Decision {
   readonly healths: ReadonlyMap<TargetKey, Health>;
+  readonly strained: ReadonlySet<TargetKey>;
   readonly choice: Choice;
   /** The next answer, if it is another one and may be given. */
   readonly next: Result<Answer, ApplyRefusal>;
@@ -47,9 +49,11 @@ export function allVotes({ own, votes }: Pick<Circumstances, 'own' | 'votes'>): 
 /** Decides; `current` is what is served at the moment of applying, the circumstances' previous answer if it holds. */
 export function decide(circumstances: Circumstances, rules: Rules, current: () => Answer): Decision {
   const { manifest, previous, isolated, nowMs, wallMs } = circumstances;
-  const healths = rules.healthsFrom(allVotes(circumstances), manifest);
-  const choice = rules.choose({ healths, previous, nowMs, wallMs, isolated, manifest });
-  return { healths, choice, next: rules.applyChoice(current(), choice, manifest) };
+  const votes = allVotes(circumstances);
+  const healths = rules.healthsFrom(votes, manifest);
+  const strained = strainedFrom(votes, healths, manifest);
+  const choice = rules.choose({ healths, strained, previous, nowMs, wallMs, isolated, manifest });
+  return { healths, strained, choice, next: rules.applyChoice(current(), choice, manifest) };
 }
 
 export const ANSWER_REASONS = [

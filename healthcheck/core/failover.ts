@@ -2,12 +2,14 @@
  * The policy: from the healths of all targets and the previous answer to the next one.
  *
  * The worst DNS outages were withdrawals that nobody meant and answers that were empty. So this file refuses more
- * than it does: it never gives an empty answer, never leaves a family without a target that somebody knows to be
- * up, withdraws at most one provider within a window, and takes silence for silence. For each family, among the
+ * than it does: it never gives an empty answer, never leaves a family without a target that somebody knows to
+ * serve, withdraws at most one provider within a window, and takes silence for silence. For each family, among the
  * targets that no operator has drained:
  *
  *   one or more up                  previous + up − down     failover and return; see the window below
- *   none up, one or more unknown    previous                 silence is not evidence
+ *   one or more slow and needed     the same, and those      they serve, and the rest could not carry their
+ *                                                            clients: `capacity.ts`
+ *   none of these, some unknown     previous                 silence is not evidence
  *   all down                        draining ones that are up; else all but the drained, fail open: then checking
  *                                   has failed, not the world
  *
@@ -19,6 +21,7 @@
 import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { overrideOf } from '../../fleet/manifest/overrides.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
+import { canCarry } from './capacity.ts';
 import { isFrozen } from './override.ts';
 import type { Health } from './quorum.ts';
 import { FAMILIES, type Family, keyOf, siteNamed, type Target, type TargetKey, targetsOf } from './target.ts';
@@ -49,7 +52,7 @@ export interface Answer {
   readonly warming: readonly Warming[];
 }
 
-export const DEFERRALS = ['withdrawal_window', 'none_known_up', 'last_of_family'] as const;
+export const DEFERRALS = ['withdrawal_window', 'none_known_up', 'last_of_family', 'capacity'] as const;
 type Deferral = (typeof DEFERRALS)[number];
 
 /** A target that is down or drained and stays in the answer for now. */
@@ -60,6 +63,8 @@ export interface Deferred {
 
 export interface ChoiceInput {
   readonly healths: ReadonlyMap<TargetKey, Health>;
+  /** Targets that serve, and are at their limit. */
+  readonly strained: ReadonlySet<TargetKey>;
   readonly previous: Answer;
   /** Monotonic milliseconds. */
   readonly nowMs: number;
@@ -168,8 +173,17 @@ function planFamily(family: Family, input: ChoiceInput): FamilyPlan {
   const { up = [], unknown = [], down = [] } = Object.groupBy(judged, (target) => healthOf(target, input));
   const plan = { family, leaving: [], kept: [], failOpen: false };
 
-  if (up.length > 0) {
-    return { ...plan, staying: [...up, ...unknown.filter(isIn)], leaving: down.filter(isIn) };
+  // Slow ones that the others could not replace; they serve, so nobody is handed out beside them that does not.
+  const isStrained = (target: Target): boolean => input.strained.has(keyOf(target));
+  const withRoom = up.filter((target) => !isStrained(target));
+  const needed = canCarry(withRoom, targets, manifest) ? [] : down.filter(isIn).filter(isStrained);
+  if (up.length + needed.length > 0) {
+    return {
+      ...plan,
+      staying: [...up, ...unknown.filter(isIn), ...needed],
+      leaving: down.filter((target) => isIn(target) && !needed.includes(target)),
+      kept: needed.map((target) => ({ target: keyOf(target), reason: 'capacity' })),
+    };
   }
   if (unknown.length > 0) {
     const before = judged.filter(isIn);

@@ -32,6 +32,7 @@ function vote(vantage: string, verdicts: Readonly<Record<string, Verdict>>, isol
       ...target,
       verdict: verdicts[target.site] ?? 'up',
       observationsToChange: 3,
+      strained: false,
     })),
   };
 }
@@ -42,7 +43,7 @@ function health(site: string, votes: readonly Vote[], among = manifest): Verdict
 }
 
 function ballot(provider: string, verdict: Verdict, observations = 3, outside = false): Ballot {
-  return { provider, verdict, observationsToChange: observations, outside };
+  return { provider, verdict, observationsToChange: observations, strained: false, outside };
 }
 
 describe('down', () => {
@@ -158,6 +159,7 @@ describe('the earliest change', () => {
         provider: fc.constantFrom('a', 'b', 'c', 'd'),
         verdict: fc.constantFrom<Verdict>('up', 'down', 'unknown'),
         observationsToChange: fc.integer({ min: 1, max: 9 }),
+        strained: fc.constant(false),
         outside: fc.boolean(),
       }),
       { maxLength: 6 },

@@ -28,6 +28,7 @@ export interface Ballot {
   readonly provider: string;
   readonly verdict: Verdict;
   readonly observationsToChange: number;
+  readonly strained: boolean;
   /** The vantage reaches a canary outside the fleet. */
   readonly outside: boolean;
 }
@@ -40,8 +41,8 @@ export function ballotsOn(target: Target, votes: readonly Vote[], manifest: Mani
     const entry = vote.verdicts.find((verdict) => isSameTarget(verdict, target));
     if (provider === undefined || provider === judged?.provider || entry === undefined) return [];
     const verdict = vote.isolated ? 'unknown' : entry.verdict;
-    const { observationsToChange } = entry;
-    return [{ provider, verdict, observationsToChange, outside: vote.outside }];
+    const { observationsToChange, strained } = entry;
+    return [{ provider, verdict, observationsToChange, strained, outside: vote.outside }];
   });
 }
 
@@ -64,6 +65,7 @@ export function possibleBallotsOn(
       provider,
       verdict: 'unknown' as const,
       observationsToChange: 0,
+      strained: false,
       outside: true,
     })),
   ];

@@ -23,7 +23,12 @@ function vote(vantage: string, observationsToChange: number, verdict: Verdict = 
     manifestVersion: 7,
     isolated: false,
     outside: false,
-    verdicts: targetsOf(manifest).map((target) => ({ ...target, verdict, observationsToChange })),
+    verdicts: targetsOf(manifest).map((target) => ({
+      ...target,
+      verdict,
+      observationsToChange,
+      strained: false,
+    })),
   };
 }
 

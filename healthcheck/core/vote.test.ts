@@ -55,6 +55,7 @@ function voteOf(vantage: string, over: Partial<Vote> = {}): Vote {
       ...target,
       verdict: 'up' as const,
       observationsToChange: 3,
+      strained: false,
     })),
     ...over,
   };
@@ -79,6 +80,7 @@ const anyVote: fc.Arbitrary<Vote> = fc.record({
       family: fc.constantFrom('ipv4' as const, 'ipv6' as const),
       verdict: fc.constantFrom('up' as const, 'down' as const, 'unknown' as const),
       observationsToChange: fc.integer({ min: 1, max: 1_000_000 }),
+      strained: fc.boolean(),
     }),
     { maxLength: 32 },
   ),
@@ -125,6 +127,7 @@ test('a vote of the largest fleet stays below the limit of what is received', as
     ...target,
     verdict: 'unknown' as const,
     observationsToChange: 1_000_000,
+    strained: true,
   }));
   const jws = await signed(voteOf('aws', { verdicts, bootEpoch: Number.MAX_SAFE_INTEGER }));
   expect(jws.length).toBeLessThan(SIGNED_VOTE_BYTES_MAX);

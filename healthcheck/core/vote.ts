@@ -16,6 +16,8 @@ interface TargetVerdict extends Target {
   readonly verdict: Verdict;
   /** The fewest further observations after which this verdict could change. */
   readonly observationsToChange: number;
+  /** It serves, and is at its limit: `capacity.ts`. */
+  readonly strained: boolean;
 }
 
 /** A vote before it is dated and signed. */
@@ -52,6 +54,7 @@ export type VoteRefusal = (typeof VOTE_REFUSALS)[number];
 export const SIGNED_VOTE_BYTES_MAX = 16_384;
 const OBSERVATIONS_MAX = 1_000_000;
 const TYPE = 'archipelago-vote+json';
+const STRAINED = 'strained';
 
 /** The one encoding of a vote. */
 export function encodeVote(vote: Vote): string {
@@ -62,11 +65,12 @@ export function encodeVote(vote: Vote): string {
     manifestVersion: vote.manifestVersion,
     isolated: vote.isolated,
     outside: vote.outside,
-    verdicts: vote.verdicts.map(({ site, family, verdict, observationsToChange }) => [
+    verdicts: vote.verdicts.map(({ site, family, verdict, observationsToChange, strained }) => [
       site,
       family,
       verdict,
       observationsToChange,
+      ...(strained ? [STRAINED] : []),
     ]),
   });
 }
@@ -187,13 +191,13 @@ function isLater(vote: Vote, than: Vote): boolean {
 
 function parseVerdict(entry: unknown): TargetVerdict | undefined {
   if (!Array.isArray(entry)) return undefined;
-  const [site, family, verdict, observationsToChange]: unknown[] = entry;
+  const [site, family, verdict, observationsToChange, strained]: unknown[] = entry;
   if (typeof site !== 'string' || (family !== 'ipv4' && family !== 'ipv6')) return undefined;
   if (verdict !== 'up' && verdict !== 'down' && verdict !== 'unknown') return undefined;
   if (!isCount(observationsToChange) || observationsToChange < 1) return undefined;
   return observationsToChange > OBSERVATIONS_MAX
     ? undefined
-    : { site, family, verdict, observationsToChange };
+    : { site, family, verdict, observationsToChange, strained: strained === STRAINED };
 }
 
 function isCount(value: unknown): value is number {

@@ -40,6 +40,8 @@ export interface PublicAppDeps {
   };
   /** Whether this site wants clients now. */
   readonly isReady: () => boolean;
+  /** Whether it refuses what can wait. */
+  readonly isCrowded: () => boolean;
   readonly events: RelayEvents;
   readonly failures: Failures;
 }
@@ -114,9 +116,10 @@ function createOthers(deps: PublicAppDeps): App {
       timeMs: deps.push.clock.wallMs(),
     }),
   );
-  app.get('/readyz', (context) =>
-    context.body(readinessPadding(context.req.query('bytes')), deps.isReady() ? 200 : 503),
-  );
+  app.get('/readyz', (context) => {
+    if (deps.isCrowded()) context.header(LOAD_HEADER, 'crowded');
+    return context.body(readinessPadding(context.req.query('bytes')), deps.isReady() ? 200 : 503);
+  });
   app.notFound((context) => refuse(context, 'not_found'));
   app.onError((error, context) => {
     deps.events.failed('request', describeError(error));
@@ -144,6 +147,7 @@ function addLongPoll(
 
 /** A prober that asks for so many bytes learns whether large packets come through, too. */
 export const READINESS_BYTES_MAX = 8192;
+const LOAD_HEADER = 'Relay-Load';
 
 function readinessPadding(bytes: string | undefined): string {
   const length = /^[1-9]\d{0,3}$/.test(bytes ?? '') ? Number(bytes) : 0;

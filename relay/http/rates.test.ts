@@ -109,6 +109,14 @@ test('who shows one bad token after the other waits only while the relay has muc
   );
 });
 
+test('a relay that is crowded stays ready, and says so', async () => {
+  let isBusy = false;
+  const at = await serve({ isBusy: () => isBusy });
+  expect((await at.ask('GET', '/readyz')).headers).not.toHaveProperty('relay-load');
+  isBusy = true;
+  expect(await at.ask('GET', '/readyz')).toMatchObject({ status: 200, headers: { 'relay-load': 'crowded' } });
+});
+
 test('an operator token makes so many push URLs a second', async () => {
   const hashes = ['one', 'other'].map((token) => createHash('sha256').update(token).digest());
   const at = await serve({ operatorTokenHashes: hashes, asksPerSecond: 1 });

@@ -91,7 +91,10 @@ test('a site that is ready and forgets messages is found, and its partners are n
     operatorToken: undefined,
     clock: systemClock,
     random: systemRandom,
-    judgement: { observe: ({ site }, ready) => void observed.set(site, ready) },
+    judgement: {
+      observe: ({ site }, ready) => void observed.set(site, ready),
+      seenStrained: () => undefined,
+    },
     events: {
       probingBegan: () => undefined,
       observed: ({ site }, outcome) => void outcomes.set(site, [...(outcomes.get(site) ?? []), outcome]),

@@ -280,6 +280,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
       minting: options.operatorTokenHashes === undefined ? 'open' : 'token',
     },
     isReady: () => relay.ready,
+    isCrowded: options.isBusy ?? admission.isCrowded,
     events,
   });
   const clients = createClientServer(

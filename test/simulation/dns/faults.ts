@@ -20,6 +20,8 @@ interface DnsFaultsOptions {
   readonly trace: Trace;
   /** The site has been dead for as long as it may take to leave every answer, and nothing else is wrong. */
   readonly overdue: (site: SiteName) => void;
+  /** From now on there is a surge, and nothing else is wrong but that one site may die. */
+  readonly surging: () => void;
 }
 
 export interface DnsFaults {
@@ -46,6 +48,7 @@ const KINDS = [
   'clock',
   'liar',
   'outside',
+  'surge',
 ] as const;
 type Kind = (typeof KINDS)[number];
 
@@ -187,6 +190,10 @@ export function createDnsFaults(options: DnsFaultsOptions): DnsFaults {
       liar?.lie(() => (always === 'any' ? pick(['up', 'down', 'unknown'] as const) : always));
       return () => liar?.lie(undefined);
     },
+    surge: () => {
+      network.setDemand(0.6 + 0.6 * random.fraction());
+      return () => network.setDemand(0);
+    },
     outside: () => {
       const vantage = pick(vantages).name;
       network.setOutside(vantage, false);
@@ -209,7 +216,7 @@ export function createDnsFaults(options: DnsFaultsOptions): DnsFaults {
   const alone = (): void => {
     const { probeIntervalMs, probeTimeoutMs, downAfter } = manifest.health;
     const { name } = pick(manifest.sites);
-    const atMs = SETTLED_MS + random.fraction() * 10_000;
+    const atMs = Math.max(0, SETTLED_MS - time.nowMs()) + 10_000 * random.fraction();
     const withinMs = downAfter * probeIntervalMs + probeTimeoutMs + 1000;
     later(atMs, () => {
       trace.note('fault', `${name} dies, alone`);
@@ -220,10 +227,27 @@ export function createDnsFaults(options: DnsFaultsOptions): DnsFaults {
     later(atMs + withinMs + random.fraction() * 40_000, () => setSite(name, true));
   };
 
+  /** Clients need most of what there is, or more, and lose one site; it must go, and take nobody with it. */
+  const surge = (): void => {
+    later(SETTLED_MS, () => {
+      const demand = 0.5 + 0.7 * random.fraction();
+      trace.note('fault', `a surge of ${demand.toFixed(2)}`);
+      counts.set('surge', (counts.get('surge') ?? 0) + 1);
+      network.setDemand(demand);
+      options.surging();
+      alone();
+    });
+  };
+
   return {
     schedule: (untilMs) => {
-      if (random.fraction() < 0.2) {
+      const plan = random.fraction();
+      if (plan < 0.2) {
         alone();
+        return;
+      }
+      if (plan < 0.35) {
+        surge();
         return;
       }
       const episodes = 1 + Math.floor(random.fraction() * 6);

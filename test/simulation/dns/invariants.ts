@@ -4,13 +4,15 @@
  */
 import { type Manifest, vantagesOf } from '../../../fleet/manifest/manifest.ts';
 import type { Answer } from '../../../healthcheck/core/failover.ts';
-import { keyOf, type TargetKey, targetsOf } from '../../../healthcheck/core/target.ts';
+import { keyOf, type Target, type TargetKey, targetsOf } from '../../../healthcheck/core/target.ts';
 import type { Vote } from '../../../healthcheck/core/vote.ts';
 import type { VirtualTime } from '../virtual-time.ts';
 import type { DnsNetwork } from './network.ts';
 import type { DnsWatch, SimulatedVantage } from './vantage.ts';
 
 export interface DnsInvariants extends DnsWatch {
+  /** From now on a surge, or a site that died, is all that is wrong. */
+  surging(): void;
   /** In a healed world every vantage gives out everything. */
   converged(vantage: SimulatedVantage): void;
   /** This site died alone, as long ago as it may take. */
@@ -64,6 +66,9 @@ export function createDnsInvariants(
     others.delete(providerOfTarget(key));
     return Math.min(2, others.size);
   };
+  let isSurge = false;
+  /** Sites that died in a surge, so long ago that everybody knows. */
+  const gone = new Set<string>();
   const records = new Map<string, Remembered>();
   const recordOf = (name: string): Remembered => {
     const found = records.get(name) ?? {
@@ -99,7 +104,22 @@ export function createDnsInvariants(
     }
   };
 
+  const capacityLeft = (name: string, leavers: readonly TargetKey[], answer: Answer): void => {
+    for (const target of leavers) {
+      const { family } = targetOf(target);
+      const lives = network.isUp(targetOf(target));
+      const all = targetsOf(manifest).filter((one) => one.family === family);
+      const serving = all.filter((one) => network.isUp(one) && answer.targets.includes(keyOf(one)));
+      if (lives && serving.length < all.length / 2) {
+        violated(`R10 ${name}: ${target} was slow and left, and ${serving.length} of ${all.length} remain`);
+      }
+    }
+  };
+
   return {
+    surging: () => {
+      isSurge = true;
+    },
     started: ({ name }) => {
       recordOf(name).heardMs = new WeakMap();
     },
@@ -160,12 +180,15 @@ export function createDnsInvariants(
         if (providers.size < neededFor(target)) {
           violated(`Q3 ${name}: ${target} left on the word of ${[...providers].join() || 'nobody'}`);
         }
-        const clearMs = network.clearSinceMs({ site: siteOf(target), family: familyOf(target) });
+        const clearMs = network.clearSinceMs(targetOf(target));
         if (clearMs === 0 || (clearMs !== undefined && nowMs - clearMs > MEMORY_MS)) {
           violated(`Q8 ${name}: ${target} left, and everybody could reach it`);
         }
       }
       withinVelocity(name, leavers);
+      if (isSurge) capacityLeft(name, leavers, answer);
+      const back = answer.targets.find((key) => gone.has(siteOf(key)) && !network.isUp(targetOf(key)));
+      if (back !== undefined) violated(`R10 ${name}: ${back} is dead and given out again, others are slow`);
       if (votes.some((vote) => vote.verdicts.some((one) => one.verdict === 'down')) && leavers.length === 0) {
         count('sometimes: a minority says down');
       }
@@ -178,6 +201,7 @@ export function createDnsInvariants(
       }
     },
     overdue: (vantage, site) => {
+      if (isSurge) gone.add(site);
       const targets = vantage.served()?.answer.targets ?? [];
       if (targets.some((key) => siteOf(key) === site)) {
         violated(`Q7 ${vantage.name}: ${site} is dead and still given out`);
@@ -192,6 +216,6 @@ function siteOf(key: TargetKey): string {
   return key.slice(0, key.lastIndexOf('/'));
 }
 
-function familyOf(key: TargetKey): 'ipv4' | 'ipv6' {
-  return key.endsWith('ipv6') ? 'ipv6' : 'ipv4';
+function targetOf(key: TargetKey): Target {
+  return { site: siteOf(key), family: key.endsWith('ipv6') ? 'ipv6' : 'ipv4' };
 }

@@ -51,6 +51,10 @@ const MUTANT_RULES = {
       },
     },
   },
+  capacity_ignored: {
+    about: 'slow sites leave one after the other, however little remains',
+    rules: { ...RULES, choose: (input) => RULES.choose({ ...input, strained: new Set() }) },
+  },
   unknown_is_down: {
     about: 'silence counts as down',
     rules: {

@@ -21,8 +21,12 @@ export interface DnsNetwork {
   setDelay(ms: number): void;
   /** What part of the votes is lost. */
   setVoteLoss(loss: number): void;
+  /** From now on all clients together need this share of the capacity of all sites; 0: nothing. */
+  setDemand(share: number): void;
+  /** Whether clients bring the site more than it can carry: it serves, and answers late. */
+  isSlow(site: string): boolean;
   /** What a probe that begins now sees, and how long it takes. */
-  probe(vantage: string, target: Target): { readonly ready: boolean; readonly afterMs: number };
+  probe(vantage: string, target: Target): Probed;
   /** Delivers after a while, perhaps twice, perhaps never. */
   post(from: string, to: string, deliver: () => void): void;
   /** Since when the target is up and every probe of every vantage gets through; undefined while it is not. */
@@ -31,8 +35,24 @@ export interface DnsNetwork {
   heal(): void;
 }
 
-export function createDnsNetwork(manifest: Manifest, time: VirtualTime, random: Random): DnsNetwork {
-  const { probeTimeoutMs } = manifest.health;
+interface Probed {
+  readonly ready: boolean;
+  readonly afterMs: number;
+  /** When it shows that the site is strained: with the answer, or after the deadline; undefined: it does not. */
+  readonly strainedAfterMs: number | undefined;
+}
+
+/** From this part of its capacity on a site is crowded, and above all of it slow. */
+const CROWDED_AT = 0.8;
+
+/** `shareOf`: which share of all clients goes to a site, by the answers that are given out. */
+export function createDnsNetwork(
+  manifest: Manifest,
+  time: VirtualTime,
+  random: Random,
+  shareOf: (site: string) => number,
+): DnsNetwork {
+  const { probeIntervalMs, probeTimeoutMs } = manifest.health;
   const down = new Set<TargetKey>();
   const cut = new Set<string>();
   const probeLoss = new Map<string, number>();
@@ -42,11 +62,13 @@ export function createDnsNetwork(manifest: Manifest, time: VirtualTime, random: 
   );
   let delayMs = 50;
   let voteLoss = 0;
+  let demand = 0;
+  const loadOf = (site: string): number => demand * shareOf(site) * manifest.sites.length;
   const lossy = (target: Target): boolean =>
     [...probeLoss].some(([path, loss]) => loss > 0 && path.endsWith(`>${target.site}`));
   const note = (): void => {
     for (const target of targetsOf(manifest)) {
-      const clear = !down.has(keyOf(target)) && !lossy(target);
+      const clear = !down.has(keyOf(target)) && !lossy(target) && demand === 0;
       if (!clear) clearSince.set(keyOf(target), undefined);
       else if (clearSince.get(keyOf(target)) === undefined) clearSince.set(keyOf(target), time.nowMs());
     }
@@ -80,9 +102,21 @@ export function createDnsNetwork(manifest: Manifest, time: VirtualTime, random: 
     probe: (vantage, target) => {
       const isLost = random.fraction() < (probeLoss.get(`${vantage}>${target.site}`) ?? 0);
       const latencyMs = random.fraction() * 0.4 * probeTimeoutMs;
-      if (isLost) return { ready: false, afterMs: probeTimeoutMs };
-      return { ready: !down.has(keyOf(target)), afterMs: latencyMs };
+      const failed = { ready: false, afterMs: probeTimeoutMs, strainedAfterMs: undefined };
+      if (isLost) return failed;
+      if (down.has(keyOf(target))) return { ...failed, afterMs: latencyMs };
+      const load = loadOf(target.site);
+      if (load > 1) {
+        const lateMs = (probeIntervalMs - probeTimeoutMs) * random.fraction();
+        return { ...failed, strainedAfterMs: probeTimeoutMs + lateMs };
+      }
+      return { ready: true, afterMs: latencyMs, strainedAfterMs: load > CROWDED_AT ? latencyMs : undefined };
     },
+    setDemand: (share) => {
+      demand = share;
+      note();
+    },
+    isSlow: (site) => loadOf(site) > 1,
     post: (from, to, deliver) => {
       const copies = random.fraction() < voteLoss ? 0 : random.fraction() < 0.02 ? 2 : 1;
       for (let copy = 0; copy < copies; copy += 1) {
@@ -99,6 +133,7 @@ export function createDnsNetwork(manifest: Manifest, time: VirtualTime, random: 
       inside.clear();
       delayMs = 50;
       voteLoss = 0;
+      demand = 0;
       note();
     },
   };

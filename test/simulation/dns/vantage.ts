@@ -147,8 +147,9 @@ export function createSimulatedVantage(name: string, options: SimulatedVantageOp
       everyPeriod(
         probeIntervalMs,
         () => {
-          const { ready, afterMs } = network.probe(name, target);
+          const { ready, afterMs, strainedAfterMs } = network.probe(name, target);
           clock.after(afterMs, () => current.observe(target, ready));
+          if (strainedAfterMs !== undefined) clock.after(strainedAfterMs, () => current.seenStrained(target));
         },
         periods,
       );

@@ -5,6 +5,7 @@
  *
  * Signatures and sockets are left out: a vote arrives as the vantage said it, or not at all.
  */
+import { sitesIn } from '../../../healthcheck/judgement.ts';
 import { seededRandom } from '../../../system/random.ts';
 import { createTrace } from '../trace.ts';
 import { createVirtualTime } from '../virtual-time.ts';
@@ -14,7 +15,7 @@ import { dnsFleetOf } from './fleet.ts';
 import { createDnsInvariants } from './invariants.ts';
 import { DNS_MUTANTS, dnsRules } from './mutants.ts';
 import { createDnsNetwork } from './network.ts';
-import { createSimulatedVantage } from './vantage.ts';
+import { createSimulatedVantage, type SimulatedVantage } from './vantage.ts';
 
 const FAULTS_MS = 80_000;
 /** Hold-down at its longest, the window, and what votes need: then everything healthy is given out again. */
@@ -29,10 +30,11 @@ export const dns: World = {
     const time = createVirtualTime();
     const trace = createTrace(time.nowMs, say);
     const manifest = dnsFleetOf(random);
-    const network = createDnsNetwork(manifest, time, random);
+    const vantages: SimulatedVantage[] = [];
+    const network = createDnsNetwork(manifest, time, random, (site) => shareOf(site, vantages));
     const invariants = createDnsInvariants(manifest, network, time, (what) => trace.note('VIOLATION', what));
-    const vantages = [...manifest.sites, ...manifest.witnesses].map(({ name }) =>
-      createSimulatedVantage(name, {
+    for (const { name } of [...manifest.sites, ...manifest.witnesses]) {
+      const vantage = createSimulatedVantage(name, {
         manifest,
         network,
         time,
@@ -40,8 +42,9 @@ export const dns: World = {
         rules: dnsRules(mutant),
         watch: invariants,
         note: (what) => trace.note(name, what),
-      }),
-    );
+      });
+      vantages.push(vantage);
+    }
     for (const vantage of vantages) vantage.start();
     const faults = createDnsFaults({
       manifest,
@@ -50,6 +53,7 @@ export const dns: World = {
       time,
       random,
       trace,
+      surging: () => invariants.surging(),
       overdue: (site) => {
         for (const vantage of vantages) invariants.overdue(vantage, site);
       },
@@ -67,3 +71,13 @@ export const dns: World = {
     };
   },
 };
+
+/** The share of all clients that goes to a site: every nameserver has as many, and divides them among its answer. */
+function shareOf(site: string, vantages: readonly SimulatedVantage[]): number {
+  const answers = vantages.flatMap((vantage) => {
+    const answer = vantage.served()?.answer;
+    return answer === undefined ? [] : [sitesIn(answer)];
+  });
+  const shares = answers.map((sites) => (sites.includes(site) ? 1 / sites.length : 0));
+  return shares.reduce((sum, share) => sum + share, 0) / Math.max(1, answers.length);
+}

@@ -43,6 +43,8 @@ interface NameserverDeps {
 
 /** Cookies of the last secret are still good for the hour that a cookie lives (RFC 9018 §5). */
 const COOKIE_SECRET_ROTATES_MS = 86_400_000;
+/** A main thread that stands still for so long hangs: probes of five intervals were missed, and votes of it are stale. */
+const SILENCE_MS_MAX = 10_000;
 
 /** Binds the sockets; rejects with a ListenError. Until the first zone is published every query gets SERVFAIL. */
 export async function startNameserver(
@@ -140,6 +142,7 @@ function createWorkers(
     rateLimit,
     transferKeys: config.transferKeys,
     serverId: serverIdOf(config),
+    silenceMsMax: SILENCE_MS_MAX,
     firstTurn: () => random.fraction(),
     clock,
     ...counting(events),

@@ -3,11 +3,17 @@
  * disturbs those who look and vote, nor their work the answers. It decides nothing: zone, cookie secrets and the end come
  * from the main thread, and what it counted is read by that.
  *
+ * When the main thread has not turned for too long, the answer can no longer follow what happens, so the thread ends the
+ * whole process: a supervisor starts it again, it begins with the answer that it saved, and resolvers ask the other
+ * nameservers meanwhile. SERVFAIL would keep them away as well and mend nothing; a short TTL would go on misleading them.
+ *
  * It never returns to an event loop. Between two batches it looks at one word of shared memory, and only when that has
  * changed at what was sent to it.
  */
+import { writeSync } from 'node:fs';
 import { receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../../system/clock.ts';
+import { createLog } from '../../system/log.ts';
 import type { CompiledZone } from '../dns/compile.ts';
 import { createDoor, type Door } from '../dns/door.ts';
 import { createRateLimit } from '../dns/rate-limit.ts';
@@ -15,6 +21,7 @@ import { createTransfers } from '../dns/transfer.ts';
 import type { TransferZone } from '../dns/transfer-zone.ts';
 import { type Batch, createBatch } from './datagrams.ts';
 import { createTally, type DnsWorkerData, type News, type Tally } from './dns-workers.ts';
+import { createWatch, turn } from './heartbeat.ts';
 
 const data = workerData as DnsWorkerData;
 const state: {
@@ -78,6 +85,18 @@ function answerAll(batch: Batch, count: number, door: Door, tally: Tally): void 
   for (let index = 0; index < failed; index += 1) tally.discarded('send_failed');
 }
 
+/** Says why, past the main thread, through which everything else would go; then nothing of this process is left. */
+function endProcess(silentMs: number): void {
+  const site = Buffer.from(data.serverId).toString('latin1');
+  const write = (line: string): void => void writeSync(1, `${line}\n`);
+  const log = createLog({ clock: systemClock, base: { service: 'vantage', site }, level: 'error', write });
+  try {
+    log.error('main thread hangs', { silentMs: Math.round(silentMs) });
+  } finally {
+    process.kill(process.pid, 'SIGKILL');
+  }
+}
+
 function serve(): void {
   const tally = createTally(data.counts);
   const door = createDoor({
@@ -89,9 +108,13 @@ function serve(): void {
     firstTurn: data.firstTurn,
   });
   const batch = createBatch(data.fd);
+  const watch = createWatch(data.beat, systemClock.monotonicMs());
   let seen = 0;
   for (;;) {
     const beganMs = systemClock.monotonicMs();
+    turn(data.turns);
+    const silentMs = watch.look(beganMs);
+    if (silentMs > data.silenceMsMax) endProcess(silentMs);
     const count = batch.receive();
     const newest = Atomics.load(data.news, 0);
     if (newest !== seen) {

@@ -45,7 +45,11 @@ interface Started {
 async function start(
   host: string,
   threads: number,
-  { responsesPerSecond, port = 0 }: { responsesPerSecond?: number; port?: number } = {},
+  {
+    responsesPerSecond,
+    port = 0,
+    silenceMsMax = 60_000,
+  }: { responsesPerSecond?: number; port?: number; silenceMsMax?: number } = {},
 ): Promise<Started> {
   const rcodes = new Map<Rcode, number>();
   const discards = new Map<DnsDiscard, number>();
@@ -64,6 +68,7 @@ async function start(
         : { responsesPerSecond, seed: 1, memory: rateLimitMemory() },
     transferKeys: [],
     serverId: Uint8Array.from(Buffer.from('aws')),
+    silenceMsMax,
     firstTurn: () => 0.1,
     clock: systemClock,
     replied,
@@ -217,6 +222,28 @@ describe.skipIf(!canBatch() && !mustRun)(title, () => {
     });
     await started.server.close();
   }, 30_000);
+
+  test('a thread that hangs is ended and replaced as well', async () => {
+    const started = await start('127.43.0.7', 1, { silenceMsMax: 2000 });
+    const { port } = started.server;
+    await eventually('it answers', async () =>
+      sendUdp({ address: '127.43.0.7', port }, encodeQuery(0, NAME, TYPE.A), 300),
+    );
+    // A table without an end: whoever looks a name up in it does so for ever.
+    const table = { slots: Int32Array.of(0), names: [Uint8Array.of(0)] };
+    started.workers.tell({ kind: 'zone', zone: { ...zoneOf(['aws']), table } });
+    await eventually('it no longer answers', async () => {
+      const reply = await sendUdp({ address: '127.43.0.7', port }, encodeQuery(1, NAME, TYPE.A), 300);
+      return reply === undefined || undefined;
+    });
+    started.workers.tell({ kind: 'zone', zone: zoneOf(['gcp']) });
+    await eventually('another one answers', async () => {
+      const reply = await sendUdp({ address: '127.43.0.7', port }, encodeQuery(2, NAME, TYPE.A), 300);
+      return reply?.[7] === 1 || undefined;
+    });
+    expect(started.ended).toStrictEqual(['it hung']);
+    await started.server.close();
+  }, 60_000);
 
   test('TCP is served beside them, and a closed server has left both ports', async () => {
     const started = await start('127.43.0.3', 2);

@@ -2,6 +2,9 @@
  * The threads that answer DNS over UDP, from the main thread's side: it opens their sockets, gives them every new zone,
  * reads what they counted, and starts another one in place of one that ended.
  *
+ * Either side watches the other. A thread that hangs is ended and replaced. When this one hangs, nobody looks, votes or
+ * decides any more, and threads that went on would give out the last answer for ever: they end the process (dns-worker.ts).
+ *
  * Each has a socket of its own at the same endpoint, and the kernel spreads clients over them by address and port. The
  * sockets belong to the main thread: what arrives for a thread that has ended waits for the next one.
  */
@@ -16,6 +19,7 @@ import type { RateLimitOptions } from '../dns/rate-limit.ts';
 import type { TransferZone } from '../dns/transfer-zone.ts';
 import type { TsigKey } from '../dns/tsig.ts';
 import { closeDatagrams, openDatagrams } from './datagrams.ts';
+import { createWatch, turn } from './heartbeat.ts';
 
 /** What a thread is told; `news` in its data counts how often. */
 export type News =
@@ -32,6 +36,12 @@ export interface DnsWorkerData {
   readonly news: Int32Array;
   /** One word for each of `COUNTED`, written by the thread. */
   readonly counts: Int32Array;
+  /** One word, which the thread changes with each of its turns. */
+  readonly turns: Int32Array;
+  /** One word, which the main thread changes twice a second. */
+  readonly beat: Int32Array;
+  /** For how long either may not have turned before the other ends it, milliseconds. */
+  readonly silenceMsMax: number;
   readonly secrets: CookieSecrets;
   /** Over memory that all threads share, so that a network has one budget and not one with each; undefined: none. */
   readonly rateLimit: RateLimitOptions | undefined;
@@ -70,7 +80,8 @@ export function createTally(counts: Int32Array): Tally {
   };
 }
 
-export interface DnsWorkersOptions extends Pick<DnsWorkerData, 'rateLimit' | 'transferKeys' | 'serverId'> {
+export interface DnsWorkersOptions
+  extends Pick<DnsWorkerData, 'rateLimit' | 'transferKeys' | 'serverId' | 'silenceMsMax'> {
   readonly threads: number;
   readonly secrets: CookieSecrets;
   readonly firstTurn: () => number;
@@ -129,13 +140,21 @@ interface Thread {
 }
 
 /** What stays when one thread ends and another takes its place. */
-interface Place extends Pick<DnsWorkerData, 'fd' | 'news' | 'counts'> {
+interface Place extends Pick<DnsWorkerData, 'fd' | 'news' | 'counts' | 'turns' | 'beat'> {
   readonly latest: ReadonlyMap<News['kind'], News>;
 }
 
 function createThread(fd: number, latest: Place['latest'], options: DnsWorkersOptions): Thread {
   const { clock, ended } = options;
-  const place = { fd, latest, news: sharedWords(1), counts: sharedWords(RCODES.length + DISCARDED.length) };
+  const place = {
+    fd,
+    latest,
+    news: sharedWords(1),
+    counts: sharedWords(RCODES.length + DISCARDED.length),
+    turns: sharedWords(1),
+    beat: sharedWords(1),
+  };
+  turn(place.beat);
   const counted = reader(place.counts, options);
   let isStopping = false;
   let cancelRestart: (() => void) | undefined;
@@ -144,10 +163,13 @@ function createThread(fd: number, latest: Place['latest'], options: DnsWorkersOp
     if (isStopping) return;
     ended(why);
     cancelRestart = clock.after(RESTARTED_AFTER_MS, () => {
+      Atomics.store(place.turns, 0, 0);
       running = run(place, options, exited);
+      watch = createWatch(place.turns, clock.monotonicMs());
     });
   };
   let running = run(place, options, exited);
+  let watch = createWatch(place.turns, clock.monotonicMs());
   const tell = (news: News): void => {
     running.port.postMessage(news, []);
     wake(place);
@@ -155,6 +177,8 @@ function createThread(fd: number, latest: Place['latest'], options: DnsWorkersOp
   const countLater = (): void => {
     cancelCount = clock.after(COUNTED_EVERY_MS, () => {
       counted();
+      turn(place.beat);
+      if (watch.look(clock.monotonicMs()) > options.silenceMsMax) running.end('it hung');
       countLater();
     });
   };
@@ -175,6 +199,8 @@ function createThread(fd: number, latest: Place['latest'], options: DnsWorkersOp
 
 interface Running {
   readonly port: MessagePort;
+  /** Ends it in the middle of what it does. */
+  end(why: string): void;
   /** Resolves also when it never starts. */
   readonly started: Promise<void>;
   readonly exited: Promise<void>;
@@ -182,10 +208,9 @@ interface Running {
 
 /** Starts a thread, with the latest news waiting for it; `exited` hears why it ended, whoever ended it. */
 function run(place: Place, options: DnsWorkersOptions, exited: (why: string) => void): Running {
-  const { firstTurn, rateLimit, secrets, serverId, transferKeys } = options;
+  const { firstTurn, rateLimit, secrets, serverId, silenceMsMax, transferKeys } = options;
   const { latest, ...kept } = place;
   const { port1, port2 } = new MessageChannel();
-  const turn = firstTurn();
   const workerData: DnsWorkerData = {
     ...kept,
     port: port2,
@@ -193,7 +218,8 @@ function run(place: Place, options: DnsWorkersOptions, exited: (why: string) => 
     rateLimit,
     transferKeys,
     serverId,
-    firstTurn: turn,
+    silenceMsMax,
+    firstTurn: firstTurn(),
   };
   const worker = new Worker(new URL('dns-worker.ts', import.meta.url), { workerData, transferList: [port2] });
   for (const news of latest.values()) port1.postMessage(news, []);
@@ -211,7 +237,11 @@ function run(place: Place, options: DnsWorkersOptions, exited: (why: string) => 
     gone.resolve();
     exited(why);
   });
-  return { port: port1, started: online.promise, exited: gone.promise };
+  const end = (because: string): void => {
+    why = because;
+    void worker.terminate();
+  };
+  return { port: port1, end, started: online.promise, exited: gone.promise };
 }
 
 /** The thread looks at its port when this word has changed. */

@@ -67,12 +67,17 @@ describe('pairs', () => {
     expect([...met].filter((pair) => pair.split(' ')[0] === pair.split(' ')[1])).toStrictEqual([]);
   });
 
-  test('families have pairs of their own, and a lone target has none', () => {
+  test('families have pairs of their own', () => {
     const both: readonly Target[] = [...targetsOf(2), { site: 'aws', family: 'ipv6' }];
-    expect(pairsOf(both, 0).map(({ store, fetch }) => `${keyOf(store)} ${keyOf(fetch)}`)).toStrictEqual([
-      'aws/ipv4 gcp/ipv4',
-      'gcp/ipv4 aws/ipv4',
-    ]);
+    const named = (round: number): readonly string[] =>
+      pairsOf(both, round).map(({ store, fetch }) => `${keyOf(store)} ${keyOf(fetch)}`);
+    expect(named(0)).toStrictEqual(['aws/ipv4 gcp/ipv4', 'gcp/ipv4 aws/ipv4']);
+    // Of two targets each is its own partner in turn.
+    expect(named(1)).toStrictEqual(['aws/ipv4 aws/ipv4', 'gcp/ipv4 gcp/ipv4']);
+  });
+
+  test('a lone target has none', () => {
+    expect(pairsOf(targetsOf(1), 0)).toStrictEqual([]);
   });
 });
 
@@ -106,14 +111,22 @@ describe('what counts', () => {
     expect(failing(targets, play(targets, 12, find))).toStrictEqual([]);
   });
 
-  test('of two sites neither can be told', () => {
+  test.each([
+    ['takes no messages', (store: string) => (store === 'gcp' ? 'not_stored' : 'delivered')],
+    ['gives none out', (_: string, fetch: string) => (fetch === 'gcp' ? 'not_delivered' : 'delivered')],
+  ] as const)('of two sites one that %s fails with the other and alone', (_, find) => {
     const targets = targetsOf(2);
-    expect(
-      failing(
-        targets,
-        play(targets, 12, () => 'not_delivered'),
-      ),
-    ).toStrictEqual([]);
+    expect(failing(targets, play(targets, 2, find))).toStrictEqual([]);
+    expect(failing(targets, play(targets, 3, find))).toStrictEqual(['gcp']);
+    expect(failing(targets, play(targets, 4, find))).toStrictEqual(['gcp']);
+  });
+
+  test('of two sites neither fails that work alone, nor when both fail', () => {
+    const targets = targetsOf(2);
+    const between: Find = (store, fetch) => (store === fetch ? 'delivered' : 'not_delivered');
+    expect(failing(targets, play(targets, 12, between))).toStrictEqual([]);
+    const everywhere = play(targets, 12, () => 'not_delivered');
+    expect(failing(targets, everywhere)).toStrictEqual([]);
   });
 
   test('what fails everywhere is the canary', () => {

@@ -6,11 +6,14 @@
  * target only when it failed `downAfter` times in a row in one role (storing or fetching) with two different partners
  * or more, all of them ready by their own probes, while a message between two others got through: what fails
  * everywhere says something about the canary, and about no site.
+ *
+ * Of two targets, each has only one other. So there every second message is stored and fetched through the same one,
+ * which is its own partner then: who fails with the other and alone, while the other does not fail alone, is at fault.
  */
 import type { HealthPolicy } from '../../fleet/manifest/manifest.ts';
 import { FAMILIES, keyOf, type Target, type TargetKey } from './target.ts';
 
-/** A message is stored through one target and fetched through another, of the same family. */
+/** A message is stored through one target and fetched through another of the same family; of two targets also the same. */
 export interface CanaryPair {
   readonly store: Target;
   readonly fetch: Target;
@@ -34,13 +37,14 @@ export type CanaryOutcome = (typeof CANARY_OUTCOMES)[number];
 
 /**
  * The pairs of one round: every target stores once and fetches once, so a round is the same work whatever the round
- * before said, and after n−1 rounds every target has had every other as its partner in both roles.
+ * before said, and after n−1 rounds every target has had every other as its partner in both roles. Of two targets, each
+ * has the other and itself in turn.
  */
 export function pairsOf(targets: readonly Target[], round: number): readonly CanaryPair[] {
   return FAMILIES.flatMap((family) => {
     const own = targets.filter((target) => target.family === family);
     if (own.length < 2) return [];
-    const step = 1 + (round % (own.length - 1));
+    const step = own.length === 2 ? (round + 1) % 2 : 1 + (round % (own.length - 1));
     return own.flatMap((store, index) => {
       const fetch = own[(index + step) % own.length];
       return fetch === undefined ? [] : [{ store, fetch }];

@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { TYPE } from '../../healthcheck/dns/message.ts';
 import { ask } from '../support/dns-client.ts';
@@ -141,6 +142,32 @@ test('a vantage that restarts begins with the answer that it gave before', async
   const told = again.lines.filter((line) => line.event === 'answer').map((line) => line['sites']);
   expect(told).toStrictEqual(['aws,hetzner']);
 }, 60_000);
+
+test('a vantage whose main thread hangs ends itself, and what starts again answers as before and goes on', async () => {
+  const { aws, gcp, hetzner } = fleet.relayAddress;
+  await vantages[0]?.kill('SIGTERM');
+  const hanging = await fleet.startVantage('aws', 'test/mutants/vantage-hangs.ts');
+  await untilAnswerIs(hanging, [aws, gcp, hetzner]);
+  const hungMs = performance.now();
+  void hanging.kill('SIGUSR2');
+  // Its main thread no longer says anything, and its other thread still answers.
+  await eventually('it is silent', async () => {
+    const status = hanging.status().then(
+      () => undefined,
+      () => undefined,
+    );
+    return Promise.race([status, sleep(500).then(() => true)]);
+  });
+  expect(await addressesFrom(hanging)).toHaveLength(3);
+  expect(await hanging.exited).toBe(null);
+  expect(performance.now() - hungMs).toBeGreaterThan(8000);
+  expect(hanging.lines.at(-1)).toMatchObject({ event: 'main thread hangs', level: 'error', site: 'aws' });
+
+  const again = await fleet.startVantage('aws');
+  await untilAnswerIs(again, [aws, gcp, hetzner]);
+  await fleet.stopRelay('gcp');
+  await untilAnswerIs(again, [aws, hetzner]);
+}, 90_000);
 
 test('the mutant that never withdraws sees as much and does nothing', async () => {
   const { aws, gcp, hetzner } = fleet.relayAddress;

@@ -12,7 +12,7 @@ import { zoneFrom } from '../core/zone.ts';
 import { type CompiledZone, compileZone } from './compile.ts';
 import { createDoor, type Door, type Reply } from './door.ts';
 import { encodeQuery, parseResponse, type Response, TYPE } from './message.ts';
-import { createRateLimit } from './rate-limit.ts';
+import { createRateLimit, SHARE_BYTES } from './rate-limit.ts';
 import { signBytesWith } from './signature.ts';
 import { createSigner } from './signer.ts';
 import { createTransfers } from './transfer.ts';
@@ -214,6 +214,28 @@ test('a forger gains little: over its budget a network gets less than was sent i
       received += send(door, packet).bytes.length;
     }
     expect(received).toBeLessThan(0.6 * sent);
+  }
+});
+
+test('whatever is asked for, a network gets no more bytes in its name than so many small answers have', () => {
+  const asked: readonly (readonly [string, number])[] = [
+    ['relay.example.com', TYPE.A],
+    ['relay.example.com', TYPE.DNSKEY],
+    ['relay.example.com', TYPE.HTTPS],
+    ['relay.example.com', TYPE.TXT],
+    ['nobody.relay.example.com', TYPE.A],
+  ];
+  for (const [name, type] of asked) {
+    const door = doorWith(100, signedZone);
+    const packet = encodeQuery(7, name, type, { payloadBytesMax: 65_535, dnssecOk: true });
+    let answered = 0;
+    for (let index = 0; index < 1000; index += 1) {
+      const { bytes } = send(door, packet);
+      if (parseResponse(bytes)?.truncated === false) answered += bytes.length;
+    }
+    expect(answered).toBeGreaterThan(10_000);
+    // The last one may exceed what is left.
+    expect(answered).toBeLessThan(100 * SHARE_BYTES + 1232);
   }
 });
 

@@ -10,7 +10,7 @@ import type { CompiledZone } from './compile.ts';
 import { answerCookie, COOKIE_BYTES, type CookieSecrets } from './cookie.ts';
 import type { Rcode } from './message.ts';
 import { type PacketDiscard, parseQuery, type Query } from './query.ts';
-import type { RateLimit } from './rate-limit.ts';
+import { type RateLimit, SHARE_BYTES } from './rate-limit.ts';
 import { type RespondContext, respond, respondMalformed } from './respond.ts';
 import type { AnswerTransfer } from './transfer.ts';
 
@@ -59,7 +59,8 @@ export function createDoor(options: DoorOptions): Door {
     if (parsed.kind === 'discarded') return parsed;
     const isProven = parsed.kind === 'query' && provesItself(packet, parsed, arrival, options, cookie);
     let limit: RespondContext['limit'] = 'none';
-    if (rateLimit !== undefined && arrival.transport === 'udp' && !isProven) {
+    const isBudgeted = rateLimit !== undefined && arrival.transport === 'udp' && !isProven;
+    if (isBudgeted) {
       const verdict = rateLimit.take(arrival.source, arrival.nowMs);
       if (verdict === 'drop') return OVER_BUDGET;
       if (verdict === 'slip') limit = parsed.kind === 'query' && parsed.cookieAt > 0 ? 'cookie' : 'truncate';
@@ -82,6 +83,7 @@ export function createDoor(options: DoorOptions): Door {
       parsed.kind === 'query'
         ? respond(packet, parsed, options.zone(), context, out)
         : respondMalformed(packet, parsed.rcode, context, out);
+    if (length > SHARE_BYTES && isBudgeted && limit === 'none') rateLimit.weigh(length);
     return { kind: 'reply', length, rcode };
   };
 }

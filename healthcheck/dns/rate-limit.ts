@@ -2,6 +2,10 @@
  * Response rate limiting for UDP: a budget of responses for each network of sources, so that forged queries cannot
  * turn this server into somebody's flood. The network is a /24 or a /56, what one customer usually has.
  *
+ * A large response costs more than a small one, since a flood is made of bytes: so the most that anybody can turn on a
+ * network is a budget of small ones, whatever is asked for. It is not how often a response is larger than its question
+ * that hurts a victim.
+ *
  * Of the responses over the budget every second is sent truncated, without records, so that a real resolver behind
  * the same network finds its way over TCP; it is no larger than the query. The table has a fixed size; a network that
  * is not in it takes the place of the one that used least.
@@ -22,7 +26,12 @@ export interface RateLimitOptions {
 export interface RateLimit {
   /** Accounts for one response to an address of 4 or 16 bytes. `nowMs` is monotonic. */
   take(source: Uint8Array, nowMs: number): Verdict;
+  /** Accounts for the size of the response that `take` let out last. */
+  weigh(bytes: number): void;
 }
+
+/** What a response may have for the price of one: an address answer of three sites with its signature has less. */
+export const SHARE_BYTES = 256;
 
 /** 1 MiB in all. */
 const PLACES = 65_536;
@@ -45,7 +54,12 @@ export function createRateLimit({ responsesPerSecond, seed, memory }: RateLimitO
   const low = new Uint32Array(places, PLACES * 12, PLACES);
   const overBudget = new Uint8Array(places, PLACES * 16, PLACES);
   const costMs = 1000 / responsesPerSecond;
+  let taken = 0;
   return {
+    weigh: (bytes) => {
+      const further = Math.ceil(bytes / SHARE_BYTES) - 1;
+      wholeAtMs[taken] = (wholeAtMs[taken] ?? 0) + further * costMs;
+    },
     take: (source, nowMs) => {
       const isIpv4 = source.length === 4;
       const networkHigh = isIpv4
@@ -73,6 +87,7 @@ export function createRateLimit({ responsesPerSecond, seed, memory }: RateLimitO
           overBudget[place] = 0;
         }
       }
+      taken = place;
       const wholeAt = Math.max(wholeAtMs[place] ?? 0, nowMs) + costMs;
       if (wholeAt <= nowMs + 1000) {
         wholeAtMs[place] = wholeAt;

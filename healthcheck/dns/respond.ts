@@ -79,13 +79,13 @@ export function respond(
   const set = type === TYPE.ANY ? firstOf(name.sets) : name.sets.get(type);
   if (set === undefined) {
     const authority = wantsSignatures ? name.noData.signed : name.noData.plain;
-    return write(packet, query, 'NOERROR', apexAt, { ...NO_SECTIONS, authority }, context, out);
+    return write(packet, query, 'NOERROR', apexAt, sectionsOf(NOTHING, authority, NOTHING), context, out);
   }
   const variant = set.variants[Math.floor(context.turn * set.variants.length)] ?? set.variants[0];
   const answer = (wantsSignatures ? variant?.signed : variant?.plain) ?? NOTHING;
   const courtesy = wantsSignatures ? set.additional.signed : set.additional.plain;
   const additional = context.isProven ? courtesy : NOTHING;
-  return write(packet, query, 'NOERROR', apexAt, { ...NO_SECTIONS, answer, additional }, context, out);
+  return write(packet, query, 'NOERROR', apexAt, sectionsOf(answer, NOTHING, additional), context, out);
 }
 
 /** The response to a packet that is no query we understand: its header, and nothing of what follows it. */
@@ -130,6 +130,11 @@ const NO_SECTIONS: Sections = {
   wildcardDenial: NOTHING,
   additional: NOTHING,
 };
+
+/** All but denials of a name; written out, because a spread costs more than everything else about it. */
+function sectionsOf(answer: Section, authority: Section, additional: Section): Sections {
+  return { answer, authority, denial: NOTHING, wildcardDenial: NOTHING, additional };
+}
 
 /** One record set is a whole answer to ANY (RFC 8482 §4.1); the first one is the smallest that is useful. */
 function firstOf<Value>(sets: ReadonlyMap<number, Value>): Value | undefined {

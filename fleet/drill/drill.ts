@@ -181,7 +181,7 @@ async function drillWith(
     const caused = await causeFault(stage);
     const { twoCopiesMs } = await sitOutFault(stage, caused);
     const { endedMs, ...back } = await endFault(stage, caused);
-    await drain(stage);
+    const recipientsConnected = await drain(stage);
     const lateReadersFinished = await readLate(stage);
     const evidence: Evidence = {
       expects: fault.expects,
@@ -196,6 +196,7 @@ async function drillWith(
       answers: watch.changes,
       ledgers: readLedgers(fleet),
       recovery: { twoCopiesMs, ...back },
+      recipientsConnected,
       lateReadersFinished,
     };
     return conclude(

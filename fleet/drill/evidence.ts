@@ -26,6 +26,8 @@ export interface Evidence {
   /** `load`: what a surge sent beside the others. */
   readonly ledgers: Readonly<Record<'dns' | 'failover' | 'late' | 'load', readonly LedgerEntry[]>>;
   readonly recovery: Recovery;
+  /** Every recipient was connected when the drill stopped waiting for messages to arrive. */
+  readonly recipientsConnected: boolean;
   /** Every late reader reached the end of its mailbox. */
   readonly lateReadersFinished: boolean;
 }

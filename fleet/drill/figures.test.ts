@@ -62,6 +62,7 @@ const GOOD: Evidence = {
   answers: [answer('gcp', 105_100, ['gcp', 'hetzner']), answer('hetzner', 105_200, ['gcp', 'hetzner'])],
   ledgers: { dns: traffic('d1', 6000), failover: traffic('f1', 0), late: [], load: [] },
   recovery: { twoCopiesMs: 102_000, readyMs: 123_000, inEveryAnswerMs: 140_000, threeCopiesMs: 126_000 },
+  recipientsConnected: true,
   lateReadersFinished: true,
 };
 
@@ -151,6 +152,18 @@ describe('the result', () => {
   test('is "unknown" when the fault was not proved', () => {
     expect(assess({ ...GOOD, provedMs: undefined }).result).toBe('unknown');
   });
+
+  test.each([{ recipientsConnected: false }, { lateReadersFinished: false }])(
+    'is "unknown" when a message is missing and somebody had not read to the end: %j',
+    (unread) => {
+      const dns = GOOD.ledgers.dns.filter(
+        (entry) => entry.kind !== 'delivered' || entry.claim?.id !== 'd1/110000',
+      );
+      const evidence = { ...GOOD, ...unread, ledgers: { ...GOOD.ledgers, dns } };
+      expect(assess(evidence).result).toBe('unknown');
+      expect(figure(evidence, 'accepted but lost, or not yet read')?.value).toBe(1);
+    },
+  );
 
   test('is "unknown" when too little was accepted during the fault', () => {
     const dns = [...message('d1', 101_000, 'refused'), ...five('d1')];

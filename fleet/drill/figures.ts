@@ -50,7 +50,7 @@ export function assess(evidence: Evidence): Assessment {
       : []),
   ];
   const figures: readonly Figure[] = [
-    ...messageFigures(findings),
+    ...messageFigures(findings, evidence),
     ...answerFigures(evidence),
     ...clientFigures(evidence, during),
     ...errorFigures(evidence, during),
@@ -80,16 +80,22 @@ function doubtsAbout(evidence: Evidence, findings: Findings, proof: readonly Fig
     ...proof
       .filter(({ min, passed }) => min !== undefined && !passed)
       .map(({ name, value, min }) => `The run proves nothing: ${name} ${value}, and ${min} are needed.`),
+    ...(evidence.recipientsConnected
+      ? []
+      : ['A recipient was not connected at the end: what it lacks may wait for it in the stores.']),
     ...(evidence.lateReadersFinished ? [] : ['A late reader did not reach the end of its mailbox.']),
     ...(findings.delivered === 0 ? ['Nothing was delivered.'] : []),
   ];
 }
 
-function messageFigures(findings: Findings): readonly Figure[] {
+function messageFigures(findings: Findings, evidence: Evidence): readonly Figure[] {
+  const everybodyRead = evidence.recipientsConnected && evidence.lateReadersFinished;
   return [
     told('messages', 'accepted', findings.accepted, 'messages'),
     told('messages', 'delivered', findings.delivered, 'messages'),
-    atMost('messages', 'accepted but lost', findings.lost.length, 'messages', 0),
+    everybodyRead
+      ? atMost('messages', 'accepted but lost', findings.lost.length, 'messages', 0)
+      : told('messages', 'accepted but lost, or not yet read', findings.lost.length, 'messages'),
     atMost('messages', 'duplicates seen by the application', findings.duplicates.length, 'messages', 0),
     told('messages', 'repetitions that clients recognised', findings.repetitions, 'messages'),
     atMost('messages', 'phantom', findings.phantom.length, 'messages', 0),

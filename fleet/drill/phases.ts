@@ -130,7 +130,7 @@ async function whyNotWell(stage: Stage): Promise<string> {
   if (fleet.sites.some(({ layout }) => watch.current(layout.name).length < fleet.sites.length)) {
     return 'a nameserver does not answer with every site';
   }
-  if (crews.some((crew) => crew.progress().linked < crew.recipients)) return 'a recipient is not connected';
+  if (!allLinked(crews)) return 'a recipient is not connected';
   if (crews.some((crew) => crew.progress().delivered === 0)) return 'no message arrives';
   const healths = await Promise.all(
     fleet.sites.map(async ({ layout }) => await readHealths(layout.vantageAddress, fleet.ports.private)),
@@ -238,14 +238,17 @@ export async function endFault(
   return { ...times, endedMs };
 }
 
-/** Stops the senders and waits until everything accepted for a connected recipient has arrived, or nothing arrives. */
-export async function drain(stage: Stage): Promise<void> {
+/**
+ * Stops the senders and waits until everything accepted for a connected recipient has arrived, or nothing arrives
+ * although every recipient is connected. True when all were at the end: then what has not arrived is lost.
+ */
+export async function drain(stage: Stage): Promise<boolean> {
   const crews = [stage.dns, stage.failover, ...stage.load];
   for (const crew of crews) crew.command('stop');
   const quietMs = quietSince(stage.clock);
   await until(stage, READ_WITHIN_MS, () => {
     const delivered = total(crews, 'delivered');
-    const quiet = quietMs(delivered, total(crews, 'open') > 0);
+    const quiet = quietMs(delivered, total(crews, 'open') > 0 || !allLinked(crews));
     return quiet >= (delivered >= total(crews, 'acceptedForReaders') ? 1000 : STILL_MS);
   });
   // A late reader asks one site alone, which has to have been given everything by then.
@@ -255,7 +258,9 @@ export async function drain(stage: Stage): Promise<void> {
     return believed && (await oweNothing(stage, stage.fleet.sites, stoppedMs));
   });
   stage.say(progressLine(stage));
+  const connected = allLinked(crews);
   await finish(crews);
+  return connected;
 }
 
 /** Reads the late mailboxes, each through one site alone. True when each was read to its end. */
@@ -320,6 +325,10 @@ function progressLine(stage: Stage): string {
     `accepted ${dns.accepted + failover.accepted}, not accepted ${dns.failed} (DNS-only) ${failover.failed} (failover), ` +
     `delivered ${dns.delivered + failover.delivered}; ${answers.join(', ')}`
   );
+}
+
+function allLinked(crews: readonly ClientCrew[]): boolean {
+  return crews.every((crew) => crew.progress().linked >= crew.recipients);
 }
 
 function total(

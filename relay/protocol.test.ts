@@ -31,7 +31,7 @@ import { PAIR_RATE } from './failures.ts';
 import { MESSAGES_MAX, WAIT_SECONDS_MAX } from './http/long-poll.ts';
 import { TOKEN_SECONDS_MAX } from './http/mailbox-token.ts';
 import { READINESS_BYTES_MAX } from './http/public-app.ts';
-import { EXPOSED_HEADERS } from './http/push-listener.ts';
+import { EXPOSED_HEADERS } from './http/push-answer.ts';
 import { BELIEVED_MS } from './http/revocations.ts';
 import { HELLO_WITHIN_MS } from './relay.ts';
 import { AGAIN_MS, UNWELL_MS } from './send-away.ts';

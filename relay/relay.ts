@@ -23,7 +23,7 @@ import { createDeliveryLoops } from './core/delivery-loops.ts';
 import { createRelayEvents, type RelayEvents } from './events.ts';
 import { createFailures, type Failures } from './failures.ts';
 import { createHousekeeping } from './housekeeping.ts';
-import { createClientServer, showCertificate } from './http/client-server.ts';
+import { createClientServer } from './http/client-server.ts';
 import { createLongPoll, type LongPoll } from './http/long-poll.ts';
 import type { MailboxTokenVerifier } from './http/mailbox-token.ts';
 import type { ReadinessReasons } from './http/private-app.ts';
@@ -109,7 +109,7 @@ export async function startRelay(
   const parts = runRelayParts(config, deps, resources);
   const { events, recipients, replication } = parts;
   const clients = createClientServer(shown.current(), parts.app, recipients);
-  shown.onChange((certificate) => showCertificate(clients, certificate));
+  shown.onChange(clients.show);
   const frontDoor = createFrontDoor({
     peerServerName: peerServerName(manifest, own.name),
     clients,

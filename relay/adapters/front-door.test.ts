@@ -32,13 +32,19 @@ async function open(options: { readonly connectionsMax?: number; readonly helloW
     response.end('for clients');
   });
   clients.on('tlsClientError', (_, socket) => socket.destroy());
+  // Node keeps track of connections from the moment a server listens.
+  clients.emit('listening');
   peers = createTlsServer({ cert: forPeers.certificatePem, key: forPeers.keyPem }, (socket) => {
     socket.on('error', () => undefined).end('for peers');
   });
   peers.on('tlsClientError', (_, socket) => socket.destroy());
   door = createFrontDoor({
     peerServerName: PEER_NAME,
-    clients,
+    clients: {
+      take: (socket) => void clients.emit('connection', socket),
+      closeIdleConnections: () => clients.closeIdleConnections(),
+      closeAllConnections: () => clients.closeAllConnections(),
+    },
     peers,
     connectionsMax: 100,
     events,

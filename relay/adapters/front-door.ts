@@ -4,16 +4,23 @@
  * (RFC 6066 §3) and hands the untouched connection to the server it is meant for.
  */
 import { once } from 'node:events';
-import type { Server as HttpsServer } from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
 import { readServerName } from '../core/client-hello.ts';
 import type { RelayEvents } from '../events.ts';
 
+/** What serves clients. */
+export interface ClientEntrance {
+  readonly take: (socket: Socket) => void;
+  /** Cuts the connections on which no request is under way. */
+  readonly closeIdleConnections: () => void;
+  readonly closeAllConnections: () => void;
+}
+
 export interface FrontDoorOptions {
   /** The name that leads to `peers`; every other name leads to `clients`. */
   readonly peerServerName: string;
-  readonly clients: HttpsServer;
+  readonly clients: ClientEntrance;
   readonly peers: TlsServer;
   readonly connectionsMax: number;
   /** How long a connection may take to send its ClientHello, milliseconds; 5000 by default. */
@@ -42,9 +49,7 @@ export function createFrontDoor(options: FrontDoorOptions): FrontDoor {
   const clientSockets = new Set<Socket>();
   /** Connections whose name is not known yet, and what ends the wait. */
   const waiting = new Map<Socket, () => void>();
-  // Node checks the time limits of requests from the moment a server listens; this one never does by itself.
-  clients.emit('listening');
-  const server = createServer((socket) => {
+  const server = createServer({ noDelay: true }, (socket) => {
     if (sockets.size >= options.connectionsMax) {
       events.turnedAway('too_many_connections');
       socket.destroy();
@@ -109,8 +114,11 @@ function route(
     stopWaiting();
     socket.unshift(seen);
     const isPeer = hello.serverName === options.peerServerName;
-    if (!isPeer) clientSockets.add(socket);
-    (isPeer ? options.peers : options.clients).emit('connection', socket);
+    if (isPeer) options.peers.emit('connection', socket);
+    else {
+      clientSockets.add(socket);
+      options.clients.take(socket);
+    }
   };
   const timer = setTimeout(() => turnAway('hello_timeout'), options.helloWithinMs ?? HELLO_WITHIN_MS);
   const stopWaiting = (): void => {

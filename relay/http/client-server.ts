@@ -1,18 +1,23 @@
 /**
  * The HTTPS server for clients, with limits where Node's defaults are wide: the head of a request within 10 s, all
- * of it within 15 s, 8 KiB of headers.
+ * of it within 15 s, 8 KiB of headers. Plain push requests are read by `push-stream.ts`, everything else by Node.
  */
-import { createServer, type Server } from 'node:https';
-import type { SecureContextOptions } from 'node:tls';
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import type { Socket } from 'node:net';
+import { createServer as createTlsServer, type SecureContextOptions } from 'node:tls';
+import { systemClock } from '../../system/clock.ts';
 import type { CertificatePair } from '../../system/server-certificate.ts';
 import type { Recipients } from '../recipients.ts';
 import type { PublicApp } from './public-app.ts';
+import { createPushStreams } from './push-stream.ts';
 
 export interface ClientLimits {
   readonly handshakeTimeoutMs: number;
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
-  /** How often the two above are checked. */
+  /** How long a connection is kept after an answer. */
+  readonly keptMs: number;
+  /** How often the three above are checked. */
   readonly checkEveryMs: number;
 }
 
@@ -20,10 +25,23 @@ const LIMITS: ClientLimits = {
   handshakeTimeoutMs: 10_000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 15_000,
+  keptMs: 20_000,
   checkEveryMs: 1000,
 };
 
 const MIN_VERSION = 'TLSv1.2';
+
+export interface ClientServer {
+  /** Takes a TCP connection, which begins with a TLS handshake. */
+  readonly take: (socket: Socket) => void;
+  /** Cuts the connections on which no request is under way. */
+  readonly closeIdleConnections: () => void;
+  readonly closeAllConnections: () => void;
+  /** From the next handshake on this one is shown; connections that exist go on. */
+  readonly show: (certificate: CertificatePair) => void;
+  /** What reads all requests that are not plain; it does not listen. */
+  readonly http: HttpServer;
+}
 
 /**
  * A server that does not listen; the front door hands it connections. Without a certificate every handshake fails.
@@ -33,30 +51,55 @@ export function createClientServer(
   app: PublicApp,
   recipients: Recipients,
   limits: Partial<ClientLimits> = {},
-): Server {
-  const { handshakeTimeoutMs, headersTimeoutMs, requestTimeoutMs, checkEveryMs } = { ...LIMITS, ...limits };
-  const server = createServer(
+): ClientServer {
+  const { handshakeTimeoutMs, headersTimeoutMs, requestTimeoutMs, keptMs, checkEveryMs } = {
+    ...LIMITS,
+    ...limits,
+  };
+  const http = createHttpServer(
+    {
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: checkEveryMs,
+      keepAliveTimeout: keptMs,
+      maxHeaderSize: 8192,
+    },
+    app.listener,
+  );
+  http.on('upgrade', recipients.upgrade);
+  // Node checks the time limits of requests from the moment a server listens; this one never does by itself.
+  http.emit('listening');
+  const pushes = createPushStreams({
+    answer: app.push,
+    handOver: (socket) => void http.emit('connection', socket),
+    clock: systemClock,
+    firstWithinMs: headersTimeoutMs,
+    keptMs,
+    checkEveryMs,
+  });
+  const tls = createTlsServer(
     {
       ...secureContextOf(certificate),
       // With ALPNProtocols Node keeps a small piece of a large buffer for every connection, and with it the whole.
       ALPNCallback: ({ protocols }) => protocols.find((name) => name === 'http/1.1'),
       handshakeTimeout: handshakeTimeoutMs,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
-      connectionsCheckingInterval: checkEveryMs,
-      keepAliveTimeout: 20_000,
-      maxHeaderSize: 8192,
     },
-    app,
+    pushes.take,
   );
-  server.on('upgrade', recipients.upgrade);
-  server.on('tlsClientError', () => undefined);
-  return server;
-}
-
-/** From the next handshake on the server shows this one; connections that exist go on. */
-export function showCertificate(server: Server, certificate: CertificatePair): void {
-  server.setSecureContext(secureContextOf(certificate));
+  tls.on('tlsClientError', (_, socket) => socket.destroy());
+  return {
+    http,
+    take: (socket) => void tls.emit('connection', socket),
+    closeIdleConnections: () => {
+      pushes.closeIdle();
+      http.closeIdleConnections();
+    },
+    closeAllConnections: () => {
+      pushes.closeAll();
+      http.closeAllConnections();
+    },
+    show: (shown) => tls.setSecureContext(secureContextOf(shown)),
+  };
 }
 
 /** A server forgets whatever of this it is not told again. */

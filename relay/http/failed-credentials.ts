@@ -21,27 +21,37 @@ const FAILED: readonly Refusal[] = [
   'revocation_not_signed',
 ];
 
+/** What a request shows of its right outside the body, and where it comes from. */
+export interface Credential {
+  readonly address: string | undefined;
+  readonly url: string;
+  readonly authorization: string | undefined;
+}
+
+/** Of a request as Node read it. */
+export function credentialOf({ socket, url, headers }: IncomingMessage): Credential {
+  return { address: socket.remoteAddress, url: url ?? '', authorization: headers.authorization };
+}
+
 /** The refusal of a request whose credential, or whose address, has failed too often. */
-export function failedBefore(request: IncomingMessage, failures: Failures): Refusal | undefined {
-  const { remoteAddress } = request.socket;
-  if (failures.isHopeless(remoteAddress, credentialOf(request))) return 'failures_too_fast';
-  return failures.isUnwelcome(remoteAddress) ? 'overloaded' : undefined;
+export function failedBefore(credential: Credential, failures: Failures): Refusal | undefined {
+  const { address } = credential;
+  if (failures.isHopeless(address, nameOf(credential))) return 'failures_too_fast';
+  return failures.isUnwelcome(address) ? 'overloaded' : undefined;
 }
 
 /** Counts the refusal of a request, if it is one of its credential. */
-export function noteFailure(request: IncomingMessage, refusal: Refusal, failures: Failures): void {
+export function noteFailure(credential: Credential, refusal: Refusal, failures: Failures): void {
   if (!FAILED.includes(refusal)) return;
-  const { remoteAddress } = request.socket;
-  failures.note(remoteAddress, isInBody(request, refusal) ? undefined : credentialOf(request));
+  failures.note(credential.address, isInBody(credential, refusal) ? undefined : nameOf(credential));
 }
 
-/** What a request shows of its right outside the body. */
-function credentialOf({ url, headers }: IncomingMessage): string {
-  return `${url ?? ''} ${headers.authorization ?? ''}`;
+function nameOf({ url, authorization = '' }: Credential): string {
+  return `${url} ${authorization}`;
 }
 
 /** Whether what was not good came in the body: the header of such a request may be shared by many who are. */
-function isInBody({ url }: IncomingMessage, refusal: Refusal): boolean {
+function isInBody({ url }: Credential, refusal: Refusal): boolean {
   if (refusal === 'revocation_not_signed') return true;
-  return refusal === 'mailbox_token_invalid' && url?.startsWith('/v1/push-urls') === true;
+  return refusal === 'mailbox_token_invalid' && url.startsWith('/v1/push-urls');
 }

@@ -290,7 +290,7 @@ describe('a sender that breaks off', () => {
       `POST ${at.recipient.path} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Encoding: aes128gcm\r\n` +
         'Content-Length: 100\r\n\r\nonly this',
     );
-    await eventually('the request', () => (at.clients.listenerCount('request') > 0 ? true : undefined));
+    await eventually('the request', () => (at.http.listenerCount('request') > 0 ? true : undefined));
     socket.end();
     await eventually('a name for it', () =>
       at.events.happened.includes('refused body_incomplete') ? true : undefined,

@@ -10,12 +10,13 @@ import { SUBPROTOCOL } from '../core/frame.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { RelayEvents } from '../events.ts';
 import type { Failures } from '../failures.ts';
-import { failedBefore, noteFailure } from './failed-credentials.ts';
+import { credentialOf, failedBefore, noteFailure } from './failed-credentials.ts';
 import type { LongPoll } from './long-poll.ts';
 import { type MintDeps, mintPushUrl } from './mint.ts';
 import type { PublicContext } from './public-context.ts';
 import type { PushDeps } from './push.ts';
-import { capabilityIn, createPushListener, EXPOSED_HEADERS } from './push-listener.ts';
+import { type AnswerPush, createPushAnswers, EXPOSED_HEADERS } from './push-answer.ts';
+import { capabilityIn, createPushListener } from './push-listener.ts';
 import { refusalAnswer } from './refusal-answer.ts';
 import { retractMessage } from './retract.ts';
 import { revokePushUrl } from './revocations.ts';
@@ -46,16 +47,21 @@ export interface PublicAppDeps {
   readonly failures: Failures;
 }
 
-/** Answers every request that is no upgrade. */
-export type PublicApp = (request: IncomingMessage, response: ServerResponse) => void;
+export interface PublicApp {
+  /** Answers every request that is no upgrade, as Node's HTTP reads it. */
+  readonly listener: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Answers push requests that were read otherwise. */
+  readonly push: AnswerPush;
+}
 
 type App = Hono<{ Bindings: HttpBindings }>;
 
 /** The routes of the public port; each refusal is `application/problem+json` (RFC 9457). */
 export function createPublicApp(deps: PublicAppDeps): PublicApp {
-  const pushes = createPushListener({ ...deps.push, failures: deps.failures });
+  const push = createPushAnswers({ ...deps.push, failures: deps.failures });
+  const pushes = createPushListener(push);
   const others = getRequestListener(createOthers(deps).fetch);
-  return (request, response) => {
+  const listener: PublicApp['listener'] = (request, response) => {
     if (isAmbiguous(request)) {
       deps.events.refused('host_ambiguous');
       const { status, headers, body } = refusalAnswer('host_ambiguous');
@@ -65,6 +71,7 @@ export function createPublicApp(deps: PublicAppDeps): PublicApp {
     const capability = capabilityIn(request);
     void (capability === undefined ? others(request, response) : pushes(request, response, capability));
   };
+  return { listener, push };
 }
 
 /** Everything but push requests. */
@@ -72,7 +79,7 @@ function createOthers(deps: PublicAppDeps): App {
   const app: App = new Hono();
   const refuse = (context: PublicContext, refusal: Refusal): Response => {
     deps.events.refused(refusal);
-    noteFailure(context.env.incoming, refusal, deps.failures);
+    noteFailure(credentialOf(context.env.incoming), refusal, deps.failures);
     const { status, headers, body } = refusalAnswer(refusal);
     return context.body(body, status, headers);
   };
@@ -86,7 +93,7 @@ function createOthers(deps: PublicAppDeps): App {
     }),
   );
   app.use(async (context, next) => {
-    const refusal = failedBefore(context.env.incoming, deps.failures);
+    const refusal = failedBefore(credentialOf(context.env.incoming), deps.failures);
     return refusal === undefined ? next() : refuse(context, refusal);
   });
   app.post('/v1/revocations', async (context) => {

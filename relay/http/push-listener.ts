@@ -1,21 +1,11 @@
 /**
- * `POST /p/<capability>` straight from Node's request and to Node's response: it is what a relay does most, and
- * requests and responses in the style of `fetch` around it cost as much as the rest of its HTTP.
+ * `POST /p/<capability>` straight from Node's request and to Node's response: requests and responses in the style of
+ * `fetch` around it cost as much as the rest of its HTTP. Plain ones do not even come here (`push-stream.ts`).
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { describeError } from '../../system/log.ts';
-import type { Refusal } from '../core/refusal.ts';
-import type { Failures } from '../failures.ts';
-import { failedBefore, noteFailure } from './failed-credentials.ts';
-import { createPush, type PushDeps } from './push.ts';
-import { refusalAnswer } from './refusal-answer.ts';
-
-/** What browsers are told with every answer, whatever page asks: the push URL is the credential. */
-export const EXPOSED_HEADERS: readonly string[] = ['Location', 'TTL', 'Retry-After', 'Idempotency-Conflict'];
-const CROSS_ORIGIN = {
-  'Access-Control-Allow-Origin': '*',
-  'Access-Control-Expose-Headers': EXPOSED_HEADERS.join(','),
-} as const;
+import { credentialOf } from './failed-credentials.ts';
+import { type AnswerPush, headersOf } from './push-answer.ts';
+import { readBody } from './request-body.ts';
 
 const PREFIX = '/p/';
 
@@ -47,51 +37,18 @@ export type PushListener = (
   capability: string,
 ) => Promise<void>;
 
-/** The listener of push requests (RFC 8030 §5); every refusal is `application/problem+json` (RFC 9457). */
-export function createPushListener(deps: PushDeps & { readonly failures: Failures }): PushListener {
-  const push = createPush(deps);
-  const refuse = (request: IncomingMessage, response: ServerResponse, refusal: Refusal): void => {
-    deps.events.refused(refusal);
-    noteFailure(request, refusal, deps.failures);
-    const { status, headers, body } = refusalAnswer(refusal);
-    const close = request.complete ? {} : { Connection: 'close' };
-    response
-      .writeHead(status, {
-        ...CROSS_ORIGIN,
-        ...headers,
-        ...close,
-        'Content-Length': Buffer.byteLength(body),
-      })
-      .end(body);
-  };
+/** Gives what `answer` says to Node. */
+export function createPushListener(answer: AnswerPush): PushListener {
   return async (request, response, capability) => {
     // A sender that goes away while it is answered is not an error.
     response.on('error', () => undefined);
-    const failed = failedBefore(request, deps.failures);
-    if (failed !== undefined) {
-      refuse(request, response, failed);
-      return;
-    }
-    try {
-      const accepted = await push(request, capability);
-      if (!accepted.ok) {
-        refuse(request, response, accepted.fault);
-        return;
-      }
-      const { location, ttlSeconds, isOther } = accepted.value;
-      response
-        .writeHead(201, {
-          ...CROSS_ORIGIN,
-          Location: location,
-          TTL: ttlSeconds,
-          ...(isOther ? { 'Idempotency-Conflict': 'first-kept' } : {}),
-          'Content-Length': 0,
-        })
-        .end();
-    } catch (error) {
-      deps.events.failed('request', describeError(error));
-      if (response.headersSent) response.destroy();
-      else refuse(request, response, 'internal_error');
-    }
+    const answered = await answer({
+      capability,
+      credential: credentialOf(request),
+      headers: request.headersDistinct,
+      readBody: (bytesMax) => readBody(request, bytesMax),
+    });
+    const close = answered.status === 201 || request.complete ? {} : { Connection: 'close' };
+    response.writeHead(answered.status, { ...headersOf(answered), ...close }).end(answered.body);
   };
 }

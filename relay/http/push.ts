@@ -3,7 +3,6 @@
  *
  * Cheap checks come first, and nothing is looked up: the capability itself says which mailbox it opens.
  */
-import type { IncomingMessage } from 'node:http';
 import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
@@ -12,7 +11,7 @@ import { type CapabilityFault, sealMessage } from '../core/capability.ts';
 import { isPlausible, NOTHING } from '../core/ciphertext.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import { createMessage, messageIdOf, topicTagOf } from '../core/message.ts';
-import { type PushLimits, parsePushRequest } from '../core/push-request.ts';
+import { type HeaderValues, type PushLimits, parsePushRequest } from '../core/push-request.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { commitmentOf, openingOf } from '../core/retraction.ts';
 import type { RelayEvents } from '../events.ts';
@@ -20,8 +19,9 @@ import type { Quotas } from '../quotas.ts';
 import type { Acceptor } from '../replication/acceptor.ts';
 import type { Topics } from '../replication/topics.ts';
 import type { Transients } from '../replication/transients.ts';
+import type { Credential } from './failed-credentials.ts';
 import { createTargets, type OpenTarget } from './push-targets.ts';
-import { readBody } from './request-body.ts';
+import type { BodyFault } from './request-body.ts';
 import type { Revocations } from './revocations.ts';
 import type { VapidVerifier } from './vapid-verifier.ts';
 
@@ -58,19 +58,31 @@ export const CAPABILITY_REFUSALS: Readonly<Record<CapabilityFault, Refusal>> = {
   key_unknown: 'capability_key_unknown',
 };
 
+/** A push request, whoever read it. */
+export interface IncomingPush {
+  /** What follows `/p/` in its address. */
+  readonly capability: string;
+  readonly credential: Credential;
+  readonly headers: HeaderValues;
+  /** The body, of at most `bytesMax` bytes. Never rejects. */
+  readonly readBody: (
+    bytesMax: number,
+  ) => Result<Uint8Array, BodyFault> | Promise<Result<Uint8Array, BodyFault>>;
+}
+
 /** Accepts one push request through the capability of its address. */
-export type Push = (request: IncomingMessage, capabilityText: string) => Promise<Result<Accepted, Refusal>>;
+type Push = (incoming: IncomingPush) => Promise<Result<Accepted, Refusal>>;
 
 /** The handler of a push (RFC 8030 §5): 201 with `Location`, or the name of a refusal. */
 export function createPush(deps: PushDeps): Push {
   const open = createTargets(deps.ring);
-  return async (request, capabilityText) => {
+  return async (incoming) => {
     if (deps.isDraining()) return fail('draining');
-    const { headersDistinct, socket } = request;
-    const leave = deps.admission.enter(headersDistinct['urgency']?.[0], socket.remoteAddress);
+    const { headers, credential } = incoming;
+    const leave = deps.admission.enter(headers['urgency']?.[0], credential.address);
     if (leave === undefined) return fail('overloaded');
     try {
-      return await accept(request, capabilityText, open, deps);
+      return await accept(incoming, open, deps);
     } finally {
       leave();
     }
@@ -78,16 +90,15 @@ export function createPush(deps: PushDeps): Push {
 }
 
 async function accept(
-  incoming: IncomingMessage,
-  capabilityText: string,
+  incoming: IncomingPush,
   open: OpenTarget,
   deps: PushDeps,
 ): Promise<Result<Accepted, Refusal>> {
   const acceptedMs = deps.clock.wallMs();
-  const target = open(capabilityText, Math.floor(acceptedMs / 1000));
+  const target = open(incoming.capability, Math.floor(acceptedMs / 1000));
   if (!target.ok) return fail(CAPABILITY_REFUSALS[target.fault]);
   const { id: capabilityId, tag: mailbox, vapidKeyHash } = target.value;
-  const request = parsePushRequest(incoming.headersDistinct, deps.limits);
+  const request = parsePushRequest(incoming.headers, deps.limits);
   if (!request.ok) return request;
   const { urgency, coding } = request.value;
   if (vapidKeyHash !== undefined) {
@@ -98,7 +109,7 @@ async function accept(
   const isTooFast = deps.admission.spend(capabilityId, mailbox);
   if (isTooFast !== undefined) return fail(isTooFast);
   const isNothing = coding === NOTHING;
-  const body = await readBody(incoming, isNothing ? 0 : deps.bodyBytesMax);
+  const body = await incoming.readBody(isNothing ? 0 : deps.bodyBytesMax);
   if (!body.ok) return fail(isNothing && body.fault === 'body_too_large' ? 'not_encrypted' : body.fault);
   if (!isPlausible(coding, body.value)) return fail('not_encrypted');
 

@@ -83,7 +83,7 @@ test('a sender that leaves while the store is asked is named, and is not waited 
     }),
   });
   const gone = Promise.withResolvers<void>();
-  slow.clients.once('request', (request: IncomingMessage) => {
+  slow.http.once('request', (request: IncomingMessage) => {
     request.once('close', () => gone.resolve());
   });
   const socket = await slow.connect();

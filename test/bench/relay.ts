@@ -1,7 +1,9 @@
 /**
  * How fast the relay is, how much an idle recipient costs it, and whether it slows down as it fills:
  * `npm run bench:relay -- [--json FILE] [--only job,growth,idle] [--mode one_store,three_sites]
- * [--seconds N] [--ack-ms N] [--ack-ms-max N] [--connections N] [--million] [--profile DIRECTORY]`
+ * [--seconds N] [--ack-ms N] [--ack-ms-max N] [--connections N] [--million] [--profile DIRECTORY] [--node ARGUMENTS]`
+ *
+ * `--node` gives the relays' Node further arguments, separated by spaces.
  *
  * Every figure stands beside the floor of the same machine in the same run; docs/performance.md says how to read it.
  */
@@ -38,6 +40,7 @@ const { values } = parseArgs({
     'ack-ms-max': { type: 'string', default: '250' },
     million: { type: 'boolean', default: false },
     profile: { type: 'string' },
+    node: { type: 'string', default: '' },
   },
 });
 const chosen = values.only.split(',');
@@ -45,7 +48,8 @@ const unknown = chosen.find((stage) => !STAGES.includes(stage));
 if (unknown !== undefined) throw new Error(`--only: expected some of ${STAGES.join(',')}, got "${unknown}"`);
 
 if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true });
-const nodeArguments = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`];
+const nodeArguments = values.node.split(' ').filter((argument) => argument !== '');
+if (values.profile !== undefined) nodeArguments.push('--cpu-prof', `--cpu-prof-dir=${values.profile}`);
 const measureMs = Number(values.seconds) * 1000;
 const gathering = { batchForMs: Number(values['ack-ms']), batchForMsMax: Number(values['ack-ms-max']) };
 

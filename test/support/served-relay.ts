@@ -4,7 +4,7 @@
  */
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { once } from 'node:events';
-import type { Server as HttpsServer } from 'node:https';
+import type { Server as HttpServer } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type ConnectionOptions, connect, createServer, type TLSSocket } from 'node:tls';
@@ -77,7 +77,8 @@ export interface ServedRelay {
   readonly store: MessageStore;
   readonly recipients: Recipients;
   readonly frontDoor: FrontDoor;
-  readonly clients: HttpsServer;
+  /** What reads requests that are not plain. */
+  readonly http: HttpServer;
   readonly recipient: Recipient;
   readonly longPoll: LongPoll;
   /** Recipients that wait in a long-poll. */
@@ -312,7 +313,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     longPoll,
     waiting: () => longPoll.waiting(),
     frontDoor,
-    clients,
+    http: clients.http,
     recipient: createRecipient(ring),
     ask: (method: string, path: string, asked?: AskOptions) => ask(to, method, path, asked),
     connect: async (more: ConnectionOptions = {}) => {

@@ -140,7 +140,7 @@ async function post(
       if (process.isAlive())
         checker.violate(`${process.name} let ${parcel.name} wait ${ANSWER_WITHIN_MS} ms`);
     });
-    relay.app(
+    relay.app.listener(
       requestOf(parcel),
       responseTo((status) => {
         cancelWatch();

@@ -10,7 +10,7 @@ import { readServerName } from '../core/client-hello.ts';
 import type { RelayEvents } from '../events.ts';
 
 /** What serves clients. */
-export interface ClientEntrance {
+interface ClientEntrance {
   readonly take: (socket: Socket) => void;
   /** Cuts the connections on which no request is under way. */
   readonly closeIdleConnections: () => void;

@@ -7,14 +7,6 @@
  */
 import { type HeaderValues, SINGLE_HEADERS } from './push-request.ts';
 
-export interface PlainHead {
-  /** What follows `/p/`. */
-  readonly capability: string;
-  readonly headers: HeaderValues;
-  /** Of the body, bytes. */
-  readonly length: number;
-}
-
 /** Bytes of a head that are looked at: far below what Node's parser takes. */
 export const PLAIN_HEAD_BYTES_MAX = 4096;
 

@@ -102,76 +102,70 @@ export class ByteReader {
   }
 }
 
-/** Fields up to this many bytes are copied at once; longer ones are joined at the end, once. */
-const COPIED_BYTES_MAX = 256;
-const CHUNK_BYTES = 512;
+const BYTES_AT_FIRST = 512;
 
-/** Writes fields one after the other and joins them once. */
+/** Writes fields one after the other into one buffer. */
 export class ByteWriter {
-  readonly #parts: Uint8Array[] = [];
-  /** Bytes in `parts`. */
-  #joined = 0;
-  #chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+  #buffer: Buffer;
   #used = 0;
 
+  /** `bytes`: how many there will be, as far as that is known; more find room as well. */
+  constructor(bytes: number = BYTES_AT_FIRST) {
+    this.#buffer = Buffer.allocUnsafe(bytes);
+  }
+
   bytes(part: Uint8Array): this {
-    if (part.length > COPIED_BYTES_MAX) {
-      this.#endChunk();
-      this.#parts.push(part);
-      this.#joined += part.length;
-    } else {
-      const at = this.#take(part.length);
-      this.#chunk.set(part, at);
-    }
+    const at = this.#take(part.length);
+    this.#buffer.set(part, at);
     return this;
   }
 
   u8(value: number): this {
     const at = this.#take(1);
-    this.#chunk[at] = value;
+    this.#buffer[at] = value;
     return this;
   }
 
   u16(value: number): this {
     const at = this.#take(2);
-    this.#chunk.writeUInt16BE(value, at);
+    this.#buffer.writeUInt16BE(value, at);
     return this;
   }
 
   u32(value: number): this {
     const at = this.#take(4);
-    this.#chunk.writeUInt32BE(value, at);
+    this.#buffer.writeUInt32BE(value, at);
     return this;
   }
 
   /** Modulo 2^64. */
   u64(value: bigint): this {
     const at = this.#take(8);
-    this.#chunk.writeBigUInt64BE(BigInt.asUintN(64, value), at);
+    this.#buffer.writeBigUInt64BE(BigInt.asUintN(64, value), at);
     return this;
   }
 
   u53(value: number): this {
     const at = this.#take(8);
-    this.#chunk.writeUInt32BE(Math.floor(value / 2 ** 32), at);
-    this.#chunk.writeUInt32BE(value % 2 ** 32, at + 4);
+    this.#buffer.writeUInt32BE(Math.floor(value / 2 ** 32), at);
+    this.#buffer.writeUInt32BE(value % 2 ** 32, at + 4);
     return this;
   }
 
-  /** At most 256 bytes as base64url. */
+  /** The bytes that a text in base64url stands for. */
   base64url(text: string): this {
     const length = Math.floor((text.length * 3) / 4);
     const at = this.#take(length);
-    const written = this.#chunk.write(text, at, length, 'base64url');
+    const written = this.#buffer.write(text, at, length, 'base64url');
     // What is no base64url is written as zeros, never as what was in this memory before.
-    this.#chunk.fill(0, at + written, at + length);
+    this.#buffer.fill(0, at + written, at + length);
     return this;
   }
 
   /** ASCII without a length; at most 255 characters. */
   ascii(text: string): this {
     const at = this.#take(text.length);
-    this.#chunk.write(text, at, 'latin1');
+    this.#buffer.write(text, at, 'latin1');
     return this;
   }
 
@@ -183,25 +177,20 @@ export class ByteWriter {
     return this.u32(part.length).bytes(part);
   }
 
+  /** What was written, as a view on the buffer. */
   finish(): Buffer {
-    if (this.#parts.length === 0) return this.#chunk.subarray(0, this.#used);
-    this.#endChunk();
-    return Buffer.concat(this.#parts, this.#joined);
+    return this.#used === this.#buffer.length ? this.#buffer : this.#buffer.subarray(0, this.#used);
   }
 
-  /** Room for a field of at most `COPIED_BYTES_MAX`: where it begins. */
+  /** Room for a field: where it begins. */
   #take(length: number): number {
-    if (this.#used + length > this.#chunk.length) this.#endChunk();
     const at = this.#used;
     this.#used += length;
+    if (this.#used > this.#buffer.length) {
+      const larger = Buffer.allocUnsafe(Math.max(this.#used, 2 * this.#buffer.length));
+      larger.set(this.#buffer.subarray(0, at));
+      this.#buffer = larger;
+    }
     return at;
-  }
-
-  #endChunk(): void {
-    if (this.#used === 0) return;
-    this.#parts.push(this.#chunk.subarray(0, this.#used));
-    this.#joined += this.#used;
-    this.#chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-    this.#used = 0;
   }
 }

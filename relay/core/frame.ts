@@ -13,6 +13,8 @@ export const WINDOW_MAX = 256;
 const TOKEN_CHARS_MAX = 1024;
 const MESSAGE = 0x01;
 const ACK = 0x02;
+/** Type, mailbox, id, two times and the length of the coding. */
+const MESSAGE_HEAD_BYTES: number = 1 + 2 + 16 + 4 + 4 + 1;
 /** Times are four bytes on the wire; a peer may have stored larger ones. */
 const SECONDS_MAX = 0xffff_ffff;
 
@@ -88,13 +90,14 @@ export function parseBinaryFrame(bytes: Uint8Array): Result<ClientFrame, 'malfor
  */
 export function encodeMessageFrame(mailbox: number, message: Message, nowMs: number): Uint8Array {
   const secondsLeft = Math.max(0, Math.ceil((message.expiresMs - nowMs) / 1000));
-  return new ByteWriter()
+  const { coding, body } = message;
+  return new ByteWriter(MESSAGE_HEAD_BYTES + coding.length + body.length)
     .u8(MESSAGE)
     .u16(mailbox)
     .base64url(message.id)
     .u32(Math.min(Math.floor(message.acceptedMs / 1000), SECONDS_MAX))
     .u32(Math.min(secondsLeft, SECONDS_MAX))
-    .shortText(message.coding)
-    .bytes(message.body)
+    .shortText(coding)
+    .bytes(body)
     .finish();
 }

@@ -56,6 +56,9 @@ export const COMMITMENT_BYTES = 16;
 /** Where a record's content begins, with the commitment: behind version, id, mailbox and the two times. */
 export const CONTENT_AT: number = 1 + 16 + 24 + 8 + 8;
 
+/** Of a record without topic, coding and body, bytes. */
+const RECORD_BYTES: number = CONTENT_AT + COMMITMENT_BYTES + 1 + 1 + 1 + 4 + CHECKSUM_BYTES;
+
 /** Makes a message and its record. */
 export function createMessage(fields: MessageFields): Message {
   return { ...fields, record: encode(fields) };
@@ -66,7 +69,8 @@ export function createMessage(fields: MessageFields): Message {
  * topic u8-length text | coding u8-length text | body u32-length | first 16 bytes of SHA-256 over everything before
  */
 function encode(fields: MessageFields): Uint8Array {
-  const record = new ByteWriter()
+  const { topic, coding, body } = fields;
+  const record = new ByteWriter(RECORD_BYTES + topic.length + coding.length + body.length)
     .u8(RECORD_VERSION)
     .base64url(fields.id)
     .ascii(fields.mailbox)
@@ -74,9 +78,9 @@ function encode(fields: MessageFields): Uint8Array {
     .u53(fields.expiresMs)
     .base64url(fields.commitment)
     .u8(URGENCIES.indexOf(fields.urgency))
-    .shortText(fields.topic)
-    .shortText(fields.coding)
-    .block(fields.body)
+    .shortText(topic)
+    .shortText(coding)
+    .block(body)
     .bytes(NO_CHECKSUM)
     .finish();
   const end = record.length - CHECKSUM_BYTES;

@@ -71,6 +71,7 @@ export type PeerRefusal = 'store_unavailable' | 'bad_signature' | 'malformed' | 
 export const FRAME_BYTES_MAX: number = 4 * 1024 * 1024;
 export const HEADER_BYTES = 9;
 const LIST_MAX = 4096;
+const SMALL_FRAME_BYTES = 256;
 const OUTCOMES: readonly PutOutcome[] = ['stored', 'duplicate', 'buried', 'expired', 'damaged', 'other_kept'];
 const REFUSALS: readonly PeerRefusal[] = ['store_unavailable', 'bad_signature', 'malformed', 'overloaded'];
 
@@ -96,11 +97,22 @@ const TYPES = {
 
 /** The whole frame, header included. */
 export function encodePeerFrame(call: number, body: PeerRequest | PeerReply): Buffer {
-  const out = new ByteWriter().u32(0).u8(TYPES[body.type]).u32(call);
+  const out = new ByteWriter(sizeOf(body)).u32(0).u8(TYPES[body.type]).u32(call);
   writePayload(out, body);
   const frame = out.finish();
   frame.writeUInt32BE(frame.length - 4, 0);
   return frame;
+}
+
+/** Bytes of a frame that carries records, or at least most of them; of others what one mostly has. */
+function sizeOf(body: PeerRequest | PeerReply): number {
+  if (body.type !== 'put' && body.type !== 'bury') return SMALL_FRAME_BYTES;
+  let bytes = HEADER_BYTES + 2;
+  for (const { record, holders } of body.records) {
+    bytes += 1 + 4 + record.length;
+    for (const site of holders) bytes += 1 + site.length;
+  }
+  return bytes;
 }
 
 function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {

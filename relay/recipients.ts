@@ -87,7 +87,8 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
   };
 
   const welcome = (socket: RecipientSocket, request?: IncomingMessage): void => {
-    connections.add(new RecipientConnection(socket, connectionDeps, request?.socket.remoteAddress));
+    const below = request?.socket;
+    connections.add(new RecipientConnection(socket, connectionDeps, below?.remoteAddress, below));
   };
 
   return {

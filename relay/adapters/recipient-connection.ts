@@ -5,6 +5,7 @@
  * the whole. A socket that does not read as fast as messages arrive is closed by name; nothing is buffered without
  * limit.
  */
+import type { Duplex } from 'node:stream';
 import type { RawData } from 'ws';
 import type { Clock } from '../../system/clock.ts';
 import { AcksTooFast, type BuryAck } from '../ack-gate.ts';
@@ -36,6 +37,9 @@ export interface RecipientSocket {
   close(code: number, reason: string): void;
   terminate(): void;
 }
+
+/** What is below it: what is written between the two calls goes out in one write. */
+export type Corked = Pick<Duplex, 'cork' | 'uncork'>;
 
 export interface RecipientConnectionDeps {
   readonly session: SessionConfig;
@@ -69,6 +73,8 @@ export class RecipientConnection {
   readonly #deps: RecipientConnectionDeps;
   readonly #session: Session;
   readonly #bury: BuryAck;
+  readonly #below: Corked | undefined;
+  #isCorked = false;
   /** Where it comes from, as the socket gave it. */
   readonly address: string | undefined;
   #tags: readonly MailboxTag[] = [];
@@ -80,9 +86,14 @@ export class RecipientConnection {
   #onFlushed: (() => void) | undefined;
   #cancelTermination: (() => void) | undefined;
   readonly #flushed = (): void => this.#onFlushed?.();
+  readonly #uncork = (): void => {
+    this.#isCorked = false;
+    this.#below?.uncork();
+  };
 
-  constructor(socket: RecipientSocket, deps: RecipientConnectionDeps, address?: string) {
+  constructor(socket: RecipientSocket, deps: RecipientConnectionDeps, address?: string, below?: Corked) {
     this.address = address;
+    this.#below = below;
     this.#bury = deps.openAckGate();
     this.#socket = socket;
     this.#deps = deps;
@@ -143,6 +154,7 @@ export class RecipientConnection {
       case 'send': {
         const isBytes = action.frame instanceof Uint8Array;
         const data = isBytes ? action.frame : JSON.stringify(action.frame);
+        this.#cork();
         this.#socket.send(data, { binary: isBytes }, this.#flushed);
         if (this.#socket.bufferedAmount > WAITING_BYTES_MAX) this.#close('too_slow');
         break;
@@ -171,6 +183,14 @@ export class RecipientConnection {
         this.#close(action.reason);
         break;
     }
+  }
+
+  /** Frames of one turn of the event loop go out together: each write of a TLS socket is a record and a system call. */
+  #cork(): void {
+    if (this.#below === undefined || this.#isCorked) return;
+    this.#isCorked = true;
+    this.#below.cork();
+    process.nextTick(this.#uncork);
   }
 
   async #verify(tokens: readonly string[]): Promise<void> {

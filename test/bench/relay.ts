@@ -1,7 +1,8 @@
 /**
  * How fast the relay is, how much an idle recipient costs it, and whether it slows down as it fills:
- * `npm run bench:relay -- [--json FILE] [--only job,growth,idle] [--mode one_store,three_sites]
- * [--seconds N] [--ack-ms N] [--ack-ms-max N] [--connections N] [--million] [--profile DIRECTORY] [--node ARGUMENTS]`
+ * `npm run bench:relay -- [--json FILE] [--only job,peers,growth,idle] [--mode one_store,three_sites]
+ * [--peer jetstream,mosquitto] [--seconds N] [--ack-ms N] [--ack-ms-max N] [--connections N] [--million]
+ * [--profile DIRECTORY] [--node ARGUMENTS]`
  *
  * `--node` gives the relays' Node further arguments, separated by spaces.
  *
@@ -13,6 +14,8 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '../../system/clock.ts';
 import { writeToStdout } from '../../system/log.ts';
 import { startRedis } from '../support/redis-server.ts';
+import { ratiosOf } from './broker-report.ts';
+import { BROKERS, type BrokerResult, measureBrokers } from './brokers.ts';
 import { infoOf } from './deployment.ts';
 import { measureFsync } from './floor.ts';
 import { type BenchReport, printReport } from './report.ts';
@@ -25,7 +28,7 @@ import {
   measureJob,
 } from './stages.ts';
 
-const STAGES = ['job', 'growth', 'idle'];
+const STAGES = ['job', 'peers', 'growth', 'idle'];
 const MODES = ['one_store', 'three_sites'] as const;
 
 const { values } = parseArgs({
@@ -33,6 +36,7 @@ const { values } = parseArgs({
     json: { type: 'string' },
     only: { type: 'string', default: STAGES.join(',') },
     mode: { type: 'string', default: MODES.join(',') },
+    peer: { type: 'string', default: BROKERS.join(',') },
     seconds: { type: 'string', default: '8' },
     connections: { type: 'string', default: '10000' },
     // What the client does by default (client/receiver.ts).
@@ -46,6 +50,10 @@ const { values } = parseArgs({
 const chosen = values.only.split(',');
 const unknown = chosen.find((stage) => !STAGES.includes(stage));
 if (unknown !== undefined) throw new Error(`--only: expected some of ${STAGES.join(',')}, got "${unknown}"`);
+const peers = values.peer.split(',');
+const unknownPeer = peers.find((peer) => !BROKERS.some((broker) => broker === peer));
+if (unknownPeer !== undefined)
+  throw new Error(`--peer: expected some of ${BROKERS.join(',')}, got "${unknownPeer}"`);
 
 if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true });
 const nodeArguments = values.node.split(' ').filter((argument) => argument !== '');
@@ -67,6 +75,12 @@ if (chosen.includes('job')) {
       );
     }
   }
+}
+let brokers: readonly BrokerResult[] = [];
+let missing: readonly string[] = [];
+if (chosen.includes('peers')) {
+  const warmUp = { messages: 20_000, ms: 15_000 };
+  ({ results: brokers, missing } = await measureBrokers(peers, { warmUp, measureMs }));
 }
 let growth: readonly GrowthResult[] = [];
 if (chosen.includes('growth')) {
@@ -91,6 +105,9 @@ const report: BenchReport = {
   versions: { node: process.version, redis: await redisVersion() },
   fsyncMs,
   jobs,
+  brokers,
+  ratios: ratiosOf(jobs, brokers),
+  missing,
   growth,
   idle,
 };

@@ -1,6 +1,8 @@
 /**
  * The report of the relay's benchmark: one object for machines, the same figures as lines for people.
  */
+import { type BrokerRatio, brokerLines } from './broker-report.ts';
+import type { BrokerResult } from './brokers.ts';
 import type { Percentiles } from './percentiles.ts';
 import {
   BODY_BYTES,
@@ -23,6 +25,10 @@ export interface BenchReport {
   readonly versions: { readonly node: string; readonly redis: string };
   readonly fsyncMs: Percentiles;
   readonly jobs: readonly JobResult[];
+  readonly brokers: readonly BrokerResult[];
+  readonly ratios: readonly BrokerRatio[];
+  /** What could not be measured, as sentences. */
+  readonly missing: readonly string[];
   readonly growth: readonly GrowthResult[];
   readonly idle: IdleResult | undefined;
 }
@@ -39,6 +45,8 @@ export function printReport({
   versions,
   fsyncMs,
   jobs,
+  brokers,
+  missing,
   growth,
   idle,
 }: BenchReport): readonly string[] {
@@ -65,6 +73,7 @@ export function printReport({
       ...jobs.map((job) => processorsRow(job, machine.processors)),
     );
   }
+  lines.push(...brokerLines(jobs, brokers, missing));
   if (growth.length > 0) {
     lines.push('', row('messages stored', ['accepted/s', 'accept p50 ms', 'accept p99 ms']));
     for (const { stored, accepted, acceptP50Ms, acceptP99Ms } of growth) {

@@ -40,7 +40,7 @@ const PRODUCTION: Readonly<Record<string, string>> = {
 export const redisMissing: string | undefined = findMissing();
 
 /** Makes the kernel kill the server when the test's process dies, however it dies; where there is setpriv. */
-const LEASH: readonly string[] = runs('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : [];
+export const LEASH: readonly string[] = runs('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : [];
 
 function findMissing(): string | undefined {
   if (process.env['CI_NO_SKIP'] === '1' || runs('redis-server')) return undefined;

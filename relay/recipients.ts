@@ -15,9 +15,12 @@ import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from './core/frame.ts';
 import type { MailboxTag } from './core/mailbox.ts';
 import type { Message } from './core/message.ts';
 import { REFUSALS, type Refusal } from './core/refusal.ts';
-import { TICK_MS } from './core/session.ts';
+import { type SessionEvent, TICK_MS } from './core/session.ts';
 import type { Failures } from './failures.ts';
 import { isAmbiguous } from './http/target.ts';
+import { createMailboxListeners } from './mailbox-listeners.ts';
+
+const TICK: SessionEvent = { type: 'tick' };
 
 export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' | 'onClose'> {
   readonly connectionsMax: number;
@@ -53,29 +56,22 @@ export interface Recipients {
 export function createRecipients(deps: RecipientsDeps): Recipients {
   const connections = new Set<RecipientConnection>();
   let isDraining = false;
-  const byMailbox = new Map<MailboxTag, Set<RecipientConnection>>();
+  const listeners = createMailboxListeners<RecipientConnection>();
   const server = createWebSocketServer();
   const connectionDeps: RecipientConnectionDeps = {
     ...deps,
     onOpen: (connection, tags) => {
       deps.arrived(tags);
-      for (const tag of tags) {
-        const listeners = byMailbox.get(tag) ?? new Set<RecipientConnection>();
-        byMailbox.set(tag, listeners.add(connection));
-      }
+      for (const tag of tags) listeners.add(tag, connection);
     },
     onClose: (connection, tags, reason) => {
       connections.delete(connection);
       if (reason === 'unauthorised') deps.failures.note(connection.address, undefined);
-      for (const tag of tags) {
-        const listeners = byMailbox.get(tag);
-        listeners?.delete(connection);
-        if (listeners?.size === 0) byMailbox.delete(tag);
-      }
+      for (const tag of tags) listeners.remove(tag, connection);
     },
   };
   deps.store.onChange((tag, what) => {
-    for (const connection of byMailbox.get(tag) ?? []) connection.changed(tag, what);
+    for (const connection of listeners.of(tag)) connection.changed(tag, what);
   });
 
   const refusalOf = (request: IncomingMessage): Refusal | undefined => {
@@ -93,7 +89,7 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
 
   return {
     upgrade: (request, socket, head) => {
-      socket.on('error', () => socket.destroy());
+      socket.on('error', destroyThis);
       const refusal = refusalOf(request);
       if (refusal !== undefined) {
         deps.events.refused(refusal);
@@ -103,12 +99,12 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
       server.handleUpgrade(request, socket, head, welcome);
     },
     welcome,
-    deliverNow: (message) => [...(byMailbox.get(message.mailbox) ?? [])].some(takes(message)),
+    deliverNow: (message) => [...listeners.of(message.mailbox)].some(takes(message)),
     count: () => connections.size,
-    isConnected: (mailbox) => byMailbox.has(mailbox),
+    isConnected: (mailbox) => listeners.has(mailbox),
     run: async (stopped) => {
       while (!stopped.aborted) {
-        for (const connection of connections) connection.handle({ type: 'tick' });
+        for (const connection of connections) connection.handle(TICK);
         await deps.clock.sleep(TICK_MS, stopped).catch(() => undefined);
       }
     },
@@ -118,6 +114,11 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
     },
     sendAway: (windowMsMax, alternates) => sendAway(connections, deps.clock, windowMsMax, alternates),
   };
+}
+
+/** One listener for all sockets. */
+function destroyThis(this: Duplex): void {
+  this.destroy();
 }
 
 /** Whether a recipient takes a message that goes out now or never. */
@@ -158,7 +159,7 @@ async function sendAway(
       leftMs = dueMs - clock.monotonicMs();
       if (leftMs > 0) await clock.sleep(Math.ceil(leftMs));
     }
-    connection.handle({ type: 'tick' });
+    connection.handle(TICK);
   }
 }
 

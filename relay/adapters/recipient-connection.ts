@@ -68,11 +68,15 @@ const WAITING_BYTES_MAX: number = 4 * 1024 * 1024;
 /** How long a closing handshake may take before the socket is cut, milliseconds. */
 const CLOSE_WITHIN_MS = 2000;
 
+/** For a tick that finds nothing to do, of which each connection has two a second. */
+const NOTHING: readonly SessionAction[] = [];
+
 export class RecipientConnection {
   readonly #socket: RecipientSocket;
   readonly #deps: RecipientConnectionDeps;
   readonly #session: Session;
-  readonly #bury: BuryAck;
+  /** Opened with the first ack. */
+  #bury: BuryAck | undefined;
   readonly #below: Corked | undefined;
   #isCorked = false;
   /** Where it comes from, as the socket gave it. */
@@ -94,7 +98,6 @@ export class RecipientConnection {
   constructor(socket: RecipientSocket, deps: RecipientConnectionDeps, address?: string, below?: Corked) {
     this.address = address;
     this.#below = below;
-    this.#bury = deps.openAckGate();
     this.#socket = socket;
     this.#deps = deps;
     this.#session = new Session(deps.session, deps.loops, deps.clock.monotonicMs());
@@ -117,10 +120,12 @@ export class RecipientConnection {
 
   /** Feeds the session and does what it says; gives what was done. */
   handle(event: SessionEvent): readonly SessionAction[] {
-    if (this.#isOver) return [];
+    if (this.#isOver) return NOTHING;
     const { clock } = this.#deps;
+    const actions = this.#session.handle(event, clock.monotonicMs(), clock.wallMs());
+    if (actions.length === 0) return NOTHING;
     const done: SessionAction[] = [];
-    for (const action of this.#session.handle(event, clock.monotonicMs(), clock.wallMs())) {
+    for (const action of actions) {
       this.#act(action);
       if (this.#isOver) break;
       done.push(action);
@@ -201,8 +206,7 @@ export class RecipientConnection {
         return;
       }
       const tag = mailboxTagOf(mailboxIdOf(publicKey), this.#deps.session.pepper);
-      // A copy: what was parsed is a view, and would keep alive the large buffer that it looks at.
-      mailboxes.push({ publicKey: new Uint8Array(publicKey), tag });
+      mailboxes.push({ publicKey, tag });
     }
     if (mailboxes.every(({ tag }) => this.#deps.mayReceive(tag)))
       this.handle({ type: 'verified', mailboxes });
@@ -231,6 +235,7 @@ export class RecipientConnection {
   }
 
   async #acknowledge(ack: SignedAck, doubtful: readonly MessageId[]): Promise<void> {
+    this.#bury ??= this.#deps.openAckGate();
     const done = await this.#bury(ack, doubtful).then(
       () => true,
       (error: unknown) => {

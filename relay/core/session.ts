@@ -84,7 +84,10 @@ export type SessionAction =
   | { readonly type: 'held_back' }
   | { readonly type: 'close'; readonly reason: CloseReason };
 
-interface Mailbox extends OpenMailbox {
+interface Mailbox {
+  readonly tag: MailboxTag;
+  /** Raw Ed25519 in base64url: a typed array of 32 bytes takes four times as much memory. */
+  readonly publicKey: string;
   /** It may hold something that is not on its way yet. */
   stale: boolean;
   /** Something happened to it, or it is time to look again, since it was last read. */
@@ -92,8 +95,8 @@ interface Mailbox extends OpenMailbox {
   fetching: boolean;
   /** How many messages the fetch under way asked for. */
   asked: number;
-  /** Acked while a fetch was under way: its answer may be older than the ack. */
-  readonly ackedMeanwhile: Set<string>;
+  /** Acked while a fetch was under way: its answer may be older than the ack. Made when there is one. */
+  ackedMeanwhile: Set<string> | undefined;
   emptySaid: boolean;
   /** Something was sent from it on this connection. */
   hasBegun: boolean;
@@ -114,6 +117,11 @@ interface Sent {
 /** Bytes sent for one fetch, so that what is handed to a socket at once fits into its buffer. */
 const STEP_BYTES = 1024 * 1024;
 
+/** Most recipients are idle most of the time: what such a one does not need is shared, and made when it is needed. */
+const NOTHING: readonly SessionAction[] = [];
+const NOTHING_SENT: Map<string, Sent> = new Map();
+const BEAT: SessionAction = { type: 'send', frame: { t: 'beat' } };
+
 type Phase = 'hello' | 'verifying' | 'open' | 'closed';
 
 export class Session {
@@ -123,8 +131,8 @@ export class Session {
   #phase: Phase = 'hello';
   #window = 0;
   #mailboxes: Mailbox[] = [];
-  /** Sent and not acked, by message id. */
-  readonly #onTheWay = new Map<string, Sent>();
+  /** Sent and not acked, by message id. Only `#noteSent` adds to it. */
+  #onTheWay: Map<string, Sent> = NOTHING_SENT;
   #sentMs: number;
   #heardMs: number;
   /** When a relay that drains closes this connection. */
@@ -144,8 +152,9 @@ export class Session {
   }
 
   handle(event: SessionEvent, nowMs: number, wallMs: number): readonly SessionAction[] {
-    if (this.#phase === 'closed') return [];
+    if (this.#phase === 'closed') return NOTHING;
     const actions = this.#step(event, nowMs, wallMs);
+    if (actions.length === 0) return NOTHING;
     if (actions.some(({ type }) => type === 'send')) this.#sentMs = nowMs;
     if (actions.some(({ type }) => type === 'close')) this.#phase = 'closed';
     return actions;
@@ -205,7 +214,8 @@ export class Session {
         if (mailbox === undefined) return [{ type: 'close', reason: 'malformed' }];
         const { pepper } = this.#config;
         const expiresMs = this.#expiryOf(frame.idBytes, wallMs);
-        const ack = createAck(mailbox.publicKey, frame.signature, frame.idBytes, expiresMs, pepper);
+        const publicKey = Buffer.from(mailbox.publicKey, 'base64url');
+        const ack = createAck(publicKey, frame.signature, frame.idBytes, expiresMs, pepper);
         return ack.ok
           ? [
               {
@@ -233,13 +243,14 @@ export class Session {
   #verified(mailboxes: readonly OpenMailbox[] | undefined, nowMs: number): readonly SessionAction[] {
     if (mailboxes === undefined) return [{ type: 'close', reason: 'unauthorised' }];
     this.#phase = 'open';
-    this.#mailboxes = mailboxes.map((mailbox) => ({
-      ...mailbox,
+    this.#mailboxes = mailboxes.map(({ tag, publicKey }) => ({
+      tag,
+      publicKey: Buffer.from(publicKey).toString('base64url'),
       stale: true,
       changed: false,
       fetching: false,
       asked: 0,
-      ackedMeanwhile: new Set(),
+      ackedMeanwhile: undefined,
       emptySaid: false,
       hasBegun: false,
       isHolding: false,
@@ -259,12 +270,12 @@ export class Session {
    * tick, if it changed, to learn which of the messages on the way were acked on another connection.
    */
   #fetchStale(after: 'event' | 'step' | 'tick' = 'event'): readonly SessionAction[] {
-    if (this.#phase !== 'open') return [];
+    if (this.#phase !== 'open' || !this.#mailboxes.some(mayBeFetched)) return NOTHING;
     const room = this.#window - this.#onTheWay.size;
     const hasRoom = room >= (after === 'event' ? Math.max(1, this.#window / 4) : 1);
     const actions: SessionAction[] = [];
     for (const [index, mailbox] of this.#mailboxes.entries()) {
-      if (!mailbox.stale || mailbox.fetching) continue;
+      if (!mayBeFetched(mailbox)) continue;
       const onTheWay = this.#onTheWayTo(mailbox.tag);
       if (!hasRoom && !(after === 'tick' && mailbox.changed && onTheWay > 0)) continue;
       mailbox.stale = false;
@@ -316,7 +327,7 @@ export class Session {
       bytes += frame.length;
       delivered += 1;
     }
-    mailbox.ackedMeanwhile.clear();
+    mailbox.ackedMeanwhile = undefined;
     if (delivered > 0) actions.push({ type: 'delivered', count: delivered });
     if (!whole) mailbox.stale = true;
     else if (!mailbox.emptySaid && !mailbox.isHolding) {
@@ -336,7 +347,8 @@ export class Session {
     isAll: boolean,
   ): { readonly due: readonly Message[]; readonly isHeadHeldBack: boolean } {
     const { tag } = mailbox;
-    const fresh = messages.filter(({ id }) => !this.#onTheWay.has(id) && !mailbox.ackedMeanwhile.has(id));
+    const isAcked = (id: MessageId): boolean => mailbox.ackedMeanwhile?.has(id) === true;
+    const fresh = messages.filter(({ id }) => !this.#onTheWay.has(id) && !isAcked(id));
     const isHeldBack = ({ id }: Message): boolean => this.#loops.heldBack(tag).includes(id);
     const [head] = fresh.filter((message) => !isHeldBack(message));
     const isHeadHeldBack = head !== undefined && !mailbox.hasBegun && this.#loops.noteHead(tag, head.id);
@@ -356,6 +368,7 @@ export class Session {
   }
 
   #noteSent(mailbox: number, { id, acceptedMs, expiresMs }: Message): void {
+    if (this.#onTheWay === NOTHING_SENT) this.#onTheWay = new Map();
     this.#onTheWay.set(id, { id, mailbox, acceptedMs, expiresMs });
   }
 
@@ -392,6 +405,7 @@ export class Session {
   #buried(ack: SignedAck): void {
     for (const mailbox of this.#mailboxes) {
       if (mailbox.tag !== ack.mailbox || !mailbox.fetching) continue;
+      mailbox.ackedMeanwhile ??= new Set();
       for (const id of ack.ids) mailbox.ackedMeanwhile.add(id);
     }
     for (const id of ack.ids) this.#onTheWay.delete(id);
@@ -422,12 +436,15 @@ export class Session {
     for (const mailbox of this.#mailboxes) {
       if (nowMs - mailbox.lookedAtMs >= lookAgainMs) markChanged(mailbox);
     }
-    const beat: readonly SessionAction[] =
-      this.#phase === 'open' && nowMs - this.#sentMs > heartbeatMs - TICK_MS
-        ? [{ type: 'send', frame: { t: 'beat' } }]
-        : [];
-    return [...beat, ...this.#fetchStale('tick')];
+    if (this.#onTheWay.size === 0) this.#onTheWay = NOTHING_SENT;
+    const isBeatDue = this.#phase === 'open' && nowMs - this.#sentMs > heartbeatMs - TICK_MS;
+    const fetches = this.#fetchStale('tick');
+    return isBeatDue ? [BEAT, ...fetches] : fetches;
   }
+}
+
+function mayBeFetched({ stale, fetching }: Mailbox): boolean {
+  return stale && !fetching;
 }
 
 function markChanged(mailbox: Mailbox): void {

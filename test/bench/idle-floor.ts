@@ -11,6 +11,8 @@ import { systemRandom } from '../../system/random.ts';
 import type { EchoConfig } from './idle-echo-process.ts';
 import { residentBytes } from './process-usage.ts';
 
+/** Opened before memory is first looked at: code that is compiled and pools that are filled once are not of a connection. */
+export const WARM_CONNECTIONS = 300;
 const SETTLE_MS = 2000;
 const NAME = 'floor.test';
 

@@ -18,6 +18,7 @@ import { relayEnvironment } from '../../fleet/local/relay-environment.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { type RedisServer, startRedis } from '../support/redis-server.ts';
+import type { Target } from './push-connection.ts';
 
 export type Mode = 'one_store' | 'three_sites';
 
@@ -133,6 +134,16 @@ export async function infoOf({ host, port }: RedisServer, field: string): Promis
   const info = await redis.info();
   redis.disconnect();
   return new RegExp(`^${field}:(\\S+)`, 'm').exec(info)?.[1] ?? '';
+}
+
+/** Where clients find the sites. */
+export function targetsOf({ sites, zone, port, authorityPem }: Deployment): readonly Target[] {
+  return sites.map(({ name, address }) => ({
+    host: address,
+    port,
+    serverName: `${name}.${zone}`,
+    authorityPem,
+  }));
 }
 
 interface Reply {

@@ -5,9 +5,15 @@
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer, type TLSSocket } from 'node:tls';
+import { answerMemory } from './idle-memory.ts';
 
 export type EchoConfig =
-  | { readonly role: 'server'; readonly certificatePem: string; readonly keyPem: string }
+  | {
+      readonly role: 'server';
+      readonly certificatePem: string;
+      readonly keyPem: string;
+      readonly groups?: string | undefined;
+    }
   | {
       readonly role: 'client';
       readonly port: number;
@@ -19,12 +25,13 @@ export type EchoConfig =
 const HOST = '127.0.0.1';
 const AT_ONCE = 64;
 
-process.once('disconnect', () => process.exit(0));
-process.on('SIGUSR2', () => globalThis.gc?.());
+answerMemory();
 const config = JSON.parse(process.argv[2] ?? '') as EchoConfig;
 
 if (config.role === 'server') {
-  const server = createServer({ cert: config.certificatePem, key: config.keyPem }, (socket) => {
+  const { certificatePem: cert, keyPem: key, groups } = config;
+  const curve = groups === undefined ? {} : { ecdhCurve: groups };
+  const server = createServer({ cert, key, ...curve }, (socket) => {
     socket.on('error', () => socket.destroy()).on('data', (chunk) => socket.write(chunk));
   });
   server.listen(0, HOST, () => process.send?.((server.address() as AddressInfo).port));

@@ -22,6 +22,7 @@ import { createMetrics } from '../../system/metrics.ts';
 import { systemRandom } from '../../system/random.ts';
 import { TEST_PEPPER } from '../support/mailbox.ts';
 import { createBenchMailbox } from './bench-recipient.ts';
+import { answerMemory } from './idle-memory.ts';
 
 export type PlainIdleConfig =
   | { readonly role: 'server'; readonly serves: 'recipients' | 'websockets' }
@@ -37,9 +38,7 @@ const AT_ONCE = 64;
 const BEAT_EVERY_MS = 4000;
 const AUDIENCE = 'https://plain.test';
 
-process.once('disconnect', () => process.exit(0));
-process.on('SIGUSR2', () => globalThis.gc?.());
-process.on('message', () => process.send?.(process.memoryUsage().heapUsed));
+answerMemory();
 const config = JSON.parse(process.argv[2] ?? '') as PlainIdleConfig;
 if (config.role === 'server') serve(config.serves);
 else await connectAll(config);

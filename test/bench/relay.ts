@@ -18,15 +18,9 @@ import { ratiosOf } from './broker-report.ts';
 import { BROKERS, type BrokerResult, measureBrokers } from './brokers.ts';
 import { infoOf } from './deployment.ts';
 import { measureFsync } from './floor.ts';
+import { type IdleResult, measureIdle } from './idle.ts';
 import { type BenchReport, printReport } from './report.ts';
-import {
-  type GrowthResult,
-  type IdleResult,
-  type JobResult,
-  measureGrowth,
-  measureIdle,
-  measureJob,
-} from './stages.ts';
+import { type GrowthResult, type JobResult, measureGrowth, measureJob } from './stages.ts';
 
 const STAGES = ['job', 'peers', 'growth', 'idle'];
 const MODES = ['one_store', 'three_sites'] as const;

@@ -3,15 +3,9 @@
  */
 import { type BrokerRatio, brokerLines } from './broker-report.ts';
 import type { BrokerResult } from './brokers.ts';
+import { type IdleResult, idleLines } from './idle.ts';
 import type { Percentiles } from './percentiles.ts';
-import {
-  BODY_BYTES,
-  type GrowthResult,
-  type IdleResult,
-  type JobResult,
-  MAILBOXES,
-  SENDERS,
-} from './stages.ts';
+import { BODY_BYTES, type GrowthResult, type JobResult, MAILBOXES, SENDERS } from './stages.ts';
 
 export interface BenchReport {
   /** When it was made, ISO 8601. */
@@ -80,20 +74,7 @@ export function printReport({
       lines.push(row(String(stored), [accepted.toFixed(0), ms(acceptP50Ms), ms(acceptP99Ms)]));
     }
   }
-  if (idle !== undefined) {
-    const [resident, floor, heap, external] = [
-      idle.bytesEach,
-      idle.floorBytesEach,
-      idle.heapBytesEach,
-      idle.externalBytesEach,
-    ].map((bytes) => (bytes / 1000).toFixed(1));
-    const ratio = (idle.bytesEach / idle.floorBytesEach).toFixed(2);
-    lines.push(
-      '',
-      `${idle.connections} idle WebSockets over TLS: ${resident} KB resident each, of it heap ${heap}, buffers ${external}`,
-      `${idle.connections} idle connections to a TLS echo server of Node's: ${floor} KB resident each; the relay keeps ${ratio} of that`,
-    );
-  }
+  if (idle !== undefined) lines.push(...idleLines(idle));
   return lines;
 }
 

@@ -10,12 +10,9 @@ import { systemClock } from '../../system/clock.ts';
 import { createLog, writeToStdout } from '../../system/log.ts';
 import { systemRandom } from '../../system/random.ts';
 import { createTestMailbox, TEST_PEPPER } from '../support/mailbox.ts';
-import { type Deployment, deploy, infoOf, type Mode } from './deployment.ts';
+import { type Deployment, deploy, infoOf, type Mode, targetsOf } from './deployment.ts';
 import { measureInserts } from './floor.ts';
-import { measureIdleFloor, settledBytes } from './idle-floor.ts';
-import type { IdleConfig } from './idle-process.ts';
 import type { LoadConfig, LoadResult } from './load.ts';
-import type { Target } from './push-connection.ts';
 
 export const BODY_BYTES = 1024;
 export const SENDERS = 64;
@@ -36,16 +33,6 @@ export interface GrowthResult {
   readonly acceptP50Ms: number;
   readonly acceptP99Ms: number;
   readonly accepted: number;
-}
-
-/** Bytes of each connection: resident memory, and what of it V8 and its buffers say they use. */
-export interface IdleResult {
-  readonly connections: number;
-  /** What Node alone keeps for an idle TLS connection: an echo server with as many of them. */
-  readonly floorBytesEach: number;
-  readonly bytesEach: number;
-  readonly heapBytesEach: number;
-  readonly externalBytesEach: number;
 }
 
 export interface LoadOptions {
@@ -106,46 +93,6 @@ export async function measureGrowth(
   return results;
 }
 
-/** What one more idle recipient costs the relay: the growth of its resident memory, garbage collected. */
-export async function measureIdle(connections: number): Promise<IdleResult> {
-  await using deployment = await deploy('one_store', ['--expose-gc']);
-  const [site] = deployment.sites;
-  const [target] = targetsOf(deployment);
-  if (site === undefined || target === undefined) throw new RangeError('no site');
-  const before = await memoryOf(deployment, site.relayPid);
-  const config: IdleConfig = { target, connections };
-  const child = fork(join(import.meta.dirname, 'idle-process.ts'), [JSON.stringify(config)]);
-  const exited = once(child, 'exit');
-  const outcome = await Promise.race([once(child, 'message').then(() => 'connected'), exited]);
-  if (outcome !== 'connected') throw new Error('idle recipients could not connect');
-  const after = await memoryOf(deployment, site.relayPid);
-  child.disconnect();
-  await exited;
-  const each = (of: (memory: Memory) => number): number => (of(after) - of(before)) / connections;
-  return {
-    connections,
-    floorBytesEach: await measureIdleFloor(connections),
-    bytesEach: each(({ resident }) => resident),
-    heapBytesEach: each(({ heap }) => heap),
-    externalBytesEach: each(({ external }) => external),
-  };
-}
-
-interface Memory {
-  readonly resident: number;
-  readonly heap: number;
-  readonly external: number;
-}
-
-/** After the garbage is collected, and what was freed had time to go back to the system. */
-async function memoryOf(deployment: Deployment, relayPid: number): Promise<Memory> {
-  return {
-    resident: await settledBytes(relayPid),
-    heap: await deployment.counter('relay_nodejs_heap_size_used_bytes'),
-    external: await deployment.counter('relay_nodejs_external_memory_bytes'),
-  };
-}
-
 /** Runs the load in its own process; throws when the relays did not do what they said. */
 async function load(deployment: Deployment, options: LoadOptions): Promise<LoadResult> {
   const ackedBefore = await deployment.counter('relay_messages_total{event="acked"}');
@@ -176,15 +123,6 @@ async function load(deployment: Deployment, options: LoadOptions): Promise<LoadR
     throw new Error(`of ${result.acceptedTotal} messages the relays say that only ${acked} were acked`);
   }
   return result;
-}
-
-function targetsOf({ sites, zone, port, authorityPem }: Deployment): readonly Target[] {
-  return sites.map(({ name, address }) => ({
-    host: address,
-    port,
-    serverName: `${name}.${zone}`,
-    authorityPem,
-  }));
 }
 
 /** Stores messages `from` to `to` in mailboxes that nobody reads. */

@@ -17,12 +17,12 @@ import type { Message, MessageId } from '../core/message.ts';
 import {
   CLOSE_CODES,
   type CloseReason,
-  type OpenMailbox,
   Session,
   type SessionAction,
   type SessionConfig,
   type SessionEvent,
 } from '../core/session.ts';
+import type { OpenMailbox } from '../core/session-mailbox.ts';
 import type { RelayEvents } from '../events.ts';
 import type { MailboxTokenVerifier } from '../http/mailbox-token.ts';
 import type { MessageStore } from '../ports.ts';

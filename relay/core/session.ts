@@ -17,6 +17,16 @@ import {
 } from './frame.ts';
 import type { MailboxTag } from './mailbox.ts';
 import type { Message, MessageId } from './message.ts';
+import {
+  type Mailbox,
+  markChanged,
+  mayBeFetched,
+  type OpenMailbox,
+  precedes,
+  publicKeyOf,
+  readFromStart,
+  type Sent,
+} from './session-mailbox.ts';
 
 /** How often a session is ticked, milliseconds: a beat that would be late at the next tick goes out at this one. */
 export const TICK_MS = 500;
@@ -32,13 +42,6 @@ export interface SessionConfig {
   /** How long an ack for a message of unknown expiry is remembered. */
   readonly ttlMsMax: number;
   readonly pepper: Uint8Array;
-}
-
-/** A mailbox whose owner has proved its key. */
-export interface OpenMailbox {
-  readonly tag: MailboxTag;
-  /** Raw Ed25519, 32 bytes. */
-  readonly publicKey: Uint8Array;
 }
 
 export type SessionEvent =
@@ -83,36 +86,6 @@ export type SessionAction =
   /** A message that recipients break on goes to the end of its mailbox from now on. */
   | { readonly type: 'held_back' }
   | { readonly type: 'close'; readonly reason: CloseReason };
-
-interface Mailbox {
-  readonly tag: MailboxTag;
-  /** Raw Ed25519 in base64url: a typed array of 32 bytes takes four times as much memory. */
-  readonly publicKey: string;
-  /** It may hold something that is not on its way yet. */
-  stale: boolean;
-  /** Something happened to it, or it is time to look again, since it was last read. */
-  changed: boolean;
-  fetching: boolean;
-  /** How many messages the fetch under way asked for. */
-  asked: number;
-  /** Acked while a fetch was under way: its answer may be older than the ack. Made when there is one. */
-  ackedMeanwhile: Set<string> | undefined;
-  emptySaid: boolean;
-  /** Something was sent from it on this connection. */
-  hasBegun: boolean;
-  /** What is held back waits for the acks of everything else. */
-  isHolding: boolean;
-  lookedAtMs: number;
-}
-
-/** A message that was sent and not acked. */
-interface Sent {
-  readonly id: string;
-  /** Place of its mailbox. */
-  readonly mailbox: number;
-  readonly acceptedMs: number;
-  readonly expiresMs: number;
-}
 
 /** Bytes sent for one fetch, so that what is handed to a socket at once fits into its buffer. */
 const STEP_BYTES = 1024 * 1024;
@@ -214,8 +187,7 @@ export class Session {
         if (mailbox === undefined) return [{ type: 'close', reason: 'malformed' }];
         const { pepper } = this.#config;
         const expiresMs = this.#expiryOf(frame.idBytes, wallMs);
-        const publicKey = Buffer.from(mailbox.publicKey, 'base64url');
-        const ack = createAck(publicKey, frame.signature, frame.idBytes, expiresMs, pepper);
+        const ack = createAck(publicKeyOf(mailbox), frame.signature, frame.idBytes, expiresMs, pepper);
         return ack.ok
           ? [
               {
@@ -243,19 +215,7 @@ export class Session {
   #verified(mailboxes: readonly OpenMailbox[] | undefined, nowMs: number): readonly SessionAction[] {
     if (mailboxes === undefined) return [{ type: 'close', reason: 'unauthorised' }];
     this.#phase = 'open';
-    this.#mailboxes = mailboxes.map(({ tag, publicKey }) => ({
-      tag,
-      publicKey: Buffer.from(publicKey).toString('base64url'),
-      stale: true,
-      changed: false,
-      fetching: false,
-      asked: 0,
-      ackedMeanwhile: undefined,
-      emptySaid: false,
-      hasBegun: false,
-      isHolding: false,
-      lookedAtMs: nowMs,
-    }));
+    this.#mailboxes = mailboxes.map((mailbox) => readFromStart(mailbox, nowMs));
     // Listening begins before the first read, so nothing falls between the two.
     return [
       { type: 'open', tags: mailboxes.map(({ tag }) => tag) },
@@ -441,19 +401,4 @@ export class Session {
     const fetches = this.#fetchStale('tick');
     return isBeatDue ? [BEAT, ...fetches] : fetches;
   }
-}
-
-function mayBeFetched({ stale, fetching }: Mailbox): boolean {
-  return stale && !fetching;
-}
-
-function markChanged(mailbox: Mailbox): void {
-  mailbox.stale = true;
-  mailbox.changed = true;
-}
-
-/** The order of a mailbox: by time, then by the bytes of the id. */
-function precedes(a: Pick<Sent, 'id' | 'acceptedMs'>, b: Pick<Sent, 'id' | 'acceptedMs'>): boolean {
-  if (a.acceptedMs !== b.acceptedMs) return a.acceptedMs < b.acceptedMs;
-  return Buffer.compare(Buffer.from(a.id, 'base64url'), Buffer.from(b.id, 'base64url')) < 0;
 }

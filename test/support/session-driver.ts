@@ -4,12 +4,12 @@
 import { createDeliveryLoops, type DeliveryLoops } from '../../relay/core/delivery-loops.ts';
 import {
   type CloseReason,
-  type OpenMailbox,
   Session,
   type SessionAction,
   type SessionConfig,
   type SessionEvent,
 } from '../../relay/core/session.ts';
+import type { OpenMailbox } from '../../relay/core/session-mailbox.ts';
 import { TEST_PEPPER, type TestMailbox } from './mailbox.ts';
 
 export const SESSION_CONFIG: SessionConfig = {

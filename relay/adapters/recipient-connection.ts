@@ -90,10 +90,6 @@ export class RecipientConnection {
   #onFlushed: (() => void) | undefined;
   #cancelTermination: (() => void) | undefined;
   readonly #flushed = (): void => this.#onFlushed?.();
-  readonly #uncork = (): void => {
-    this.#isCorked = false;
-    this.#below?.uncork();
-  };
 
   constructor(socket: RecipientSocket, deps: RecipientConnectionDeps, address?: string, below?: Corked) {
     this.address = address;
@@ -195,7 +191,12 @@ export class RecipientConnection {
     if (this.#below === undefined || this.#isCorked) return;
     this.#isCorked = true;
     this.#below.cork();
-    process.nextTick(this.#uncork);
+    process.nextTick(() => this.#uncork());
+  }
+
+  #uncork(): void {
+    this.#isCorked = false;
+    this.#below?.uncork();
   }
 
   async #verify(tokens: readonly string[]): Promise<void> {

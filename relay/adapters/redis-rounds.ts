@@ -12,7 +12,7 @@ import { evalsha } from './redis-connection.ts';
 import type { Run } from './redis-reads.ts';
 import { listOf, outboxKey, readMembers } from './redis-records.ts';
 import { DEBT, EXPIRE } from './redis-scripts.ts';
-import type { Timed } from './redis-writes.ts';
+import { type Timed, unavailable } from './redis-writes.ts';
 
 export interface Rounds extends Pick<MessageStore, 'owed' | 'debts' | 'expire'> {
   /**
@@ -33,8 +33,8 @@ const OWED_SHARE = 8;
 /** How many things one script discards: an ack among them may name 512 messages. */
 const EXPIRE_MAX = 64;
 
-/** Looks through `run`, by what it is told of writes. */
-export function createRounds(run: Run): Rounds {
+/** Looks through `run`, by what it is told of writes; `runEach` gives the Error of a command in place of its reply. */
+export function createRounds(run: Run, runEach: Run): Rounds {
   const expiries = createDueTimes();
   const owedTo = new Map<SiteName, DueTimes>();
   const owedBy = (site: SiteName): DueTimes => {
@@ -61,7 +61,7 @@ export function createRounds(run: Run): Rounds {
       }
     },
     owed: (site, beforeMs, limit) =>
-      collectOwed(owedBy(site), site, beforeMs, Math.min(limit, OWED_MAX), run),
+      collectOwed(owedBy(site), site, beforeMs, Math.min(limit, OWED_MAX), runEach),
     debts: async (sites) => sumDebts(new Map(sites.map((site) => [site, owedBy(site)])), run),
     expire: async (nowMs, limit) => {
       await lookAhead(expiries, run);
@@ -75,7 +75,7 @@ async function collectOwed(
   site: SiteName,
   beforeMs: number,
   limit: number,
-  run: Run,
+  runEach: Run,
 ): Promise<readonly Reference[]> {
   const share = Math.ceil(limit / OWED_SHARE);
   const due = times.before(beforeMs);
@@ -86,8 +86,14 @@ async function collectOwed(
   for (let at = 0; at < partitions.length && found.length < limit; at += STEP_PARTITIONS) {
     const some = partitions.slice(at, at + STEP_PARTITIONS);
     const moment = times.moment();
-    const replies = await run(some.map((p) => ['ZRANGE', outboxKey(p, site), 0, share - 1, 'WITHSCORES']));
+    const replies = await runEach(
+      some.map((p) => ['ZRANGE', outboxKey(p, site), 0, share - 1, 'WITHSCORES']),
+    );
+    const failed = replies.find((reply) => reply instanceof Error);
+    if (failed !== undefined && replies.every((reply) => reply instanceof Error)) throw unavailable(failed);
     for (const [index, partition] of some.entries()) {
+      // A node that is away must not keep what the others owe: its partitions are asked again.
+      if (replies[index] instanceof Error) continue;
       const entries = listOf(replies[index]);
       times.found(partition, moment, scoreAt(entries, 0));
       const members: unknown[] = [];

@@ -136,8 +136,10 @@ function createStore(
   const damage = createEvent<undefined>();
   const outboxFull = createEvent<number>();
 
+  const runEach = async (commands: readonly RedisCommand[]): Promise<readonly unknown[]> =>
+    commands.length === 0 ? [] : connection.run(commands);
   const run = async (commands: readonly RedisCommand[]): Promise<readonly unknown[]> => {
-    const replies = commands.length === 0 ? [] : await connection.run(commands);
+    const replies = await runEach(commands);
     for (const reply of replies) if (reply instanceof Error) throw unavailable(reply);
     return replies;
   };
@@ -147,7 +149,7 @@ function createStore(
     }
   };
   const read: MessageStore['load'] = (references) => load(references, run, discard, pepper);
-  const rounds = createRounds(run);
+  const rounds = createRounds(run, runEach);
   const writing = { connection, origin, onFull: outboxFull.tell };
   const insert = groupCommit(async (items: readonly (Insertion & Timed)[]) => {
     rounds.inserting(items);

@@ -59,7 +59,7 @@ const requests: readonly fc.Arbitrary<PeerRequest>[] = [
 const replies: readonly fc.Arbitrary<PeerReply>[] = [
   fc.record({
     type: fc.constant('outcomes'),
-    outcomes: fc.array(fc.constantFrom('stored', 'duplicate', 'buried', 'expired', 'damaged')),
+    outcomes: fc.array(fc.constantFrom('stored', 'duplicate', 'buried', 'expired', 'not_kept')),
   }),
   fc.constant({ type: 'done' }),
   fc.record({

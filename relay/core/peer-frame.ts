@@ -64,15 +64,25 @@ export type PeerReply =
   /** It was not done; the caller may repeat it later. */
   | { readonly type: 'refused'; readonly reason: PeerRefusal };
 
-/** `damaged`: the record did not survive the way, is of a newer version, or would live longer than any may. */
-export type PutOutcome = InsertOutcome | 'damaged';
+/**
+ * `not_kept`: it is not believed (it did not survive the way, is of a newer version, or would live longer than any may), or
+ * its part of the store is away. It stays owed.
+ */
+export type PutOutcome = InsertOutcome | 'not_kept';
 export type PeerRefusal = 'store_unavailable' | 'bad_signature' | 'malformed' | 'overloaded';
 
 export const FRAME_BYTES_MAX: number = 4 * 1024 * 1024;
 export const HEADER_BYTES = 9;
 const LIST_MAX = 4096;
 const SMALL_FRAME_BYTES = 256;
-const OUTCOMES: readonly PutOutcome[] = ['stored', 'duplicate', 'buried', 'expired', 'damaged', 'other_kept'];
+const OUTCOMES: readonly PutOutcome[] = [
+  'stored',
+  'duplicate',
+  'buried',
+  'expired',
+  'not_kept',
+  'other_kept',
+];
 const REFUSALS: readonly PeerRefusal[] = ['store_unavailable', 'bad_signature', 'malformed', 'overloaded'];
 
 const TYPES = {

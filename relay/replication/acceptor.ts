@@ -16,6 +16,7 @@ import type { InsertOutcome } from '../core/reference.ts';
 import type { RelayEvents } from '../events.ts';
 import { type Burial, type Insertion, type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
+import { inEachPartition } from './in-each-partition.ts';
 import type { Notices } from './notices.ts';
 
 export interface AcceptorConfig {
@@ -71,13 +72,23 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
     ...BATCH,
     callsMax: 4,
     sizeOf: ({ message }) => message.record.length,
-    run: (items) => store.insert(items, clock.wallMs()),
+    run: (items) =>
+      inEachPartition(
+        items,
+        ({ message }) => message.mailbox,
+        (some) => store.insert(some, clock.wallMs()),
+      ),
   });
   const burials = createBatcher<Burial, boolean>({
     ...BATCH,
     callsMax: 4,
     sizeOf: ({ ack }) => ack.record.length,
-    run: (items) => store.bury(items, clock.wallMs()),
+    run: (items) =>
+      inEachPartition(
+        items,
+        ({ ack }) => ack.mailbox,
+        (some) => store.bury(some, clock.wallMs()),
+      ),
   });
   const peers = new WeakMap<PeerLink, Peer>();
   const peerAt = (link: PeerLink): Peer => {
@@ -152,7 +163,7 @@ async function confirmed(
     // Buried counts as held: its recipient has it already, and nothing is left to lose.
     if (result === 'other_kept') {
       if (others.confirm(site)) resolve('other_kept');
-    } else if (result !== 'expired' && result !== 'damaged' && copies.confirm(site)) resolve('accepted');
+    } else if (result !== 'expired' && result !== 'not_kept' && copies.confirm(site)) resolve('accepted');
   });
   const tellWhenSettled = async (): Promise<void> => {
     await Promise.allSettled(all);

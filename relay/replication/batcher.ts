@@ -5,8 +5,8 @@
 import type { Clock } from '../../system/clock.ts';
 
 export interface BatcherOptions<Item, Answer> {
-  /** Gives one answer for each item, in order. A rejection is the answer to all of them. */
-  readonly run: (items: readonly Item[]) => Promise<readonly Answer[]>;
+  /** Gives one answer or Error for each item, in order. A rejection is the answer to all of them. */
+  readonly run: (items: readonly Item[]) => Promise<readonly (Answer | Error)[]>;
   readonly callsMax: number;
   readonly itemsMax: number;
   /** Bytes an item counts for, and how many a batch may have. */
@@ -37,7 +37,7 @@ export interface Batcher<Item, Answer> {
   add(item: Item): Promise<Answer>;
 }
 
-/** A batcher with nothing waiting. An item rejects with the error of the batch that it was in. */
+/** A batcher with nothing waiting. An item rejects with its own error, or with that of the batch that it was in. */
 export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer>): Batcher<Item, Answer> {
   const waiting: Waiting<Item, Answer>[] = [];
   let waitingBytes = 0;
@@ -64,6 +64,7 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
       for (const [index, { resolve, reject }] of batch.entries()) {
         const answer = answers[index];
         if (answer === undefined) reject(new Error('a batch was answered in part'));
+        else if (answer instanceof Error) reject(answer);
         else resolve(answer);
       }
     } catch (error) {

@@ -100,7 +100,7 @@ async function drainPage(
   for (const some of framesOf(messages)) {
     const confirmed = await put(link, some, config.own);
     await settle(confirmed);
-    // What the other site does not believe stays owed, and must not keep what comes behind it waiting.
+    // What the other site does not take stays owed, and must not keep what comes behind it waiting.
     parked.add(some.map(({ reference }) => reference).filter((reference) => !confirmed.includes(reference)));
   }
   deps.events.drained(link.site, settledCount);
@@ -204,6 +204,6 @@ async function put(link: PeerLink, messages: readonly Owed[], own: SiteName): Pr
   if (reply.type !== 'outcomes') throw new PeerUnreachable(`put was answered by ${reply.type}`);
   return messages.flatMap(({ reference }, index) => {
     const outcome = reply.outcomes[index];
-    return outcome === undefined || outcome === 'damaged' ? [] : [reference];
+    return outcome === undefined || outcome === 'not_kept' ? [] : [reference];
   });
 }

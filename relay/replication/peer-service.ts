@@ -13,6 +13,7 @@ import type { Listed, Reference } from '../core/reference.ts';
 import { openForeignTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
 import { type Burial, type Insertion, type MessageStore, StoreUnavailable } from '../ports.ts';
+import { inEachPartition } from './in-each-partition.ts';
 import { isTransient } from './transients.ts';
 
 export interface PeerServiceDeps {
@@ -43,7 +44,7 @@ const RECORDS_BYTES = 1024 * 1024;
 export function createPeerService(deps: PeerServiceDeps): PeerService {
   return async (request, from) => {
     try {
-      const reply = await serve(request, deps);
+      const reply = await serve(request, from, deps);
       if (reply.type === 'refused') deps.events.peerRefused(from, reply.reason);
       return reply;
     } catch (error) {
@@ -54,11 +55,11 @@ export function createPeerService(deps: PeerServiceDeps): PeerService {
   };
 }
 
-async function serve(request: PeerRequest, deps: PeerServiceDeps): Promise<PeerReply> {
+async function serve(request: PeerRequest, from: SiteName, deps: PeerServiceDeps): Promise<PeerReply> {
   const { store } = deps;
   switch (request.type) {
     case 'put':
-      return put(request.records, deps);
+      return put(request.records, from, deps);
     case 'bury':
       return bury(request.records, deps);
     case 'held':
@@ -86,8 +87,12 @@ function owedBesides(holders: readonly SiteName[], { own, sites }: PeerServiceDe
   return sites.map(({ name }) => name).filter((name) => name !== own && !holders.includes(name));
 }
 
-async function put(records: readonly OfferedRecord[], deps: PeerServiceDeps): Promise<PeerReply> {
-  const outcomes: PutOutcome[] = records.map(() => 'damaged');
+async function put(
+  records: readonly OfferedRecord[],
+  from: SiteName,
+  deps: PeerServiceDeps,
+): Promise<PeerReply> {
+  const outcomes: PutOutcome[] = records.map(() => 'not_kept');
   const insertions: Insertion[] = [];
   const places: number[] = [];
   for (const [place, { record, holders }] of records.entries()) {
@@ -103,8 +108,17 @@ async function put(records: readonly OfferedRecord[], deps: PeerServiceDeps): Pr
     insertions.push({ message: message.value, owedTo: owedBesides(holders, deps) });
     places.push(place);
   }
-  for (const [index, outcome] of (await deps.store.insert(insertions, deps.clock.wallMs())).entries()) {
+  const stored = await inEachPartition(
+    insertions,
+    ({ message }) => message.mailbox,
+    (some) => deps.store.insert(some, deps.clock.wallMs()),
+  );
+  const away = stored.find((outcome) => outcome instanceof StoreUnavailable);
+  if (away !== undefined && stored.every((outcome) => outcome instanceof StoreUnavailable)) throw away;
+  if (away !== undefined) deps.events.peerRefused(from, 'store_unavailable');
+  for (const [index, outcome] of stored.entries()) {
     const place = places[index];
+    if (outcome instanceof StoreUnavailable) continue;
     if (place !== undefined) outcomes[place] = outcome;
     // The sender's relay waits for the copy, not for what it replaces.
     const message = insertions[index]?.message;

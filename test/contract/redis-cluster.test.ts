@@ -1,12 +1,15 @@
 /**
  * The Redis store keeps the same contract on a real Redis Cluster, and through the failover of one of its nodes.
  */
+import { createHash } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
 import { openRedisStore } from '../../relay/adapters/redis-store.ts';
 import { PARTITIONS } from '../../relay/core/mailbox.ts';
-import type { Message } from '../../relay/core/message.ts';
+import type { Message, MessageId } from '../../relay/core/message.ts';
+import type { PeerReply, PeerRequest } from '../../relay/core/peer-frame.ts';
 import { type MessageStore, StoreUnavailable } from '../../relay/ports.ts';
+import { createAcceptor } from '../../relay/replication/acceptor.ts';
 import { takeWhatIsLacking } from '../../relay/replication/comparison.ts';
 import { createPeerService } from '../../relay/replication/peer-service.ts';
 import { systemClock } from '../../system/clock.ts';
@@ -20,6 +23,12 @@ import { redisStoreOptions, untilAvailable } from '../support/redis-store.ts';
 import { describeMessageStore, nextWake, referenceTo } from './message-store.ts';
 
 const MINUTE_MS = 60_000;
+
+/** Every mailbox has a message of its own in each round. */
+function idOf(round: string, tag: string): MessageId {
+  return createHash('sha256').update(`${round} ${tag}`).digest().toString('base64url', 0, 16) as MessageId;
+}
+
 const reason = redisMissing === undefined ? '' : ` (skipped: ${redisMissing})`;
 
 describe.skipIf(redisMissing !== undefined)(`the Redis store on a cluster${reason}`, () => {
@@ -109,6 +118,74 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store on a cluster${reaso
     onTestFinished(() => single.stop());
     const opened = await openRedisStore({ ...redisStoreOptions(single), nodes: [single, single] });
     expect(opened).toEqual({ ok: false, fault: [expect.stringContaining('is no node of a Redis Cluster')] });
+  });
+
+  test('fails for the partitions of a node that is gone, and for no other', {
+    timeout: MINUTE_MS,
+  }, async () => {
+    const store = await openEmpty();
+    const nowMs = systemClock.wallMs();
+    const events = createRecordedEvents();
+    const [aws, gcp] = testManifest(['aws', 'gcp']).sites;
+    if (aws === undefined || gcp === undefined) throw new Error('no sites');
+    // The other site takes everything, so that the own store decides what is accepted.
+    const link = {
+      site: gcp.name,
+      provider: gcp.provider,
+      isUp: () => true,
+      call: async (request: PeerRequest): Promise<PeerReply> =>
+        request.type === 'put'
+          ? { type: 'outcomes', outcomes: request.records.map(() => 'stored') }
+          : { type: 'done' },
+    };
+    const notices = { tell: () => undefined, flush: async () => undefined };
+    const acceptor = createAcceptor(
+      { own: aws, sites: [aws, gcp], copiesNeeded: 2, deadlineMs: 5000 },
+      { store, links: [link], notices, clock: systemClock, events },
+    );
+    const serve = createPeerService({
+      own: aws.name,
+      sites: [aws, gcp],
+      pepper: TEST_PEPPER,
+      store,
+      clock: systemClock,
+      events,
+      arrivedNow: () => 'expired',
+      replaceOlder: async () => undefined,
+    });
+    const mailboxes = Array.from({ length: 60 }, createTestMailbox);
+    const made = (round: string): readonly Message[] =>
+      mailboxes.map((each) =>
+        each.message(round, { acceptedMs: nowMs, expiresMs: nowMs + 3_600_000, id: idOf(round, each.tag) }),
+      );
+    const [, second] = cluster.masters;
+    await second?.kill();
+    // All of them in one turn, so that they travel together.
+    const answers = await Promise.all(made('sent').map((message) => acceptor.accept(message)));
+    const refused = answers.filter((answer) => answer === 'unconfirmed').length;
+    expect(refused).toBeGreaterThan(0);
+    expect(refused).toBeLessThan(mailboxes.length);
+    const records = made('put').map(({ record }) => ({ record, holders: [gcp.name] }));
+    const reply = await serve({ type: 'put', records }, gcp.name);
+    expect(reply).toEqual({
+      type: 'outcomes',
+      outcomes: answers.map((answer) => (answer === 'accepted' ? 'stored' : 'not_kept')),
+    });
+    expect(events.happened).toContain('peerRefused gcp store_unavailable');
+    const acks = made('sent').map((message, at) =>
+      acceptor.bury(mailboxes[at]?.ack([message.id], nowMs + 3_600_000) ?? expect.unreachable()),
+    );
+    const acked = (await Promise.allSettled(acks)).map(({ status }) => status === 'fulfilled');
+    expect(acked).toEqual(answers.map((answer) => answer === 'accepted'));
+    // What the others owe is drained meanwhile: a message, and the ack that came after it.
+    const owed = await store.owed(gcp.name, nowMs + 3_600_000, 1000);
+    expect(owed.filter(({ kind }) => kind === 'ack')).toHaveLength(mailboxes.length - refused);
+    await second?.start();
+    await untilAvailable(store);
+    await eventually('everything is accepted', async () => {
+      const again = await Promise.all(made('again').map((message) => acceptor.accept(message)));
+      return again.every((answer) => answer === 'accepted') ? true : undefined;
+    });
   });
 
   // The last one: afterwards the cluster has lost its first node.

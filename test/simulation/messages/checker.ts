@@ -15,11 +15,15 @@ export interface Checker {
   accepted(id: string, by: string, sinceMs: number): void;
   /** A relay of the site hands the message to the socket of a recipient. */
   delivering(site: SiteName, id: string): void;
-  /** The application of a recipient has it. */
-  received(recipient: string, id: string, body: Uint8Array): void;
+  /** A recipient's client has it, for the first time or again. */
+  arrived(recipient: string, id: string, body: Uint8Array): void;
+  /** Its application has it. */
+  received(recipient: string, id: string): void;
   acked(ids: readonly string[]): void;
   /** From now on more is destroyed than the promise allows: what is lost is counted and not held against anybody. */
   leavePromise(): void;
+  /** Whether these two sites can talk to each other now, with relays and stores that are well. */
+  touching(one: SiteName, other: SiteName, isTouching: boolean): void;
   /** Everybody says that every copy is back: then there must be two of everything. */
   restored(): void;
   /** What some site has known for `forMs` must be known to every site by now. */
@@ -58,6 +62,8 @@ interface Fate {
 const SKEW_MS_MAX = 30_500;
 /** A frame may have been read from the store so long before it leaves. */
 const IN_FLIGHT_MS = 3000;
+/** From when a site can ask somebody who knows a tombstone until it knows it too. */
+const HEARD_WITHIN_MS = 5_000;
 const VIOLATIONS_MAX = 20;
 
 export interface CheckerOptions {
@@ -93,6 +99,13 @@ export function createChecker(stage: Stage, { sites, copiesNeeded }: CheckerOpti
       else if (untilMs === Number.POSITIVE_INFINITY) fate.knownUntilMs.set(provider, time.nowMs());
     }
   };
+  const touchingSinceMs = new Map<string, number>();
+  /** A site that knows the tombstone, and could have told `site` for long enough. */
+  const whoCouldTell = (fate: Fate, site: SiteName): SiteName | undefined =>
+    [...fate.buriedMs].find(([other, sinceMs]) => {
+      const touchingMs = touchingSinceMs.get(`${site} ${other}`) ?? time.nowMs();
+      return time.nowMs() - Math.max(sinceMs, touchingMs) > HEARD_WITHIN_MS;
+    })?.[0];
   const isOwed = (fate: Fate): boolean =>
     fate.isAccepted && !fate.isReceived && !fate.isForfeited && wallMs() < fate.expiresMs - SKEW_MS_MAX;
   /** Accepted, and nobody has said that it was acked. */
@@ -192,18 +205,35 @@ export function createChecker(stage: Stage, { sites, copiesNeeded }: CheckerOpti
       const nowMs = time.nowMs();
       const buriedMs = fate.buriedMs.get(site) ?? nowMs;
       if (nowMs - buriedMs > IN_FLIGHT_MS) violate(`${site} delivers ${fate.name}, whose tombstone it has`);
+      const teller = whoCouldTell(fate, site);
+      if (teller !== undefined && !fate.buriedMs.has(site) && isInsidePromise) {
+        violate(`${site} delivers ${fate.name}, of whose tombstone ${teller} could have told it for long`);
+      }
+      const buriers = sites.filter(({ name }) => fate.buriedMs.has(name)).map(({ provider }) => provider);
+      if (new Set(buriers).size >= copiesNeeded) stage.count('delivered after two providers had buried it');
       const isSettled = nowMs - (fate.settledMs ?? nowMs) > IN_FLIGHT_MS;
       if (isSettled && isInsidePromise && !unrestored.has(site)) {
         violate(`${site} delivers ${fate.name}, which every site had buried`);
       }
     },
-    received: (recipient, id, body) => {
+    arrived: (recipient, id, body) => {
       const fate = fates.get(id);
       if (fate === undefined || fate.recipient !== recipient || Buffer.compare(fate.body, body) !== 0) {
         return violate(`${recipient} received what was not sent to it`);
       }
       stage.count(fate.isReceived ? 'delivered again' : 'delivered');
+    },
+    received: (recipient, id) => {
+      const fate = fates.get(id);
+      if (fate === undefined) return;
+      if (fate.isReceived) violate(`the application of ${recipient} gets ${fate.name} twice`);
       fate.isReceived = true;
+    },
+    touching: (one, other, isTouching) => {
+      for (const pair of [`${one} ${other}`, `${other} ${one}`]) {
+        if (!isTouching) touchingSinceMs.delete(pair);
+        else if (!touchingSinceMs.has(pair)) touchingSinceMs.set(pair, time.nowMs());
+      }
     },
     acked: (ids) => stage.count('acked', ids.length),
     leavePromise: () => {

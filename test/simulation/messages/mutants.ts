@@ -50,6 +50,21 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
       readEpoch: async () => (await store.readEpoch()) ?? neverWiped(others),
     }),
   },
+  'forget-acks': {
+    wrong: 'an ack is owed to nobody: who is away just then does not hear of it',
+    wrapStore: (store) => ({
+      ...store,
+      bury: (burials, nowMs) =>
+        store.bury(
+          burials.map(({ ack }) => ({ ack, owedTo: [] })),
+          nowMs,
+        ),
+    }),
+  },
+  'forget-shown': {
+    wrong: 'a client remembers nothing of what its application has',
+    createMemory: () => ({ get: () => undefined, set: () => undefined }),
+  },
   'owe-nothing-onward': {
     wrong: 'a site that gets a message from a peer owes it to nobody',
     wrapService: (service, sites) => (request, from) =>

@@ -1,6 +1,7 @@
 /**
  * Recipients: each keeps a socket or two at sites of its choice, goes elsewhere when one falls silent, and sometimes
- * for no reason; it acks what it has, often at once and sometimes late or on another connection.
+ * for no reason; it acks what it has, often at once and sometimes late or on another connection. What its application has
+ * got already is kept from it by the memory of the client library.
  */
 import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import {
@@ -10,6 +11,7 @@ import {
   parseControlFrame,
   parseMessageFrame,
 } from '../../../client/frames.ts';
+import type { Seen, SeenEntry } from '../../../client/seen.ts';
 import type { RecipientSocket } from '../../../relay/adapters/recipient-connection.ts';
 import { type MailboxId, mailboxIdOf } from '../../../relay/core/mailbox.ts';
 import type { Random } from '../../../system/random.ts';
@@ -24,7 +26,11 @@ export interface RecipientOptions {
   readonly network: Network;
   readonly checker: Checker;
   readonly sockets: number;
+  readonly createMemory: () => ClientMemory;
 }
+
+/** What a client remembers of what its application has. */
+export type ClientMemory = Pick<Seen<SeenEntry>, 'get' | 'set'>;
 
 export interface Recipient {
   readonly name: string;
@@ -41,6 +47,8 @@ interface Wire {
 
 const SILENCE_MS = 7000;
 const WINDOW = 16;
+/** As the client library has it. */
+const EXPIRY_SLACK_MS = 120_000;
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 const SIGNED_PREFIX = Buffer.from('archipelago ack v1\n', 'latin1');
 
@@ -57,6 +65,7 @@ export function createRecipient(stage: Stage, options: RecipientOptions): Recipi
   const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-32);
   const habits = habitsOf(random);
   const open = new Set<Wire>();
+  const memory = options.createMemory();
   let isSteady = false;
 
   let gathered: string[] = [];
@@ -80,8 +89,12 @@ export function createRecipient(stage: Stage, options: RecipientOptions): Recipi
   const onMessage = (wire: Wire, frame: Uint8Array): void => {
     const parsed = parseMessageFrame(frame);
     if (!parsed.ok) return checker.violate(`${name} got a frame that is ${parsed.fault}`);
-    const { id, body } = parsed.value;
-    checker.received(name, id, body);
+    const { id, body, secondsLeft } = parsed.value;
+    checker.arrived(name, id, body);
+    if (memory.get(id) === undefined) checker.received(name, id);
+    else stage.count('hidden by the client');
+    const nowMs = time.clockOf().wallMs();
+    memory.set(id, { isForgettable: true, expiresMs: nowMs + secondsLeft * 1000 + EXPIRY_SLACK_MS }, nowMs);
     if (isSteady || random.fraction() > habits.forgetChance) ackLater(wire, id);
   };
 

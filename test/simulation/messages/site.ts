@@ -19,6 +19,7 @@ import type { Metrics } from '../../../system/metrics.ts';
 import { createDisk, type Disk, type Effect } from './disk.ts';
 import { createProcess, type Process } from './machine.ts';
 import type { Network } from './network.ts';
+import type { ClientMemory } from './recipients.ts';
 import { between, type Stage } from './stage.ts';
 import { createStoreClient, type StoreClient } from './store-client.ts';
 
@@ -28,6 +29,7 @@ export interface Mutation {
   readonly wrapService?: (service: PeerService, sites: readonly SiteName[]) => PeerService;
   readonly createAcceptor?: RelayDeps['createAcceptor'];
   readonly createStore?: () => MessageStore;
+  readonly createMemory?: () => ClientMemory;
 }
 
 export interface SiteOptions {

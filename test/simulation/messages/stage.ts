@@ -15,6 +15,8 @@ const FIGURES = [
   'refused or unanswered',
   'delivered',
   'delivered again',
+  'delivered after two providers had buried it',
+  'hidden by the client',
   'acked',
   'expired unread',
   'forfeited beyond the promise',

@@ -2,6 +2,7 @@
  * The world of messages: a fleet of two to four sites under faults, with senders and recipients; then everything is
  * mended, and within a bounded time every accepted message is with its recipient and every site holds the same.
  */
+import { createSeen } from '../../../client/seen.ts';
 import { COPIES_NEEDED } from '../../../relay/core/copies.ts';
 import type { KeyRing } from '../../../relay/core/key-ring.ts';
 import { mailboxTagOf, type Partition, partitionOf } from '../../../relay/core/mailbox.ts';
@@ -12,7 +13,7 @@ import type { World } from '../world.ts';
 import { type Checker, createChecker } from './checker.ts';
 import { bringFaults, isRestored } from './faults.ts';
 import { MUTANTS } from './mutants.ts';
-import { createNetwork } from './network.ts';
+import { createNetwork, type Network } from './network.ts';
 import { createRecipient, type Recipient } from './recipients.ts';
 import { createSenders } from './senders.ts';
 import { createSite, type SimulatedSite } from './site.ts';
@@ -38,6 +39,7 @@ export const messages: World = {
 
 interface Play {
   readonly sites: readonly SimulatedSite[];
+  readonly network: Network;
   readonly checker: Checker;
   readonly recipients: readonly Recipient[];
   readonly partitions: readonly Partition[];
@@ -54,6 +56,8 @@ const MENDED_WITHIN_MS = 60_000;
 /** Nothing is over before, also when it looks so. */
 const SETTLED_AFTER_MS = 16_000;
 const TIMERS_MAX = 2000;
+/** Ids that a client remembers; a run has some hundreds at most. */
+const IDS_MAX = 10_000;
 const FLEETS = [
   ['aws', 'gcp', 'hetzner'],
   ['aws', 'gcp', 'hetzner'],
@@ -99,12 +103,14 @@ function setUp(stage: Stage, mutation: (typeof MUTANTS)[string] | Record<string,
       network,
       checker,
       sockets: random.fraction() < 0.5 ? 1 : 2,
+      createMemory: mutation.createMemory ?? (() => createSeen(IDS_MAX)),
     }),
   );
   const everyMs = between(random, 150, 900);
   const faultsForMs = between(random, 8000, 16_000);
   return {
     sites,
+    network,
     checker,
     recipients,
     relays,
@@ -126,6 +132,7 @@ function setUp(stage: Stage, mutation: (typeof MUTANTS)[string] | Record<string,
 async function runThrough(stage: Stage, play: Play): Promise<void> {
   const { time, trace } = stage;
   watchMemory(stage, play);
+  watchTouch(stage, play);
   await time.sleep(1500);
   const senders = play.startSenders();
   await play.suffer();
@@ -234,6 +241,24 @@ async function holdingsOf(
     }
   }
   return held;
+}
+
+const TOUCH_EVERY_MS = 100;
+
+/** Who can hear whom, as somebody sees it who sees everything: what a site may be blamed for not knowing follows from it. */
+function watchTouch({ time }: Stage, { sites, checker, relays, network }: Play): void {
+  const isWell = ({ isOn, disk, live }: SimulatedSite): boolean =>
+    isOn() && disk.isWell() && live().length === relays;
+  const look = (): void => {
+    for (const [index, one] of sites.entries()) {
+      for (const other of sites.slice(index + 1)) {
+        const isOpen = network.isOpen(one.name, other.name) && network.isOpen(other.name, one.name);
+        checker.touching(one.name, other.name, isOpen && isWell(one) && isWell(other));
+      }
+    }
+    time.after(TOUCH_EVERY_MS, look);
+  };
+  look();
 }
 
 /** What a relay holds in memory is bounded, also while nobody answers it. */

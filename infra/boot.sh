@@ -345,6 +345,7 @@ RemainAfterExit=yes
 Environment=BOOT_FUNCTION=prepare_disk
 ExecStart=/bin/sh /etc/archipelago/boot.sh
 UNIT
+  printf '%s' "$SET_ASIDE" | put 755 "$etc/set-aside.sh"
   put 644 "$systemd/archipelago-redis.service" <<UNIT
 [Unit]
 Description=Archipelago Redis
@@ -358,6 +359,7 @@ StartLimitIntervalSec=0
 Type=notify
 User=redis
 Group=redis
+ExecStartPre=+/bin/sh -c 'journalctl -q -u archipelago-redis -n 200 -o cat | /etc/archipelago/set-aside.sh /var/lib/archipelago-redis'
 ExecStart=/usr/bin/redis-server /etc/archipelago/redis.conf --daemonize no --supervised systemd
 TimeoutStartSec=infinity
 TimeoutStopSec=60

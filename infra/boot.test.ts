@@ -4,7 +4,7 @@
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -17,6 +17,8 @@ import { secretsOf } from '../test/support/mock-engine.ts';
 import { suiteWith } from '../test/support/programs.ts';
 import { renderBoot } from './boot.ts';
 import type { Role, SecretFiles, SiteSpec } from './site.ts';
+
+const SET_ASIDE = join(import.meta.dirname, 'set-aside.sh');
 
 const spec: SiteSpec = {
   name: 'hetzner',
@@ -132,13 +134,19 @@ test('a Redis keeps what it has accepted, listens inside the site only, and wait
   const unit = readFileSync(join(root, 'etc/systemd/system/archipelago-redis.service'), 'utf8');
   expect(unit).toContain('Requires=archipelago-disk.service');
   expect(unit).toContain('AssertPathIsMountPoint=/var/lib/archipelago-redis');
+  const before =
+    /^ExecStartPre=\+.*journalctl.* \| (\S+) \/var\/lib\/archipelago-redis'$/m.exec(unit)?.[1] ?? '';
+  const installed = join(root, before);
+  expect(readFileSync(installed, 'utf8')).toBe(readFileSync(SET_ASIDE, 'utf8'));
+  expect(statSync(installed).mode & 0o777).toBe(0o755);
 });
 
 const linting = suiteWith('shellcheck has nothing to say', ['shellcheck']);
 test.skipIf(linting.skipped)(linting.title, () => {
   const script = join(root, 'boot.sh');
   writeFileSync(script, render('relay', []));
-  const { stdout, status } = spawnSync('shellcheck', ['--exclude=SC2034', script], { encoding: 'utf8' });
+  const words = ['--exclude=SC2034', script, SET_ASIDE];
+  const { stdout, status } = spawnSync('shellcheck', words, { encoding: 'utf8' });
   expect(stdout).toBe('');
   expect(status).toBe(0);
 });

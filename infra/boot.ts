@@ -41,6 +41,8 @@ export interface BootPlan {
 }
 
 const BODY = readFileSync(join(import.meta.dirname, 'boot.sh'), 'utf8');
+/** Runs before each start of Redis. */
+const SET_ASIDE = readFileSync(join(import.meta.dirname, 'set-aside.sh'), 'utf8');
 
 /** Renders the script. Throws an Error that names the site when it is larger than its provider takes. */
 export function renderBoot(plan: BootPlan): string {
@@ -61,6 +63,7 @@ export function renderBoot(plan: BootPlan): string {
     DISK: plan.disk ?? '',
     DISK_KEY: files['disk-key'] === undefined ? '' : '/etc/archipelago/secret/disk-key',
     GROUP: plan.group ?? '',
+    SET_ASIDE: role === 'redis' ? SET_ASIDE : '',
   };
   const head = Object.entries(settings).map(([name, value]) => `${name}=${quote(value)}`);
   const script = ['#!/bin/sh', ...head, BODY].join('\n');

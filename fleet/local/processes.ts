@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline';
 import type { Janitor } from './janitor.ts';
 import { startOf } from './process-identity.ts';
 
-interface ProcessOrder {
+export interface ProcessOrder {
   /** Unique among the processes that run at the same time; also names the log file. */
   readonly name: string;
   readonly command: string;
@@ -20,6 +20,8 @@ interface ProcessOrder {
   readonly environment: Readonly<Record<string, string>>;
   /** Called with each line of standard output, which goes to the log file too. */
   readonly onLine?: (line: string) => void;
+  /** While this holds whoever starts it waits for its end too, and nobody else is told. */
+  readonly isStarting?: () => boolean;
 }
 
 export interface RunningProcess {
@@ -118,7 +120,7 @@ function startProcess(order: ProcessOrder, options: ProcessesOptions): RunningPr
   async function reportEnd(): Promise<void> {
     const how = await started.ended;
     if (pid > 0) options.janitor.forget(pid);
-    if (!expected)
+    if (!expected && order.isStarting?.() !== true)
       options.onUnexpectedEnd(`${order.name} ended by itself (${how}).
 ${lastLines(logFile)}`);
   }

@@ -4,7 +4,9 @@
  */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import type { Clock } from '../../system/clock.ts';
 import { describeError } from '../../system/log.ts';
 
@@ -37,6 +39,19 @@ export function redisConfiguration(place: RedisPlace): string {
 export function redisVersion(): string | undefined {
   const seen = spawnSync('redis-server', ['--version'], { encoding: 'utf8' });
   return seen.status === 0 ? (/v=([\d.]+)/.exec(seen.stdout)?.[1] ?? 'unknown') : undefined;
+}
+
+const SET_ASIDE = join(import.meta.dirname, '../../infra/set-aside.sh');
+/** As many of its last words as a machine of a site has in its journal for this, about. */
+const LAST_WORDS_BYTES = 20_000;
+
+/**
+ * What every machine does before it starts its Redis: what Redis has said in `logFile` that it cannot read is put out of its
+ * way. True when there was something.
+ */
+export function setAsideDamaged(place: RedisPlace, logFile: string): boolean {
+  const input = readFileSync(logFile).subarray(-LAST_WORDS_BYTES);
+  return spawnSync('sh', [SET_ASIDE, place.directory], { input }).stdout.length > 0;
 }
 
 const PING_TIMEOUT_MS = 1000;

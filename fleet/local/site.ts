@@ -12,8 +12,8 @@ import type { Identities } from './identities.ts';
 import type { Ports, SiteLayout } from './layout.ts';
 import { createPart, type PartName, type SitePart } from './part.ts';
 import { untilReady } from './private-http.ts';
-import type { Processes, RunningProcess } from './processes.ts';
-import { type RedisPlace, redisConfiguration, untilRedisAnswers } from './redis.ts';
+import type { Processes, ProcessOrder, RunningProcess } from './processes.ts';
+import { type RedisPlace, redisConfiguration, setAsideDamaged, untilRedisAnswers } from './redis.ts';
 import { relayEnvironment } from './relay-environment.ts';
 import type { SiteNetwork } from './site-network.ts';
 
@@ -72,6 +72,7 @@ export interface LocalSite {
 }
 
 const REDIS_WITHIN_MS = 10_000;
+const LAST_WORDS_WITHIN_MS = 2000;
 
 /**
  * A site that is not started. Its `start` rejects, with the last lines of the log, when a process does not come up.
@@ -90,7 +91,11 @@ export function createSite(options: SiteOptions): LocalSite {
     const state = join(dataDirectory, 'vantage');
     mkdirSync(state, { recursive: true, mode: 0o700 });
     const words = [options.programs.node, options.programs.vantage];
-    started(launch(options, 'vantage', words, vantageEnvironment(options, state), options.onVantageLine));
+    started(
+      launch(options, 'vantage', words, vantageEnvironment(options, state), {
+        onLine: options.onVantageLine,
+      }),
+    );
     await Promise.resolve();
   });
   const parts = [...(redis === undefined ? [] : [createRedisPart(options, redis)]), relay, vantage];
@@ -138,8 +143,30 @@ function createRedisPart(options: SiteOptions, place: RedisPlace): SitePart {
     mkdirSync(place.directory, { recursive: true, mode: 0o700 });
     const configuration = join(place.directory, 'redis.conf');
     writeFileSync(configuration, redisConfiguration(place), { mode: 0o600 });
-    started(launch(options, 'redis', ['redis-server', configuration], commonEnvironment()));
-    await untilRedisAnswers(place, options.clock, REDIS_WITHIN_MS);
+    const words = ['redis-server', configuration];
+    const log = join(options.directory, `${options.layout.name}-redis.log`);
+    const start = async (): Promise<string | undefined> => {
+      let isStarting = true;
+      const process = launch(options, 'redis', words, commonEnvironment(), { isStarting: () => isStarting });
+      started(process);
+      const answers = untilRedisAnswers(place, options.clock, REDIS_WITHIN_MS).then(() => undefined);
+      try {
+        return await Promise.race([answers, process.ended]);
+      } finally {
+        isStarting = false;
+        answers.catch(() => undefined);
+      }
+    };
+    const how = await start();
+    if (how === undefined) return;
+    // What it said may be on its way to the log.
+    const untilMs = options.clock.monotonicMs() + LAST_WORDS_WITHIN_MS;
+    while (!setAsideDamaged(place, log)) {
+      if (options.clock.monotonicMs() > untilMs) throw new Error(`Redis ended when it started: ${how}`);
+      await options.clock.sleep(50);
+    }
+    const again = await start();
+    if (again !== undefined) throw new Error(`Redis ended when it started without its file: ${again}`);
   });
 }
 
@@ -149,7 +176,7 @@ function launch(
   part: PartName,
   words: readonly string[],
   environment: Readonly<Record<string, string>>,
-  onLine?: (line: string) => void,
+  watched: Pick<ProcessOrder, 'onLine' | 'isStarting'> = {},
 ): RunningProcess {
   const site = options.layout.name;
   const [command = '', ...parameters] = options.network?.inside(site, words) ?? words;
@@ -158,7 +185,7 @@ function launch(
     command,
     parameters,
     environment: { ...environment, ...options.settings(site, part, options.directory) },
-    ...(onLine === undefined ? {} : { onLine }),
+    ...watched,
   });
 }
 

@@ -16,7 +16,6 @@ import {
   connectCommands,
   connectSubscriber,
   evalsha,
-  type RedisCommand,
   type RedisConnection,
   type RedisConnectionOptions,
   type Subscriber,
@@ -136,13 +135,7 @@ function createStore(
   const damage = createEvent<undefined>();
   const outboxFull = createEvent<number>();
 
-  const runEach = async (commands: readonly RedisCommand[]): Promise<readonly unknown[]> =>
-    commands.length === 0 ? [] : connection.run(commands);
-  const run = async (commands: readonly RedisCommand[]): Promise<readonly unknown[]> => {
-    const replies = await runEach(commands);
-    for (const reply of replies) if (reply instanceof Error) throw unavailable(reply);
-    return replies;
-  };
+  const { run, runEach } = runsOf(connection);
   const discard = async (damaged: readonly Damaged[]): Promise<void> => {
     for (const reply of await run(damaged.map(({ reference, value }) => discardCommand(reference, value)))) {
       if (Number(reply) === 1) damage.tell(undefined);
@@ -200,6 +193,17 @@ function createStore(
     onDamage: damage.listen,
     onOutboxFull: outboxFull.listen,
   };
+}
+
+/** `runEach` gives the Error of a command in place of its reply; `run` rejects when there is one. */
+function runsOf(connection: RedisConnection): { readonly run: Run; readonly runEach: Run } {
+  const runEach: Run = async (commands) => (commands.length === 0 ? [] : connection.run(commands));
+  const run: Run = async (commands) => {
+    const replies = await runEach(commands);
+    for (const reply of replies) if (reply instanceof Error) throw unavailable(reply);
+    return replies;
+  };
+  return { run, runEach };
 }
 
 interface Event<Detail> {

@@ -3,7 +3,9 @@
  * that only reads, and one that is slow. Nothing that was confirmed is lost unseen, and it recovers by itself.
  */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
@@ -11,6 +13,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
 import { type MessageStore, StoreUnavailable } from '../../relay/ports.ts';
+import { eventually } from '../support/eventually.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore, untilAvailable } from '../support/redis-store.ts';
@@ -18,6 +21,7 @@ import { listAll, referenceTo } from './message-store.ts';
 
 const NOW_MS = 10_000;
 const MINUTE_MS = 60_000;
+const SET_ASIDE = join(import.meta.dirname, '../../infra/set-aside.sh');
 const reason = redisMissing === undefined ? '' : ` (skipped: ${redisMissing})`;
 const mountMissing = findMountMissing();
 
@@ -112,22 +116,83 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store and its disk${reason}
     expect(await store.digest([partition], NOW_MS)).toEqual([before]);
   });
 
-  test('is away while Redis cannot read its own file, and without memory once that is out of the way', async () => {
+  /** What machines do before they start Redis, with what it said last; gives what was said of it. */
+  const setAside = (): string =>
+    execFileSync('sh', [SET_ASIDE, server.directory], { input: server.said(), encoding: 'utf8' });
+  /** Overwrites a file of the append-only directory from the first place of `found` after its middle on. */
+  const overwrite = (path: string, found: string, by: string): void => {
+    const bytes = readFileSync(path);
+    const at = bytes.indexOf(found, Math.floor(bytes.length / 2));
+    bytes.write(by, at < 0 ? Math.floor(bytes.length / 2) : at, 'latin1');
+    writeFileSync(path, bytes);
+  };
+  const fileOf = (ending: string): string => {
+    const directory = join(server.directory, 'appendonlydir');
+    const name = readdirSync(directory).find((each) => each.endsWith(ending));
+    return join(directory, name ?? expect.unreachable(`no ${ending}`));
+  };
+
+  test.each<[string, RegExp, () => void]>([
+    ['the length of an argument', /Bad file format/, () => overwrite(aofOf(), '\r\n$', '\r\n?')],
+    ['the name of a command', /Unknown command/, () => overwrite(aofOf(), 'HSET', 'XSET')],
+    ['the snapshot before it', /RDB/, () => overwrite(fileOf('.base.rdb'), 'none', '\xff\xff\xff\xff')],
+    ['the list of files', /AOF manifest/, () => overwrite(fileOf('.manifest'), 'file', 'life')],
+    ['all of one file', /AOF file/, () => rmSync(aofOf())],
+  ])('starts without a file in which it cannot read %s, and is without memory then', async (_, why, harm) => {
     await start(10_000);
     const epoch = { id: 'AAAAAAAAAAAAAAAAAAAAAA', refilledFrom: [], seenMs: NOW_MS };
     expect(await store.replaceEpoch(undefined, epoch)).toBe(true);
-    await insert(mailbox.message('one'));
+    for (let index = 0; index < 20; index += 1) await insert(mailbox.message(`old ${index}`));
+    await plain.bgrewriteaof();
+    await eventually('there is a snapshot of it', async () =>
+      /aof_rewrite_in_progress:0[\s\S]*aof_rewrite_scheduled:0[\s\S]*aof_last_bgrewrite_status:ok/.test(
+        await plain.info('persistence'),
+      ) && readdirSync(join(server.directory, 'appendonlydir')).some((name) => name.includes('.2.'))
+        ? true
+        : undefined,
+    );
+    for (let index = 0; index < 20; index += 1) await insert(mailbox.message(`new ${index}`));
     await server.kill();
-    const bytes = readFileSync(aofOf());
-    // Where Redis keeps the length of what follows, and more is to come, so that it does not take it for a cut tail.
-    bytes[bytes.indexOf('$')] = '?'.charCodeAt(0);
-    writeFileSync(aofOf(), bytes);
-    await expect(server.start()).rejects.toThrow('Bad file format');
+    expect(setAside()).toBe('');
+    harm();
+    // A second time what the first time left behind is replaced.
+    mkdirSync(join(server.directory, 'damaged', 'appendonlydir'), { recursive: true });
+    await expect(server.start()).rejects.toThrow();
     await expect(store.ping()).rejects.toBeInstanceOf(StoreUnavailable);
-    rmSync(join(server.directory, 'appendonlydir'), { recursive: true });
+    expect(setAside()).toMatch(why);
+    expect(setAside()).toBe('');
+    expect(readdirSync(server.directory)).not.toContain('appendonlydir');
+    expect(readdirSync(join(server.directory, 'damaged')).some((name) => name.endsWith('.manifest'))).toBe(
+      true,
+    );
+    expect(readdirSync(join(server.directory, 'damaged'))).not.toContain('appendonlydir');
     await server.start();
     await untilAvailable(store);
     expect(await store.readEpoch()).toBeUndefined();
+    expect(await store.pending(mailbox.tag, 100, NOW_MS)).toEqual([]);
+    await server.kill();
+    expect(setAside()).toBe('');
+    expect(readdirSync(server.directory)).toContain('appendonlydir');
+  });
+
+  test('keeps a file whose end is cut off, and one that it has not got to, because another has its port', async () => {
+    await start(10_000);
+    for (let index = 0; index < 20; index += 1) await insert(mailbox.message(`${index}`));
+    await server.kill();
+    truncateSync(aofOf(), readFileSync(aofOf()).length - 7);
+    await server.start();
+    expect(server.said()).toContain('Truncating the AOF');
+    await server.kill();
+    expect(setAside()).toBe('');
+    const taken = createServer((socket) => socket.destroy()).listen(server.port, server.host);
+    await once(taken, 'listening');
+    await expect(server.start()).rejects.toThrow();
+    taken.close();
+    await once(taken, 'close');
+    expect(setAside()).toBe('');
+    await server.start();
+    await untilAvailable(store);
+    expect(await store.pending(mailbox.tag, 100, NOW_MS)).toHaveLength(19);
   });
 
   test('has a digest of what is left when power failed before the last writes were on disk', async () => {

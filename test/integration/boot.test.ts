@@ -144,6 +144,19 @@ describe.skipIf(suite.skipped || !isRoot)(title, () => {
         async () => ((await ask('get accepted')).output === 'yes\n' ? true : undefined),
         30_000,
       );
+      // What Redis cannot read is out of its way at the second start, without anybody.
+      const folder = '/var/lib/archipelago-redis';
+      const harm = `sed -i 's/^set/ZZZ/' ${folder}/appendonlydir/*.incr.aof`;
+      await run(
+        `systemctl stop archipelago-redis.service; ${harm}; systemctl start archipelago-redis.service`,
+      );
+      await eventually(
+        'an empty Redis',
+        async () => ((await ask('get accepted')).output === '\n' ? true : undefined),
+        60_000,
+      );
+      expect((await run(`ls ${folder}/damaged`)).output).toContain('.incr.aof');
+      expect((await run('journalctl -u archipelago-redis -o cat')).output).toContain('set aside as');
     } finally {
       await stop();
       execFileSync('losetup', ['--detach', disk]);

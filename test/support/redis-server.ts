@@ -20,6 +20,8 @@ export interface RedisServer {
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
   /** SIGSTOP: the process keeps its connections and answers nothing. */
+  /** Its last lines, of all its starts. */
+  readonly said: () => string;
   pause(): void;
   resume(): void;
   /** Ends it for good and removes its directory. */
@@ -63,6 +65,7 @@ export async function startRedis(settings: Readonly<Record<string, string>> = {}
   const directory = mkdtempSync(join(tmpdir(), 'archipelago-redis-'));
   const place = { bind: host, port: String(port), dir: directory, 'cluster-announce-ip': host };
   let child: ChildProcess | undefined;
+  const said: string[] = [];
   const killNow = (): void => {
     child?.kill('SIGKILL');
   };
@@ -79,7 +82,7 @@ export async function startRedis(settings: Readonly<Record<string, string>> = {}
     const argv = given.flatMap(([name, value]) => [`--${name}`, value]);
     const [program, ...before] = [...LEASH, 'redis-server'];
     child = spawn(program ?? '', [...before, ...argv], { stdio: ['ignore', 'pipe', 'inherit'] });
-    await untilReady(child);
+    await untilReady(child, said);
   };
   const stop = async (): Promise<void> => {
     await kill();
@@ -98,17 +101,19 @@ export async function startRedis(settings: Readonly<Record<string, string>> = {}
     directory,
     start,
     kill,
+    said: () => said.map((line) => `${line}\n`).join(''),
     pause: () => void child?.kill('SIGSTOP'),
     resume: () => void child?.kill('SIGCONT'),
     stop,
   };
 }
 
-function untilReady(child: ChildProcess): Promise<void> {
+/** Resolves once it is ready; `said` gets its lines until it ends. */
+function untilReady(child: ChildProcess, said: string[]): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const said: string[] = [];
   child.once('error', reject);
-  child.once('exit', () => reject(new Error(`redis-server ended: ${said.slice(-5).join(' | ')}`)));
+  // Not before its last words are here.
+  child.once('close', () => reject(new Error(`redis-server ended: ${said.slice(-5).join(' | ')}`)));
   if (child.stdout !== null) {
     createInterface({ input: child.stdout }).on('line', (line) => {
       said.push(line);

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { flipByte, truncateTail } from './append-only-file.ts';
+import { breakFraming, flipByte, truncateTail } from './append-only-file.ts';
 
 const KEY = 'm:{0a}:0atag';
 const RECORD = Buffer.alloc(101, 7);
@@ -54,4 +54,16 @@ test('the tail is cut off the newest file, never more than half of it', () => {
   expect(truncateTail(place(), 300)).toBe(300);
   expect(readFileSync(path)).toHaveLength(700);
   expect(truncateTail(place(), 5000)).toBe(350);
+});
+
+test('a byte that says what comes next is changed, in the middle', () => {
+  const content = Buffer.concat([hset(KEY, RECORD), hset(KEY, RECORD)]);
+  writeFileSync(path, content);
+  const at = breakFraming(place());
+  expect(at).toBeGreaterThanOrEqual(content.length / 2);
+  const after = readFileSync(path);
+  expect(content.subarray(at, at + 1).toString()).toBe('$');
+  expect([...after.keys()].filter((index) => after[index] !== content[index])).toEqual([at]);
+  writeFileSync(path, 'nothing that Redis wrote');
+  expect(() => breakFraming(place())).toThrow('there is no command to damage');
 });

@@ -2,7 +2,16 @@
  * What a power cut and a bad disk do to the append-only file of a Redis, done to it while it does not run.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readdirSync, readFileSync, statSync, truncateSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import type { RedisPlace } from '../../local/redis.ts';
 
@@ -31,6 +40,17 @@ export function truncateTail(place: RedisPlace, bytes: number): number {
   const cut = Math.min(bytes, Math.floor(size / 2));
   truncateSync(path, size - cut);
   return cut;
+}
+
+/** Changes a byte in the middle by which Redis knows what comes next, so that it cannot read on. Gives its place. */
+export function breakFraming(place: RedisPlace): number {
+  const path = incrementOf(place);
+  const content = readFileSync(path);
+  const at = content.indexOf('\r\n$', Math.floor(content.length / 2)) + CARRIAGE_RETURN_AND_LINE_FEED;
+  if (at < CARRIAGE_RETURN_AND_LINE_FEED) throw new Error('there is no command to damage');
+  content[at] = '?'.charCodeAt(0);
+  writeFileSync(path, content);
+  return at;
 }
 
 /** What was done to a record, and how to know it again. */

@@ -10,7 +10,7 @@ import { mailboxIdOf, mailboxTagOf, partitionOf } from '../../../relay/core/mail
 import type { Clock } from '../../../system/clock.ts';
 import type { SitePart } from '../../local/part.ts';
 import type { RedisPlace } from '../../local/redis.ts';
-import { type Flipped, flipByte, truncateTail } from './append-only-file.ts';
+import { breakFraming, type Flipped, flipByte, truncateTail } from './append-only-file.ts';
 import {
   type Cause,
   type Expectation,
@@ -34,7 +34,7 @@ const ROOM_BYTES = 1024;
 /** The site cannot keep anything, says so, and is withdrawn; its nameserver goes on. */
 const STORE_LOST: Expectation = { ...SITE_LOST, withdrawnAt: 'all', noticed: false };
 
-export type RedisFault = 'redis-kill' | 'redis-stop' | 'wipe' | 'power' | 'flip' | 'full' | 'slow';
+export type RedisFault = 'redis-kill' | 'redis-stop' | 'wipe' | 'power' | 'flip' | 'aof' | 'full' | 'slow';
 
 export const REDIS_FAULTS: Readonly<Record<RedisFault, Fault>> = {
   'redis-kill': {
@@ -93,6 +93,14 @@ export const REDIS_FAULTS: Readonly<Record<RedisFault, Fault>> = {
     seconds: 12,
     expects: PASSING,
     inject: flipBit,
+  },
+  aof: {
+    what: 'has a Redis that cannot read its append-only file, which is set aside',
+    needs: ['redis'],
+    seconds: 12,
+    expects: PASSING,
+    inject: async (scene) =>
+      await loseRecords(scene, (place) => `byte ${breakFraming(place)} of its append-only file changed`),
   },
   full: {
     what: 'has a Redis without any memory left (maxmemory)',

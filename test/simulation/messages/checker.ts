@@ -206,13 +206,14 @@ export function createChecker(stage: Stage, { sites, copiesNeeded }: CheckerOpti
       const buriedMs = fate.buriedMs.get(site) ?? nowMs;
       if (nowMs - buriedMs > IN_FLIGHT_MS) violate(`${site} delivers ${fate.name}, whose tombstone it has`);
       const teller = whoCouldTell(fate, site);
-      if (teller !== undefined && !fate.buriedMs.has(site) && isInsidePromise) {
+      const isWhole = isInsidePromise && !unrestored.has(site);
+      if (teller !== undefined && !fate.buriedMs.has(site) && isWhole) {
         violate(`${site} delivers ${fate.name}, of whose tombstone ${teller} could have told it for long`);
       }
       const buriers = sites.filter(({ name }) => fate.buriedMs.has(name)).map(({ provider }) => provider);
       if (new Set(buriers).size >= copiesNeeded) stage.count('delivered after two providers had buried it');
       const isSettled = nowMs - (fate.settledMs ?? nowMs) > IN_FLIGHT_MS;
-      if (isSettled && isInsidePromise && !unrestored.has(site)) {
+      if (isSettled && isWhole) {
         violate(`${site} delivers ${fate.name}, which every site had buried`);
       }
     },

@@ -11,18 +11,18 @@ export interface LiveManifest {
   replace(next: Manifest): void;
 }
 
-/** What a manifest changes that a relay takes only at its start; undefined: nothing of the kind. */
+/** Why a relay has to begin anew with a manifest; undefined: it goes on with it. */
 export function whatNeedsRestart(
   running: Pick<Manifest, 'zone' | 'port' | 'sites'>,
   next: Pick<Manifest, 'zone' | 'port' | 'sites'>,
   site: SiteName,
-): string | undefined {
+): 'zone_changed' | 'port_changed' | 'provider_changed' | undefined {
   const providerIn = ({ sites }: Pick<Manifest, 'sites'>): string | undefined =>
     ownEntry(sites, site)?.provider;
-  if (running.zone !== next.zone) return 'the zone';
-  if (running.port !== next.port) return 'the port';
+  if (running.zone !== next.zone) return 'zone_changed';
+  if (running.port !== next.port) return 'port_changed';
   const provider = providerIn(next);
-  return provider !== undefined && provider !== providerIn(running) ? 'the own provider' : undefined;
+  return provider !== undefined && provider !== providerIn(running) ? 'provider_changed' : undefined;
 }
 
 /** The entry of a site; undefined when the manifest does not have it. */

@@ -109,14 +109,11 @@ test('sealed secrets are opened, and those that cannot be are a reason to refuse
   expect(keeper.held()?.secrets).toBe(secrets);
 });
 
-test('what only a new process can take is kept for it; what the process refuses otherwise is not', async () => {
+test('what the process refuses is not kept', async () => {
   await take(await signed({ version: 7 }));
   refuseWith = { reason: 'secrets_unreadable', detail: '' };
   expect(await take(await signed({ version: 8 }))).toBe('secrets_unreadable');
   expect(readFileSync(path, 'utf8')).toBe(await signed({ version: 7 }));
-  refuseWith = { reason: 'restart_needed', detail: '' };
-  expect(await take(await signed({ version: 9 }))).toBe('restart_needed');
-  expect(readFileSync(path, 'utf8')).toBe(await signed({ version: 9 }));
   expect(keeper.held()?.manifest.version).toBe(7);
 });
 
@@ -133,11 +130,11 @@ test('the file is read again when asked, and a bad one gives way to the last goo
   expect(next.held()?.manifest).toStrictEqual(manifest);
 });
 
-test('zone, port and own provider are taken at a start only, sites at any time', () => {
+test('zone, port and own provider are reasons to begin anew, sites are not', () => {
   const moved = manifest.sites.map((site) => ({ ...site, provider: `${site.provider}-2` }));
-  expect(whatNeedsRestart(manifest, { ...manifest, zone: 'other.example.com' }, 'aws')).toBe('the zone');
-  expect(whatNeedsRestart(manifest, { ...manifest, port: 8443 }, 'aws')).toBe('the port');
-  expect(whatNeedsRestart(manifest, { ...manifest, sites: moved }, 'aws')).toBe('the own provider');
+  expect(whatNeedsRestart(manifest, { ...manifest, zone: 'other.example.com' }, 'aws')).toBe('zone_changed');
+  expect(whatNeedsRestart(manifest, { ...manifest, port: 8443 }, 'aws')).toBe('port_changed');
+  expect(whatNeedsRestart(manifest, { ...manifest, sites: moved }, 'aws')).toBe('provider_changed');
   expect(
     whatNeedsRestart(manifest, { ...manifest, sites: manifest.sites.slice(0, 1) }, 'aws'),
   ).toBeUndefined();

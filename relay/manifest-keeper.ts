@@ -13,13 +13,7 @@ import { writeWhole } from '../system/whole-file.ts';
 import { parseKeyRing } from './core/key-ring.ts';
 import { ownEntry } from './live-manifest.ts';
 
-const REFUSED_HERE = [
-  'not_newer',
-  'version_taken',
-  'own_entry_differs',
-  'restart_needed',
-  'secrets_unreadable',
-] as const;
+const REFUSED_HERE = ['not_newer', 'version_taken', 'own_entry_differs', 'secrets_unreadable'] as const;
 export type ManifestRefusal = ManifestFault['reason'] | (typeof REFUSED_HERE)[number];
 export const MANIFEST_REFUSALS: readonly ManifestRefusal[] = [...MANIFEST_FAULTS, ...REFUSED_HERE];
 
@@ -71,11 +65,11 @@ export function createManifestKeeper(options: ManifestKeeperOptions): ManifestKe
     const next = await open(compact, current?.manifest.version ?? 0, options);
     if (!next.ok) return next;
     const refused = options.adopt(next.value);
+    if (refused !== undefined) return fail(refused);
     // Before anything else runs: whoever was told of it asks what is held.
-    if (refused === undefined) current = next.value;
-    // What only a new process can take is there when it starts.
-    if (refused === undefined || refused.reason === 'restart_needed') await keep(compact);
-    return refused === undefined ? ok('adopted') : fail(refused);
+    current = next.value;
+    await keep(compact);
+    return ok('adopted');
   };
   return {
     held: () => current,
@@ -87,8 +81,7 @@ export function createManifestKeeper(options: ManifestKeeperOptions): ManifestKe
     if (signed === undefined) return undefined;
     const taken = await take(signed);
     // The file is where the last good one is kept.
-    const isKept = taken.ok || taken.fault.reason === 'restart_needed';
-    if (!isKept && current !== undefined) await keep(current.signed);
+    if (!taken.ok && current !== undefined) await keep(current.signed);
     return taken;
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The relay's place in the fleet: it waits until a manifest has its site and there are secrets, and then goes on with every
- * newer one. What only a new process can take ends this one, or is refused by name: docs/manifest.md.
+ * newer one. What only a new process can take ends this one in good order: docs/configuration.md.
  */
 import type { Manifest, SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
@@ -200,8 +200,9 @@ function goOn(
   }
   const needed = whatNeedsRestart(live.manifest, manifest, site);
   if (needed !== undefined) {
-    const detail = `manifest: it changes ${needed}, which a relay takes only at its start; it is kept, restart this relay`;
-    return { reason: 'restart_needed', detail };
+    // It is kept on disk like every other, and the process that follows begins with it.
+    stop(needed);
+    return undefined;
   }
   const replaced = secrets === undefined ? undefined : ring.replace(secrets);
   if (replaced?.ok === false) {

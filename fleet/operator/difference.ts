@@ -96,7 +96,7 @@ function siteChanges(before: readonly SiteEntry[], after: readonly SiteEntry[]):
         ];
       }
       return [
-        ...changed(`site ${site.name}: provider`, was.provider, site.provider),
+        ...changed(`site ${site.name}: provider (its relays begin anew)`, was.provider, site.provider),
         ...changed(`site ${site.name}: weight`, was.weight, site.weight),
         ...changed(`site ${site.name}: relays at`, addressesOf(was), addressesOf(site)),
         ...changed(`site ${site.name}: DNS port`, was.vantage.dnsPort, site.vantage.dnsPort),
@@ -154,8 +154,8 @@ function overrideChanges(before: Overrides | undefined, after: Overrides): reado
 function policyChanges(before: Manifest, after: Manifest): readonly string[] {
   const policy = Object.keys(after.health) as (keyof Manifest['health'])[];
   return [
-    ...changed('zone', before.zone, after.zone),
-    ...changed('port of the relays', before.port, after.port),
+    ...changed('zone (all relays begin anew)', before.zone, after.zone),
+    ...changed('port of the relays (all begin anew)', before.port, after.port),
     ...changed('steering', before.steering, after.steering),
     ...policy.flatMap((field) => changed(`health.${field}`, before.health[field], after.health[field])),
     ...listChanges('record', recordTexts(before), recordTexts(after)),

@@ -9,7 +9,7 @@ import { prospectOf } from './prospect.ts';
 
 export const SANITY_CHECKS = {
   zone_changed:
-    'Another zone or port is another fleet: every push URL and every delegation names the old one.',
+    'Another zone or port is another fleet: every push URL names the old one, and all relays would begin anew at once.',
   drains_everything: 'At some moment every site would be draining or drained, and one has to be left.',
   one_provider: 'A message is accepted once two providers hold it; with one provider, none would be.',
   providers_leave: 'More than one provider would leave the answer at once; change one, look, then the next.',

@@ -258,9 +258,22 @@ test('sites come and go under traffic, and no accepted message is lost', {
   });
   await traffic.until(traffic.accepted() + 20);
 
+  // A relay whose provider is another begins anew by itself, and the others go on.
+  const renamed = withSites(left).sites.map((site) =>
+    site.name === 'ovh' ? { ...site, provider: 'ovhcloud' } : site,
+  );
+  await push('aws', await signedFor(4, left, { sites: renamed }));
+  expect(await fleet.ended('relay', 'ovh')).toBe(0);
+  expect(fleet.output('relay', 'ovh')).toMatch(/"event":"stopping".*"reason":"provider_changed"/);
+  fleet.start('relay', 'ovh');
+  await fleet.untilMetric('relay', 'ovh', 'relay_manifest_version', 4);
+  await fleet.untilReasons('relay', 'ovh', []);
+  for (const site of ['aws', 'gcp']) await fleet.untilMetric('relay', site, 'relay_manifest_version', 4);
+  await traffic.until(traffic.accepted() + 20);
+
   // A site whose relay still runs is told, and leaves by itself.
   const two = ['aws', 'gcp'];
-  await push('aws', await signedFor(4, two));
+  await push('aws', await signedFor(5, two));
   expect(await fleet.ended('relay', 'ovh')).toBe(0);
   expect(fleet.output('relay', 'ovh')).toMatch(/"event":"stopping".*"reason":"not_in_manifest"/);
   await fleet.untilReasons('vantage', 'ovh', ['not_in_manifest']);

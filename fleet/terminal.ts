@@ -4,13 +4,12 @@
  */
 import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
-import type { Terminal } from './commands/command.ts';
+import { Interrupted, type Terminal } from './commands/command.ts';
 
-/** The terminal of this process; undefined when standard input is none. Ctrl-C rejects with an AbortError. */
+/** The terminal of this process; undefined when standard input is none. */
 export function terminalOf(input: NodeJS.ReadStream, output: NodeJS.WriteStream): Terminal | undefined {
   if (!input.isTTY) return undefined;
   const question = async (text: string, isSecret: boolean): Promise<string> => {
-    output.write(text);
     // The line editor echoes what it is given, so it is given nowhere to echo to.
     const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
     const lines = createInterface({
@@ -19,11 +18,18 @@ export function terminalOf(input: NodeJS.ReadStream, output: NodeJS.WriteStream)
       terminal: true,
       historySize: 0,
     });
-    const interrupted = new AbortController();
-    lines.on('SIGINT', () => interrupted.abort());
+    const { promise: ended, reject } = Promise.withResolvers<never>();
+    const end = (): void => reject(new Interrupted('interrupted'));
+    // Ctrl-C, and Ctrl-D, which closes.
+    lines.on('SIGINT', end).on('close', end);
+    // Only now: from here on the terminal itself echoes nothing, so nobody who types at once is seen.
+    if (isSecret) output.write(text);
     try {
-      return await lines.question('', { signal: interrupted.signal });
+      const answered = lines.question(isSecret ? '' : text);
+      answered.catch(() => undefined);
+      return await Promise.race([answered, ended]);
     } finally {
+      ended.catch(() => undefined);
       lines.close();
       if (isSecret) output.write('\n');
     }

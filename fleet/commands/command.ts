@@ -23,7 +23,12 @@ export const EXIT_CODES: Readonly<Record<number, string>> = {
   [WRONG_USAGE]: 'wrong usage: a word, a file or a directory is not what the command needs',
 };
 
-/** A person at a terminal. */
+/** The person at the terminal pressed Ctrl-C or Ctrl-D in place of an answer. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+/** A person at a terminal. Both questions reject with `Interrupted`. */
 export interface Terminal {
   ask(question: string): Promise<string>;
   /** What is typed is not shown. */
@@ -93,6 +98,7 @@ export function operatorCommand({ help, flags, words: count, run }: CommandPlan)
     try {
       return await run(given.value, io);
     } catch (error) {
+      if (error instanceof Interrupted) return refused('Interrupted. Nothing was changed.');
       // What the file system refuses is the operator's to mend; everything else is a bug and may be loud.
       const { code, path, syscall } = error as NodeJS.ErrnoException;
       if (code === undefined || syscall === undefined || path === undefined) throw error;

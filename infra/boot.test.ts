@@ -175,6 +175,19 @@ test.skipIf(verifying.skipped)(verifying.title, async () => {
   expect(complaints.filter((line) => line.includes('archipelago'))).toEqual([]);
 });
 
+const exposing = suiteWith('an attacker in a service finds little', ['systemd-analyze']);
+test.skipIf(exposing.skipped)(exposing.title, async () => {
+  await run('redis', 'fetch_secrets');
+  for (const role of ['relay', 'redis'] as const) await run(role, `install_${role}`);
+  for (const name of ['archipelago', 'archipelago-redis']) {
+    const unit = join(root, `etc/systemd/system/${name}.service`);
+    const words = ['security', '--offline=yes', '--no-pager', '--threshold=20', unit];
+    const { status, stdout } = spawnSync('systemd-analyze', words, { encoding: 'utf8' });
+    expect(stdout).toContain('Overall exposure level');
+    expect(status, stdout).toBe(0);
+  }
+});
+
 test('a script that is larger than its provider takes is refused with what to do', () => {
   const secrets = secretsOf(spec) as unknown as SecretFiles;
   const relay = { ...secrets.relay, 'tls-certificate': 'x'.repeat(30_000) };

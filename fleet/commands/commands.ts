@@ -6,7 +6,7 @@ import { EXIT_CODES, type OperatorCommand } from './command.ts';
 import { composeCommand } from './compose.ts';
 import { delegationCommand } from './delegation.ts';
 import { diffCommand } from './diff.ts';
-import { drainCommand, undrainCommand } from './drain.ts';
+import { drainCommand, serveCommand, undrainCommand } from './drain.ts';
 import { dropCommand } from './drop.ts';
 import { explainCommand } from './explain.ts';
 import { freezeCommand, unfreezeCommand } from './freeze.ts';
@@ -16,6 +16,7 @@ import { pushCommand } from './push.ts';
 import { releaseCommand } from './release.ts';
 import { signCommand } from './sign.ts';
 import { statusCommand } from './status.ts';
+import { witnessCommand } from './witness.ts';
 
 /** In the order in which a fleet comes into being. */
 const COMMANDS: Readonly<Record<string, OperatorCommand>> = {
@@ -29,10 +30,12 @@ const COMMANDS: Readonly<Record<string, OperatorCommand>> = {
   status: statusCommand,
   explain: explainCommand,
   drain: drainCommand,
+  serve: serveCommand,
   undrain: undrainCommand,
   freeze: freezeCommand,
   unfreeze: unfreezeCommand,
   drop: dropCommand,
+  witness: witnessCommand,
   keys: keysCommand,
   release: releaseCommand,
 };

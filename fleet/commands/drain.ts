@@ -1,7 +1,9 @@
 /**
- * `fleet drain` and `fleet undrain`: take clients away from a site for a while, and give them back before it is over.
+ * `fleet drain` and `fleet serve`: for a while a site is given to nobody new, or counts as up, whatever is measured;
+ * `fleet undrain` takes either back before it is over.
  */
 import { ok } from '../../system/result.ts';
+import type { Overrides } from '../manifest/manifest.ts';
 import { overrideOf } from '../manifest/overrides.ts';
 import { copiesBesides } from '../operator/copies.ts';
 import { nameserversOf } from '../operator/nameservers.ts';
@@ -33,9 +35,29 @@ export const drainCommand: OperatorCommand = operatorCommand({
           const copies = await copiesBesides(name, nameserversOf(manifest), identity);
           if (!copies.ok) return copies;
         }
-        const others = before.sites.filter((one) => one.site !== name);
-        const untilWallMs = wallMs + lasting.value;
-        return ok({ ...before, sites: [...others, { site: name, state, untilWallMs }] });
+        return ok(saying(before, { site: name, state, untilWallMs: wallMs + lasting.value }));
+      },
+      given,
+      io,
+    );
+  },
+});
+
+export const serveCommand: OperatorCommand = operatorCommand({
+  help: `  serve SITE --for TIME [--as NAME] [--yes] [--at ADDRESS:PORT[,...]] [--dir DIR] [--json]
+      SITE counts as up for TIME (45m, 2h; at most 24h), whatever is measured, signed by who is on call: for when the
+      checking is wrong about one site. If SITE is down after all, clients are sent to it in vain.`,
+  flags: { ...WORD_FLAGS, for: 'value' },
+  words: { min: 1, max: 1, what: 'the name of one site' },
+  run: async (given, io) => {
+    const [name = ''] = given.positional;
+    const lasting = forMs(given);
+    if (!lasting.ok) return lasting;
+    return await sayOnCall(
+      (before, manifest, wallMs) => {
+        const site = siteIn(manifest, name);
+        if (!site.ok) return site;
+        return ok(saying(before, { site: name, state: 'serving', untilWallMs: wallMs + lasting.value }));
       },
       given,
       io,
@@ -45,7 +67,7 @@ export const drainCommand: OperatorCommand = operatorCommand({
 
 export const undrainCommand: OperatorCommand = operatorCommand({
   help: `  undrain SITE [--as NAME] [--yes] [--at ADDRESS:PORT[,...]] [--dir DIR] [--json]
-      Takes back what somebody on call said of SITE. What the operators signed into the manifest stays.`,
+      Takes back what somebody on call said of SITE, a \`serve\` too. What the operators signed into the manifest stays.`,
   flags: WORD_FLAGS,
   words: { min: 1, max: 1, what: 'the name of one site' },
   run: async (given, io) => {
@@ -69,3 +91,8 @@ export const undrainCommand: OperatorCommand = operatorCommand({
     );
   },
 });
+
+/** The newest word of a site takes the place of the one before. */
+function saying(before: Overrides, word: Overrides['sites'][number]): Overrides {
+  return { ...before, sites: [...before.sites.filter(({ site }) => site !== word.site), word] };
+}

@@ -2,15 +2,14 @@
  * What a site needs before its machines can be made: its keys and secrets, as the files that each role of it gets, and
  * their public halves in the draft. The private halves are in nobody's hands but the site's and the operators'.
  */
-import { createHash } from 'node:crypto';
 import { publicKeyText } from '../../healthcheck/dns/zone-keys.ts';
 import { pinOf } from '../../system/pinned-tls.ts';
-import type { Random } from '../../system/random.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
-import { type CertificateContext, makeAccountKey, makePinnedIdentity, makeVoteKey } from '../certificates.ts';
-import type { SiteEntry, SiteName, VantageEntry } from '../manifest/manifest.ts';
+import { type CertificateContext, makeAccountKey, makePinnedIdentity } from '../certificates.ts';
+import type { SiteEntry, SiteName } from '../manifest/manifest.ts';
 import { makeZoneKey } from '../zone-keys.ts';
 import { type Draft, draftFaults } from './draft.ts';
+import { hashOf, makeVantageKeys, secretText } from './vantage-keys.ts';
 import { zoneKeyPem } from './vault.ts';
 
 export interface NewSite {
@@ -92,32 +91,6 @@ export async function makeSite(
   });
 }
 
-/** What a vantage has, whether a site's or a witness's, and what the manifest lists of it. */
-interface VantageKeys {
-  readonly listed: Pick<VantageEntry, 'pins' | 'voteKey' | 'operatorTokenHash'>;
-  readonly files: Readonly<Record<'vote-key' | 'tls-certificate' | 'tls-key' | 'operator-token', string>>;
-}
-
-/** `name` is of its certificate, and for people only. */
-async function makeVantageKeys(name: string, context: CertificateContext): Promise<VantageKeys> {
-  const identity = await makePinnedIdentity(context, name);
-  const vote = makeVoteKey();
-  const operatorToken = secretText(context.random);
-  return {
-    listed: {
-      pins: [pinOf(identity.publicKeySpki)],
-      voteKey: vote.publicKey,
-      operatorTokenHash: hashOf(operatorToken).toString('base64url'),
-    },
-    files: {
-      'vote-key': vote.keyPem,
-      'tls-certificate': identity.certificatePem,
-      'tls-key': identity.keyPem,
-      'operator-token': operatorToken,
-    },
-  };
-}
-
 /** The draft without a site and without all that was its own. */
 export function withoutSite(draft: Draft, name: SiteName): Draft {
   const { manifest, zoneKeys, peerCertificates } = draft;
@@ -145,13 +118,4 @@ export function siteFilePath(site: SiteName, role: keyof SiteFiles, file: string
 /** The folder of a site in the operators' directory. */
 export function siteFolder(site: SiteName): string {
   return `sites/${site}`;
-}
-
-function hashOf(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
-}
-
-/** 32 bytes as base64url. */
-function secretText(random: Random): string {
-  return Buffer.from(random.bytes(32)).toString('base64url');
 }

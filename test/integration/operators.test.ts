@@ -136,9 +136,14 @@ describe('somebody on call', () => {
     });
     expect(await run('undrain', 'aws', '--yes', ...as)).toMatchObject({ code: 0 });
     expect(await run('undrain', 'aws', '--yes', ...as)).toMatchObject({ code: 2 });
+    expect(await run('serve', 'aws', '--for', '5m', '--yes', ...as)).toMatchObject({ code: 0 });
     expect(await run('unfreeze', '--yes', ...as)).toMatchObject({ code: 0 });
     const status = await statusOf('aws');
-    expect(status?.sites.map(({ override }) => override?.state ?? null)).toEqual([null, 'drained', null]);
+    expect(status?.sites.map(({ override }) => override?.state ?? null)).toEqual([
+      'serving',
+      'drained',
+      null,
+    ]);
     expect(status?.frozenUntilWallMs).toBeNull();
     expect(status?.overrides).toMatchObject({ by: 'alice' });
   });
@@ -198,6 +203,37 @@ describe('somebody on call', () => {
     expect(said.text).toContain('the same answer');
     expect(said.code).toBe(0);
     expect(await run('explain', '--from', 'azure', ...as)).toMatchObject({ code: 64 });
+  });
+});
+
+test('a witness is one more who looks, and leaves with its keys', async () => {
+  const name = 'ovh';
+  const { vantageAddress } = fleet.layout('gcp');
+  const address = vantageAddress.replace(/\d+$/, '99');
+  const place = ['--ipv4', address, '--vote-port', String(fleet.ports.votes)];
+  expect(await run('witness', 'add', 'gcp', ...place)).toMatchObject({ code: 64 });
+  expect(await run('witness', 'add', name, ...place)).toMatchObject({ code: 0 });
+  fleet.startWitness(name, address);
+  const waits = async (): Promise<boolean> =>
+    await Promise.resolve(fleet.output(`${name}-vantage`).includes('no_manifest'));
+  await fleet.until('the witness waits', waits);
+  expect(await run('sign', '--yes')).toMatchObject({
+    code: 0,
+    text: expect.stringContaining(`witness ${name} (${name}) is new, at ${address}`) as string,
+  });
+  expect(await run('push', '--wait', '20')).toMatchObject({ code: 0 });
+  await fleet.until('the others hear the witness', async () => {
+    const statuses = await Promise.all(SITES.map(statusOf));
+    return statuses.every((status) => status?.sites[0]?.votes.some(({ vantage }) => vantage === name));
+  });
+  expect((await run('status', ...as)).text).toMatch(/ by ovh /);
+  expect(await run('witness', 'remove', name)).toMatchObject({ code: 0 });
+  expect(await run('witness', 'remove', name)).toMatchObject({ code: 64 });
+  await run('sign', '--yes');
+  expect(await run('push', '--wait', '20')).toMatchObject({ code: 0 });
+  await fleet.until('nobody listens to it any more', async () => {
+    const statuses = await Promise.all(SITES.map(statusOf));
+    return statuses.every((status) => status?.sites[0]?.votes.every(({ vantage }) => vantage !== name));
   });
 });
 

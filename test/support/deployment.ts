@@ -2,8 +2,6 @@
  * Sites as operators deploy them, without a cloud: their keys come from `fleet add-site`, and their machines are processes
  * on loopback addresses that start with those keys and nothing else, and wait for a manifest.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findPorts } from '../../fleet/local/free-port.ts';
@@ -11,9 +9,11 @@ import { chooseNetwork, layOut, type Ports, portWishes, type SiteLayout } from '
 import { askPrivate } from '../../fleet/local/private-http.ts';
 import type { ExtraRecordSet, HealthPolicy } from '../../fleet/manifest/manifest.ts';
 import { type SiteFiles, siteFilePath } from '../../fleet/operator/site-keys.ts';
+import { witnessFolder } from '../../fleet/operator/witness-keys.ts';
 import { systemRandom } from '../../system/random.ts';
 import type { DnsServerAddress } from './dns-client.ts';
 import { eventually } from './eventually.ts';
+import { createNodeProcesses } from './node-processes.ts';
 import { createOperators, type Operators } from './operators.ts';
 
 export interface Deployment extends AsyncDisposable {
@@ -31,6 +31,8 @@ export interface Deployment extends AsyncDisposable {
   secretFile(site: string, role: keyof SiteFiles, file: string): string;
   /** Starts the nameserver and vantage of a site; `environment` overrides settings. */
   startVantage(site: string, environment?: Readonly<Record<string, string>>): void;
+  /** Starts a witness by its own settings, with the addresses and places of this machine. */
+  startWitness(name: string, address: string): void;
   /** Starts the relay of a site with the embedded store; its certificate comes from the vantage. */
   startRelay(site: string): void;
   /** Changes `fleet.json` as a person does. */
@@ -85,7 +87,6 @@ export const PATIENT_POLICY: HealthPolicy = {
 };
 
 const ZONE = 'relay.test';
-const ROOT = join(import.meta.dirname, '../..');
 const WITHIN_MS = 60_000;
 
 /** Lays addresses out and founds the fleet; no site has keys yet. */
@@ -97,19 +98,11 @@ export async function createDeployment({ sites, policy }: DeploymentOptions): Pr
   const ports = found.value;
   const operators = createOperators();
   await operators.found(ZONE, ports.relay);
-  const processes = new Map<string, ChildProcess>();
-  const outputs = new Map<string, string>();
+  const nodes = createNodeProcesses();
   const layout = (site: string): SiteLayout => {
     const of = layouts.find(({ name }) => name === site);
     if (of === undefined) throw new Error(`no site ${site}`);
     return of;
-  };
-  const kill = async (name: string): Promise<void> => {
-    const child = processes.get(name);
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, 'exit');
-    child.kill('SIGKILL');
-    await exited;
   };
   const done = async (words: readonly string[]): Promise<void> => {
     const { code, text } = await operators.run(...words);
@@ -117,18 +110,7 @@ export async function createDeployment({ sites, policy }: DeploymentOptions): Pr
   };
   const secretFile: Deployment['secretFile'] = (site, role, file) =>
     join(operators.path, siteFilePath(site, role, file));
-  const start: Deployment['start'] = (name, program, environment) => {
-    const child = spawn(process.execPath, [join(ROOT, program)], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'], ...environment },
-    });
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        outputs.set(name, (outputs.get(name) ?? '') + text);
-      });
-    }
-    processes.set(name, child);
-  };
+  const { start } = nodes;
   const askNode: Deployment['ask'] = async (site, part, path) => {
     const { vantageAddress, relayAddress } = layout(site);
     const host = part === 'vantage' ? vantageAddress : relayAddress;
@@ -198,6 +180,22 @@ export async function createDeployment({ sites, policy }: DeploymentOptions): Pr
         ...environment,
       });
     },
+    startWitness: (name, address) => {
+      const state = join(operators.path, '..', `${name}-vantage`);
+      mkdirSync(state, { recursive: true });
+      const folder = join(operators.path, witnessFolder(name));
+      const lines = readFileSync(join(folder, 'environment'), 'utf8').trim().split('\n');
+      const settings = lines.map((line): [string, string] => {
+        const [setting = '', value = ''] = line.split(/=(.*)/s);
+        const here = value
+          .replace('/etc/archipelago/secret', folder)
+          .replace('/var/lib/archipelago', state)
+          .replace('[::]', address)
+          .replace('127.0.0.1:9100', `${address}:${ports.private}`);
+        return [setting, here];
+      });
+      start(`${name}-vantage`, 'healthcheck/main.ts', Object.fromEntries(settings));
+    },
     startRelay: (site) => {
       const state = join(operators.path, '..', `${site}-relay`);
       mkdirSync(state, { recursive: true });
@@ -220,10 +218,12 @@ export async function createDeployment({ sites, policy }: DeploymentOptions): Pr
         RELAY_STOP_WITH_STDIN: 'yes',
       });
     },
-    kill,
-    pid: (name) => processes.get(name)?.pid ?? 0,
+    kill: async (name) => {
+      await nodes.end(name, 'SIGKILL');
+    },
+    pid: nodes.pid,
     edit,
-    output: (name) => outputs.get(name) ?? '',
+    output: nodes.output,
     ask: askNode,
     untilReady: async (names) => {
       await until(`${names.join()} are ready`, async () => {
@@ -235,7 +235,7 @@ export async function createDeployment({ sites, policy }: DeploymentOptions): Pr
     },
     until,
     [Symbol.asyncDispose]: async () => {
-      await Promise.all([...processes.keys()].map(kill));
+      await nodes[Symbol.asyncDispose]();
       operators[Symbol.dispose]();
     },
   };

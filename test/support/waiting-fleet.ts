@@ -2,16 +2,11 @@
  * A fleet whose nodes were started before anybody signed a manifest: real vantages and relays of up to four sites on
  * loopback addresses, each with a place of its own for what it keeps, and the operators' keys in the hands of the test.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
-import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { JWK } from 'jose';
-import { findPorts } from '../../fleet/local/free-port.ts';
-import { type Identities, makeIdentities } from '../../fleet/local/identities.ts';
-import { chooseNetwork, layOut, type Ports, portWishes, type SiteLayout } from '../../fleet/local/layout.ts';
+import type { Identities } from '../../fleet/local/identities.ts';
 import { askPrivate } from '../../fleet/local/private-http.ts';
 import { relayEnvironment } from '../../fleet/local/relay-environment.ts';
 import type { Manifest } from '../../fleet/manifest/manifest.ts';
@@ -22,19 +17,17 @@ import {
   type Nameserver,
   nameserversOf,
 } from '../../fleet/operator/nameservers.ts';
-import { systemClock } from '../../system/clock.ts';
-import { systemRandom } from '../../system/random.ts';
 import { eventually } from './eventually.ts';
+import { createNodeProcesses } from './node-processes.ts';
+import { type PreparedSites, prepareSites } from './prepared-sites.ts';
 
 type NodeKind = 'vantage' | 'relay';
 
-export interface WaitingFleet extends AsyncDisposable {
+export interface WaitingFleet
+  extends AsyncDisposable,
+    Pick<PreparedSites, 'identities' | 'layouts' | 'ports' | 'directory'> {
   /** Version 1 with all sites, not handed to anybody. */
   readonly manifest: Manifest;
-  readonly identities: Identities;
-  readonly layouts: readonly SiteLayout[];
-  readonly ports: Ports;
-  readonly directory: string;
   sign(over: Partial<Manifest>): Promise<string>;
   start(kind: NodeKind, site: string, environment?: Readonly<Record<string, string>>): void;
   /** SIGKILL; resolves once the process is gone. */
@@ -61,30 +54,15 @@ export function makeSigningKey(): JWK & { readonly x: string } {
   return { ...jwk, x: jwk.x ?? '' };
 }
 
-const ROOT = join(import.meta.dirname, '../..');
-
 /** Prepares everything and starts nobody. */
 export async function createWaitingFleet(
   names: readonly string[],
   operators: JWK & { readonly x: string },
 ): Promise<WaitingFleet> {
-  const directory = mkdtempSync(join(tmpdir(), 'archipelago-test-'));
-  const layouts = layOut(chooseNetwork(systemRandom), names);
-  const found = await findPorts(portWishes(layouts, undefined));
-  if (!found.ok) throw new Error(found.fault);
-  const ports = found.value;
-  const identities = await makeIdentities(directory, layouts, ports, {
-    random: systemRandom,
-    wallMs: systemClock.wallMs(),
-  });
+  const prepared = await prepareSites(names);
+  const { directory, layouts, ports, identities, layoutOf } = prepared;
   const { manifest } = identities;
-  const processes = new Map<string, ChildProcess>();
-  const outputs = new Map<string, string>();
-  const layoutOf = (site: string): SiteLayout => {
-    const layout = layouts.find(({ name }) => name === site);
-    if (layout === undefined) throw new Error(`no site ${site}`);
-    return layout;
-  };
+  const nodes = createNodeProcesses();
   const addressOf = (kind: NodeKind, site: string): string =>
     kind === 'relay' ? layoutOf(site).relayAddress : layoutOf(site).vantageAddress;
   const place = (kind: NodeKind, site: string): string => {
@@ -121,29 +99,7 @@ export async function createWaitingFleet(
       VANTAGE_STOP_WITH_STDIN: 'yes',
     };
   };
-  const start: WaitingFleet['start'] = (kind, site, environment = {}) => {
-    const main = kind === 'relay' ? 'relay/main.ts' : 'healthcheck/main.ts';
-    const child = spawn(process.execPath, [main], {
-      cwd: ROOT,
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'], ...environmentOf(kind, site), ...environment },
-    });
-    const key = `${kind} ${site}`;
-    const collect = (chunk: Buffer): void => {
-      outputs.set(key, (outputs.get(key) ?? '') + chunk.toString('utf8'));
-    };
-    child.stdout.on('data', collect);
-    child.stderr.on('data', collect);
-    processes.set(key, child);
-  };
-  const isRunning = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null;
-  const kill: WaitingFleet['kill'] = async (kind, site) => {
-    const child = processes.get(`${kind} ${site}`);
-    if (child === undefined || !isRunning(child)) return;
-    const exited = once(child, 'exit');
-    child.kill('SIGKILL');
-    await exited;
-  };
+  const nameOf = (kind: NodeKind, site: string): string => `${kind} ${site}`;
   const askNode = async (kind: NodeKind, site: string, path: string): Promise<string | undefined> => {
     const reply = await askPrivate(addressOf(kind, site), ports.private, path, 2000).catch(() => undefined);
     return reply?.body;
@@ -169,14 +125,15 @@ export async function createWaitingFleet(
     ports,
     directory,
     sign: async (over) => signManifest({ ...manifest, ...over }, operators),
-    start,
-    kill,
-    ended: async (kind, site) => {
-      const child = processes.get(`${kind} ${site}`);
-      if (child !== undefined && isRunning(child)) await once(child, 'exit');
-      return child?.exitCode ?? null;
+    start: (kind, site, environment = {}) => {
+      const main = kind === 'relay' ? 'relay/main.ts' : 'healthcheck/main.ts';
+      nodes.start(nameOf(kind, site), main, { ...environmentOf(kind, site), ...environment });
     },
-    output: (kind, site) => outputs.get(`${kind} ${site}`) ?? '',
+    kill: async (kind, site) => {
+      await nodes.end(nameOf(kind, site), 'SIGKILL');
+    },
+    ended: async (kind, site) => nodes.ended(nameOf(kind, site)),
+    output: (kind, site) => nodes.output(nameOf(kind, site)),
     reasons,
     untilReasons: async (kind, site, wanted) => {
       await eventually(
@@ -201,11 +158,8 @@ export async function createWaitingFleet(
       return { status, body: body === '' ? {} : (JSON.parse(body) as Record<string, unknown>) };
     },
     [Symbol.asyncDispose]: async () => {
-      for (const key of processes.keys()) {
-        const [kind, site = ''] = key.split(' ');
-        await kill(kind as NodeKind, site);
-      }
-      rmSync(directory, { recursive: true, force: true });
+      await nodes[Symbol.asyncDispose]();
+      prepared[Symbol.dispose]();
     },
   };
 }

@@ -76,3 +76,14 @@ export interface ClientProgress {
   /** Late readers whose mailbox had nothing more. */
   readonly emptied: number;
 }
+
+export const NO_PROGRESS: ClientProgress = {
+  attempted: 0,
+  accepted: 0,
+  failed: 0,
+  open: 0,
+  delivered: 0,
+  acceptedForReaders: 0,
+  linked: 0,
+  emptied: 0,
+};

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { systemClock } from '../../system/clock.ts';
 import { type Random, seededRandom, systemRandom } from '../../system/random.ts';
 import { createKind, createSend, type Kind } from './client-kinds.ts';
-import type { ClientPlan, ClientProgress } from './client-plan.ts';
+import { type ClientPlan, type ClientProgress, NO_PROGRESS } from './client-plan.ts';
 import { type LedgerWriter, openLedger } from './ledger.ts';
 import { runRecipient } from './recipient-loop.ts';
 import { runSender } from './sender-loop.ts';
@@ -30,16 +30,7 @@ async function run(plan: ClientPlan): Promise<void> {
   const crew: Crew = {
     plan,
     ledger: openLedger(plan.ledger),
-    counts: {
-      attempted: 0,
-      accepted: 0,
-      failed: 0,
-      open: 0,
-      delivered: 0,
-      acceptedForReaders: 0,
-      linked: 0,
-      emptied: 0,
-    },
+    counts: { ...NO_PROGRESS },
     chance: seededRandom(plan.seed),
     kinds: [],
   };

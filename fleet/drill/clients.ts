@@ -12,15 +12,16 @@ import type { Random } from '../../system/random.ts';
 import type { LocalFleet } from '../local/fleet.ts';
 import type { RunningProcess } from '../local/processes.ts';
 import { canonicalOrigin, siteOrigin } from '../manifest/manifest.ts';
-import type {
-  ClientCommand,
-  ClientPlan,
-  ClientProgress,
-  PlannedAddressee,
-  PlannedMailbox,
-  PlannedSite,
-  Population,
-  Readers,
+import {
+  type ClientCommand,
+  type ClientPlan,
+  type ClientProgress,
+  NO_PROGRESS,
+  type PlannedAddressee,
+  type PlannedMailbox,
+  type PlannedSite,
+  type Population,
+  type Readers,
 } from './client-plan.ts';
 
 export interface ClientCrew {
@@ -50,17 +51,6 @@ export interface CrewOptions {
 
 const PROGRAM = fileURLToPath(new URL('client-process.ts', import.meta.url));
 const MINT_TIMEOUT_MS = 5000;
-
-const NO_PROGRESS: ClientProgress = {
-  attempted: 0,
-  accepted: 0,
-  failed: 0,
-  open: 0,
-  delivered: 0,
-  acceptedForReaders: 0,
-  linked: 0,
-  emptied: 0,
-};
 
 /** Makes `perPopulation` mailboxes for each population that reads during the run, and a late one for each site. */
 export async function makeCast(

@@ -18,7 +18,10 @@ const LEFT_OUT = ['doc', 'man', 'locale'].map((name) => `--dpkgopt=path-exclude=
 const UNSAFE = '--dpkgopt=force-unsafe-io';
 const BOOT_WITHIN_MS = 60_000;
 
-/** Makes the system in `root`, from Debian's mirror: two minutes. mmdebstrap, because debootstrap takes twice as long. */
+/**
+ * Makes the system in `root`, from Debian's mirror, which takes minutes. mmdebstrap, because it takes the options of dpkg
+ * that leave out what nobody reads here.
+ */
 export function makeDebian(root: string): void {
   const words = [
     '--quiet',

@@ -180,6 +180,17 @@ describe('keys that are replaced', () => {
     expect(await ringOf('hetzner')).toEqual([added]);
   });
 
+  test('they are listed for people and for scripts', async () => {
+    const { text } = await operators.run('keys', 'list');
+    const { keys } = JSON.parse((await operators.run('keys', 'list', '--json')).text) as {
+      keys: { key: string; mints?: boolean; isSigned?: boolean }[];
+    };
+    expect(keys).toHaveLength(text.split('\n').length);
+    expect(keys).toContainEqual(expect.objectContaining({ key: 'ring', mints: true, isSigned: true }));
+    expect(keys).toContainEqual(expect.objectContaining({ key: 'zone', site: 'gcp' }));
+    expect(keys.map(({ key }) => key).filter((key) => key === 'on-call')).toHaveLength(2);
+  });
+
   test('a zone key stands beside the old one before it stands alone', async () => {
     const keysOf = async (): Promise<number | undefined> =>
       (await signed()).zoneKeys?.keys.filter(({ site }) => site === 'gcp').length;

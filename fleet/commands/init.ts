@@ -16,9 +16,9 @@ const PORT = 443;
 const ON_CALL_MAX = 8;
 
 export const initCommand: OperatorCommand = operatorCommand({
-  help: `  init --zone ZONE [--on-call NAME[,NAME...]] [--dir DIR] [--passphrase-file FILE]
+  help: `  init --zone ZONE [--on-call NAME[,NAME...]] [--dir DIR] [--passphrase-file FILE] [--json]
       Makes DIR (fleet-keys) with the operators' keys under a passphrase, and a key for everybody on call.`,
-  flags: { ...VAULT_FLAGS, zone: 'value', 'on-call': 'value' },
+  flags: { ...VAULT_FLAGS, zone: 'value', 'on-call': 'value', json: 'alone' },
   words: { min: 0, max: 0, what: 'no words beside its flags' },
   run: async (given, io) => {
     const zone = given.flags.get('zone')?.replace(/\.$/, '');
@@ -54,6 +54,10 @@ export const initCommand: OperatorCommand = operatorCommand({
     if (!directory.ok) return refused(directory.fault);
     directory.value.change(made.files);
     directory.value.close();
+    if (given.flags.has('json')) {
+      io.print(JSON.stringify({ directory: path, zone, manifestKey: made.vault.manifestKey.x, onCall }));
+      return ok(DONE);
+    }
     io.print(
       `${path} has the keys of a new fleet for ${zone}. Make a backup of ${VAULT_FILE}, and one of the passphrase elsewhere.`,
     );

@@ -8,7 +8,8 @@ import { draftFaults } from '../operator/draft.ts';
 import {
   addOnCall,
   type Keys,
-  keysText,
+  keyText,
+  listKeys,
   mintWithRingKey,
   newRingKey,
   removeOnCall,
@@ -33,9 +34,16 @@ import {
 export const keysCommand: OperatorCommand = operatorCommand({
   help: `  keys list | keys rotate ring [ID --mint | ID --retire] | keys rotate zone-key SITE [--retire | --at-once]
        | keys rotate ksk [--retire] | keys rotate operators [--retire] | keys on-call NAME [--remove]
-       [--dir DIR] [--passphrase-file FILE]
+       [--dir DIR] [--passphrase-file FILE] [--json]
       Which keys there are, and the next step by which one is replaced; then sign and push as ever.`,
-  flags: { ...VAULT_FLAGS, mint: 'alone', retire: 'alone', 'at-once': 'alone', remove: 'alone' },
+  flags: {
+    ...VAULT_FLAGS,
+    mint: 'alone',
+    retire: 'alone',
+    'at-once': 'alone',
+    remove: 'alone',
+    json: 'alone',
+  },
   words: {
     min: 1,
     max: 3,
@@ -46,8 +54,12 @@ export const keysCommand: OperatorCommand = operatorCommand({
       const open = await unlock(directory, given, io);
       if (!open.ok) return open;
       const keys = { draft, vault: open.value.vault };
-      if (given.positional.join(' ') === 'list') {
-        for (const line of keysText(keys)) io.print(line);
+      const isJson = given.flags.has('json');
+      const words = given.positional.join(' ');
+      if (words === 'list') {
+        const listed = listKeys(keys);
+        if (isJson) io.print(JSON.stringify({ keys: listed }));
+        else for (const one of listed) io.print(keyText(one));
         return ok(DONE);
       }
       const step = stepOf(keys, directory, given, io);
@@ -61,7 +73,8 @@ export const keysCommand: OperatorCommand = operatorCommand({
           [VAULT_FILE, await open.value.lock(step.value.vault)],
         ]),
       );
-      for (const line of step.value.lines) io.print(line);
+      if (isJson) io.print(JSON.stringify({ step: words, lines: step.value.lines }));
+      else for (const line of step.value.lines) io.print(line);
       return ok(DONE);
     }),
 });

@@ -9,7 +9,8 @@ import { DONE, type OperatorCommand, operatorCommand } from './command.ts';
 
 export const signCommand: OperatorCommand = operatorCommand({
   help: `  sign [--yes] [--despite CHECK[,CHECK...]] [--version N] [--dir DIR] [--passphrase-file FILE] [--json]
-      Shows what would change, refuses what fails a check (${Object.keys(SANITY_CHECKS).join(', ')}), asks, signs.`,
+      Shows what would change, refuses what fails a check, asks, signs. The checks, which docs/fleet.md describes:
+      ${Object.keys(SANITY_CHECKS).join(', ')}.`,
   flags: SIGNING_FLAGS,
   words: { min: 0, max: 0, what: 'no words beside its flags' },
   run: async (given, io) =>

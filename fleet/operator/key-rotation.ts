@@ -241,19 +241,46 @@ export function removeOnCall({ draft, vault }: Keys, name: string): Result<Step,
   });
 }
 
-/** All keys, a line each; nothing in it is secret. */
-export function keysText({ draft, vault }: Keys): readonly string[] {
+/** What is told of one key; nothing in it is secret. */
+export type ListedKey =
+  | { readonly key: 'operators' | 'operators-next'; readonly publicKey: string }
+  | { readonly key: 'key-signing'; readonly keyTag: number }
+  | { readonly key: 'zone'; readonly site: SiteName | null; readonly keyTag: number }
+  | { readonly key: 'ring'; readonly id: string; readonly mints: boolean; readonly isSigned: boolean }
+  | { readonly key: 'on-call'; readonly name: string; readonly publicKey: string };
+
+/** All keys. */
+export function listKeys({ draft, vault }: Keys): readonly ListedKey[] {
+  const next = vault.nextManifestKey;
   return [
-    `operators: ${vault.manifestKey.x}`,
-    ...(vault.nextManifestKey === undefined ? [] : [`operators, the next: ${vault.nextManifestKey.x}`]),
-    ...vault.zoneKeys.map((pem) => `key-signing key: key tag ${operatorsKeyTag(pem)}`),
-    ...draft.zoneKeys.map((key) => `zone key of ${key.site}: key tag ${keyTagOf(key)}`),
+    { key: 'operators', publicKey: vault.manifestKey.x },
+    ...(next === undefined ? [] : [{ key: 'operators-next', publicKey: next.x } as const]),
+    ...vault.zoneKeys.map((pem) => ({ key: 'key-signing', keyTag: operatorsKeyTag(pem) }) as const),
+    ...draft.zoneKeys.map((key) => ({ key: 'zone', site: key.site, keyTag: keyTagOf(key) }) as const),
     ...vault.ring.capabilityKeys.map(({ id, mint }) => {
       const isSigned = draft.signedRing?.ids.includes(id) === true;
-      return `ring key ${id}:${mint === true ? ' mints,' : ''} opens${isSigned ? '' : ', not signed yet'}`;
+      return { key: 'ring', id, mints: mint === true, isSigned } as const;
     }),
-    ...(draft.manifest.onCallKeys ?? []).map(({ name, publicKey }) => `on call: ${name}, ${publicKey}`),
+    ...(draft.manifest.onCallKeys ?? []).map((one) => ({ key: 'on-call', ...one }) as const),
   ];
+}
+
+/** A line for people. */
+export function keyText(listed: ListedKey): string {
+  switch (listed.key) {
+    case 'operators':
+      return `operators: ${listed.publicKey}`;
+    case 'operators-next':
+      return `operators, the next: ${listed.publicKey}`;
+    case 'key-signing':
+      return `key-signing key: key tag ${listed.keyTag}`;
+    case 'zone':
+      return `zone key of ${listed.site}: key tag ${listed.keyTag}`;
+    case 'ring':
+      return `ring key ${listed.id}:${listed.mints ? ' mints,' : ''} opens${listed.isSigned ? '' : ', not signed yet'}`;
+    case 'on-call':
+      return `on call: ${listed.name}, ${listed.publicKey}`;
+  }
 }
 
 function operatorsKeyTag(pem: string): number {

@@ -224,7 +224,9 @@ test('a witness is one more who looks, and leaves with its keys', async () => {
   expect(await run('push', '--wait', '20')).toMatchObject({ code: 0 });
   await fleet.until('the others hear the witness', async () => {
     const statuses = await Promise.all(SITES.map(statusOf));
-    return statuses.every((status) => status?.sites[0]?.votes.some(({ vantage }) => vantage === name));
+    return statuses.every(
+      (status) => status?.sites[0]?.votes.some(({ vantage }) => vantage === name) === true,
+    );
   });
   expect((await run('status', ...as)).text).toMatch(/ by ovh /);
   expect(await run('witness', 'remove', name)).toMatchObject({ code: 0 });
@@ -233,7 +235,9 @@ test('a witness is one more who looks, and leaves with its keys', async () => {
   expect(await run('push', '--wait', '20')).toMatchObject({ code: 0 });
   await fleet.until('nobody listens to it any more', async () => {
     const statuses = await Promise.all(SITES.map(statusOf));
-    return statuses.every((status) => status?.sites[0]?.votes.every(({ vantage }) => vantage !== name));
+    return statuses.every(
+      (status) => status?.sites[0]?.votes.every(({ vantage }) => vantage !== name) === true,
+    );
   });
 });
 

@@ -8,18 +8,18 @@ import { join } from 'node:path';
 
 export interface NodeProcesses extends AsyncDisposable {
   /** Starts a program, a path below the root of the repository; a name may be used again for its next life. */
-  start(name: string, program: string, environment: Readonly<Record<string, string>>): void;
+  readonly start: (name: string, program: string, environment: Readonly<Record<string, string>>) => void;
   /** Sends the signal and resolves with the exit code once it is gone; at once, with null, when it does not run. */
   end(name: string, signal: NodeJS.Signals): Promise<number | null>;
   /** Resolves with the exit code once it has ended by itself. */
   ended(name: string): Promise<number | null>;
-  signal(name: string, signal: NodeJS.Signals): void;
+  readonly signal: (name: string, signal: NodeJS.Signals) => void;
   /** Null: it runs, was never started, or a signal ended it. */
   exitCode(name: string): number | null;
   /** 0: there is none of that name. */
-  pid(name: string): number;
+  readonly pid: (name: string) => number;
   /** Everything that it has written so far, in all its lives. */
-  output(name: string): string;
+  readonly output: (name: string) => string;
 }
 
 const ROOT = join(import.meta.dirname, '../..');

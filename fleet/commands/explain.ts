@@ -132,5 +132,6 @@ function asText(explanation: Explanation): readonly string[] {
 
 function votedOn(target: string, vote: Vote): string {
   const entry = vote.verdicts.find(({ site, family }) => `${site}/${family}` === target);
-  return `${vote.vantage}: ${vote.isolated ? 'isolated' : (entry?.verdict ?? 'nothing')}`;
+  const strained = entry?.strained === true ? ', strained' : '';
+  return `${vote.vantage}: ${vote.isolated ? 'isolated' : `${entry?.verdict ?? 'nothing'}${strained}`}`;
 }

@@ -59,8 +59,8 @@ export function answerCookie(
     return true;
   }
   for (let index = 0; index < CLIENT_COOKIE_BYTES; index += 1) out[index] = packet[at + index] ?? 0;
-  out.fill(0, SERVER_AT, COOKIE_BYTES);
   out[SERVER_AT] = VERSION;
+  for (let index = SERVER_AT + 1; index < TIME_AT; index += 1) out[index] = 0;
   for (let index = 0; index < 4; index += 1) out[TIME_AT + index] = (nowSeconds >>> (24 - 8 * index)) & 0xff;
   const [secret] = secrets;
   if (secret !== undefined) hash(out, 0, source, secret, out, HASH_AT);

@@ -54,6 +54,8 @@ export function createDoor(options: DoorOptions): Door {
   const { rateLimit, serverId } = options;
   const cookie = new Uint8Array(COOKIE_BYTES);
   let turn = options.firstTurn;
+  // One for all packets, filled anew for each: nobody keeps it.
+  const context: Draft = { transport: 'udp', isProven: false, turn, limit: 'none', cookie, serverId };
   return (packet, arrival, out) => {
     const parsed = parseQuery(packet);
     if (parsed.kind === 'discarded') return parsed;
@@ -71,14 +73,10 @@ export function createDoor(options: DoorOptions): Door {
     }
     turn += TURN_STEP;
     if (turn >= 1) turn -= 1;
-    const context: RespondContext = {
-      transport: arrival.transport,
-      isProven: isProven || arrival.transport === 'tcp',
-      turn,
-      limit,
-      cookie,
-      serverId,
-    };
+    context.transport = arrival.transport;
+    context.isProven = isProven || arrival.transport === 'tcp';
+    context.turn = turn;
+    context.limit = limit;
     const { length, rcode } =
       parsed.kind === 'query'
         ? respond(packet, parsed, options.zone(), context, out)
@@ -87,6 +85,8 @@ export function createDoor(options: DoorOptions): Door {
     return { kind: 'reply', length, rcode };
   };
 }
+
+type Draft = { -readonly [Field in keyof RespondContext]: RespondContext[Field] };
 
 /** Puts the cookie to answer with into `cookie`; whether the query brought one of ours. */
 function provesItself(

@@ -10,7 +10,7 @@ export interface NameTable {
   readonly names: readonly Uint8Array[];
 }
 
-/** `names` are different ones, uncompressed and in lower case. */
+/** `names` are different ones, uncompressed and in lower case; the first is found soonest. */
 export function createNameTable(names: readonly Uint8Array[]): NameTable {
   const size = 2 ** Math.ceil(Math.log2(names.length * 2 + 1));
   const slots = new Int32Array(size).fill(-1);
@@ -24,6 +24,8 @@ export function createNameTable(names: readonly Uint8Array[]): NameTable {
 
 /** The number of the name at `bytes[start]` to `end`, or -1. */
 export function findName(table: NameTable, bytes: Uint8Array, start: number, end: number): number {
+  const [first] = table.names;
+  if (first !== undefined && isSameName(bytes, start, end, first)) return 0;
   const mask = table.slots.length - 1;
   let slot = hashName(bytes, start, end) & mask;
   for (;;) {
@@ -39,7 +41,8 @@ export function findName(table: NameTable, bytes: Uint8Array, start: number, end
 function isSameName(bytes: Uint8Array, start: number, end: number, name: Uint8Array): boolean {
   if (end - start !== name.length) return false;
   for (let index = 0; index < name.length; index += 1) {
-    if (lower(bytes[start + index] ?? 0) !== name[index]) return false;
+    const byte = bytes[start + index] ?? 0;
+    if (byte !== name[index] && lower(byte) !== name[index]) return false;
   }
   return true;
 }

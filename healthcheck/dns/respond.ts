@@ -190,7 +190,7 @@ function write(
   out[3] = number & 0x0f;
   out[4] = 0;
   out[5] = questionEnd === HEADER_BYTES ? 0 : 1;
-  out.fill(0, 6, HEADER_BYTES);
+  for (let index = 6; index < HEADER_BYTES; index += 1) out[index] = 0;
   let at = questionEnd;
   if (!truncated) {
     at = append(out, at, answer, apexAt);
@@ -247,7 +247,7 @@ function appendOpt(
   { cookie, serverId }: RespondContext,
   optBytes: number,
 ): number {
-  out.fill(0, start, start + OPT_BYTES);
+  for (let index = start; index < start + OPT_BYTES; index += 1) out[index] = 0;
   out[start + 2] = TYPE.OPT;
   out[start + 3] = UDP_BYTES_MAX >> 8;
   out[start + 4] = UDP_BYTES_MAX & 0xff;

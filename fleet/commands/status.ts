@@ -150,9 +150,9 @@ function asTable(asked: readonly Asked[], wallMs: number): readonly string[] {
   ];
   const matrix = [
     ['site', 'health', ...statuses.map(({ site }) => `by ${site}`), 'override'],
-    ...first.sites.map(({ name, health, override }) => [
+    ...first.sites.map(({ name, health, override, targets }) => [
       name,
-      health,
+      targets.some(({ strained }) => strained) ? `${health}, strained` : health,
       ...statuses.map((status) => saidBy(status, name)),
       override === null ? '' : `${override.state} until ${dateOf(override.untilWallMs)}`,
     ]),

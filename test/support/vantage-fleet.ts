@@ -91,6 +91,8 @@ export interface VantageFleet extends AsyncDisposable {
   startVantage(site: TestSite, main?: string): Promise<RunningVantage>;
   stopRelay(site: TestSite): Promise<void>;
   startRelay(site: TestSite): Promise<void>;
+  /** From now on the relay answers so much later, and says that it is crowded. */
+  strainRelay(site: TestSite, lateMs: number): void;
   /** Signs a manifest with these changes, puts it where the vantage looks, and tells it by SIGHUP. */
   handManifest(vantage: RunningVantage, over: Partial<Manifest>): Promise<void>;
   /** Cuts every connection between this site's vantage and the other vantages. */
@@ -128,11 +130,16 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
     `127.${network}.${10 + SITES.indexOf(from)}.${1 + SITES.indexOf(to)}`;
 
   const relays = new Map<TestSite, HttpsServer>();
+  const lateMs = new Map<TestSite, number>();
   let relayPort = 0;
   const startRelay = async (site: TestSite): Promise<void> => {
     const relay = createHttpsServer(
       { cert: certificate.certificatePem, key: certificate.keyPem },
-      (_, response) => response.writeHead(200).end('.'.repeat(4096)),
+      (_, response) => {
+        const strained = lateMs.get(site);
+        if (strained !== undefined) response.setHeader('Relay-Load', 'crowded');
+        setTimeout(() => response.writeHead(200).end('.'.repeat(4096)), strained ?? 0);
+      },
     );
     relayPort = await listen(relay, relayAddress[site], relayPort);
     relays.set(site, relay);
@@ -257,6 +264,7 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
     startVantage,
     startRelay,
     stopRelay,
+    strainRelay: (site, byMs) => void lateMs.set(site, byMs),
     handManifest: async (vantage, over) => {
       const signed = await signManifest({ ...manifestFor(vantage.site), ...over }, signingKey);
       await writeFile(join(directory, `${vantage.site}.manifest`), signed);

@@ -29,13 +29,14 @@ beforeEach(async () => {
     fleet.startVantage('hetzner'),
   ]);
   for (const vantage of vantages) {
-    await eventually(`${vantage.site} knows that all is well`, async () => {
+    const isWell = async (): Promise<true | undefined> => {
       const status = await vantage.status().catch(() => undefined);
       const sites = status?.sites ?? [];
       return sites.length === 3 && sites.every((site) => site.health === 'up') ? true : undefined;
-    });
+    };
+    await eventually(`${vantage.site} knows that all is well`, isWell, 60_000);
   }
-}, 60_000);
+}, 120_000);
 
 afterEach(async () => fleet[Symbol.asyncDispose]());
 

@@ -11,6 +11,8 @@ import { PARTITIONS, type Partition } from '../core/mailbox.ts';
 export interface DueTimes {
   /** Something that counts from `atMs` may be in the partition from now on. */
   note(partition: Partition, atMs: number): void;
+  /** Whether it may hold anything. */
+  mayHold(partition: Partition): boolean;
   /** The partitions that may hold something from before `beforeMs`; beginning at another one every time. */
   before(beforeMs: number): readonly Partition[];
   /** The next `count` partitions of the round. */
@@ -46,6 +48,7 @@ export function createDueTimes(): DueTimes {
       const earlier = known.get(partition)?.atMs ?? Number.POSITIVE_INFINITY;
       known.set(partition, { atMs: Math.min(earlier, atMs), notedAt: notes });
     },
+    mayHold: (partition) => known.has(partition),
     before: (beforeMs) => {
       first = (first + 1) % PARTITIONS.length;
       const due: Partition[] = [];

@@ -1,6 +1,7 @@
 /** Groups: who is written with whom, and who hears of what went wrong. */
 import { expect, test } from 'vitest';
-import { groupCommit } from './group-commit.ts';
+import { createFakeClock } from '../../test/support/fake-clock.ts';
+import { groupCommit, type Pace } from './group-commit.ts';
 
 interface Rig {
   readonly write: (items: readonly number[]) => Promise<readonly string[]>;
@@ -10,7 +11,7 @@ interface Rig {
   readonly reject: (group: number, error: Error) => void;
 }
 
-function rig(): Rig {
+function rig(pace?: Pace): Rig {
   const groups: (readonly number[])[] = [];
   const answers: PromiseWithResolvers<readonly (string | Error)[]>[] = [];
   return {
@@ -20,7 +21,7 @@ function rig(): Rig {
       const answer = Promise.withResolvers<readonly (string | Error)[]>();
       answers.push(answer);
       return answer.promise;
-    }),
+    }, pace),
     answer: (group) =>
       answers[group]?.resolve(
         (groups[group] ?? []).map((item) => (item < 0 ? new Error(`${item}`) : `${item}`)),
@@ -92,4 +93,34 @@ test('nothing is written for nothing', async () => {
   expect(await write([])).toEqual([]);
   await turn();
   expect(groups).toEqual([]);
+});
+
+test('large groups keep a pace, small ones and full ones do not', async () => {
+  const clock = createFakeClock();
+  const { write, groups, answer } = rig({ ms: 10, fromItems: 2, clock });
+  const writes = [write([1])];
+  await clock.settle();
+  answer(0);
+  await clock.settle();
+  writes.push(write([2, 3]));
+  await clock.settle();
+  // The one before was small.
+  expect(groups).toHaveLength(2);
+  answer(1);
+  await clock.settle();
+  writes.push(write([4]));
+  await clock.advance(9);
+  expect(groups).toHaveLength(2);
+  writes.push(write([5]));
+  await clock.advance(1);
+  expect(groups.slice(2)).toEqual([[4, 5]]);
+  answer(2);
+  await clock.settle();
+  const many = Array.from({ length: 128 }, (_, item) => item);
+  writes.push(write([6]), write(many));
+  await clock.settle();
+  expect(groups.slice(3)).toEqual([[6, ...many]]);
+  answer(3);
+  await Promise.all(writes);
+  expect(clock.pending()).toBe(0);
 });

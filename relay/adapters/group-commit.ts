@@ -2,10 +2,20 @@
  * Puts into one group what callers write while another group is under way.
  *
  * With `appendfsync always` Redis pays for one fsync per batch of commands that it reads at once, and Node pays
- * for one system call per write, so a group costs hardly more than its largest part. Nobody waits for a timer: a write
- * to an idle store goes out in the same turn of the event loop, and a busy store is given everything that came during
- * one fsync for the next.
+ * for one system call per write, so a group costs hardly more than its largest part. A write to an idle store goes out
+ * in the same turn of the event loop, and a busy store is given everything that came during one fsync for the next. A
+ * disk that is fast would make that a group for every few items, so while groups are large they keep a pace.
  */
+import type { Clock } from '../../system/clock.ts';
+
+/** How often a busy store is written to. */
+export interface Pace {
+  /** Between the beginnings of two groups, milliseconds. */
+  readonly ms: number;
+  /** Items of a group after which the next one keeps the pace: fewer are of callers who would only wait. */
+  readonly fromItems: number;
+  readonly clock: Clock;
+}
 
 interface Caller<Item, Outcome> {
   readonly items: readonly Item[];
@@ -15,6 +25,8 @@ interface Caller<Item, Outcome> {
 
 /** Items beyond which a group takes no further caller. */
 const GROUP_ITEMS_MAX = 512;
+/** Items that wait for no pace. */
+const FULL_ITEMS = 128;
 
 /**
  * Gives a function that hands its items to `run` together with those of other callers and resolves with the
@@ -23,15 +35,26 @@ const GROUP_ITEMS_MAX = 512;
  */
 export function groupCommit<Item, Outcome>(
   run: (items: readonly Item[]) => Promise<readonly (Outcome | Error)[]>,
+  pace?: Pace,
 ): (items: readonly Item[]) => Promise<readonly Outcome[]> {
   let waiting: Caller<Item, Outcome>[] = [];
+  let waitingItems = 0;
   let isBusy = false;
+  let notBeforeMs = Number.NEGATIVE_INFINITY;
+  /** Ends the waiting for the pace. */
+  let goOn: (() => void) | undefined;
 
   const flush = async (): Promise<void> => {
     const group = takeGroup(waiting);
     waiting = waiting.slice(group.length);
+    const items = group.flatMap((caller) => caller.items);
+    waitingItems -= items.length;
+    if (pace !== undefined) {
+      const isPaced = items.length >= pace.fromItems;
+      notBeforeMs = isPaced ? pace.clock.monotonicMs() + pace.ms : Number.NEGATIVE_INFINITY;
+    }
     try {
-      const outcomes = await run(group.flatMap(({ items }) => items));
+      const outcomes = await run(items);
       let from = 0;
       for (const caller of group) {
         answer(caller, outcomes.slice(from, from + caller.items.length));
@@ -41,18 +64,34 @@ export function groupCommit<Item, Outcome>(
       for (const caller of group) caller.reject(error);
     }
     isBusy = waiting.length > 0;
+    if (isBusy) schedule();
+  };
+  const schedule = (): void => {
+    const leftMs = pace === undefined ? 0 : notBeforeMs - pace.clock.monotonicMs();
     // What its answers set off, and what came meanwhile, belongs to the next group.
-    if (isBusy) setImmediate(() => void flush());
+    if (pace === undefined || leftMs <= 0 || waitingItems >= FULL_ITEMS) setImmediate(() => void flush());
+    else {
+      const start = (): void => {
+        goOn = undefined;
+        void flush();
+      };
+      const cancel = pace.clock.after(leftMs, start);
+      goOn = () => {
+        cancel();
+        start();
+      };
+    }
   };
 
   return (items) => {
     if (items.length === 0) return Promise.resolve([]);
     const { promise, resolve, reject } = Promise.withResolvers<readonly Outcome[]>();
     waiting.push({ items, resolve, reject });
+    waitingItems += items.length;
     if (!isBusy) {
       isBusy = true;
-      setImmediate(() => void flush());
-    }
+      schedule();
+    } else if (waitingItems >= FULL_ITEMS) goOn?.();
     return promise;
   };
 }

@@ -46,7 +46,7 @@ local function commitment_of(record)
   return string.sub(record, ${CONTENT_AT + 1}, ${CONTENT_AT + COMMITMENT_BYTES})
 end`;
 
-/** `weigh` is `weightOf` and `sliceOf` of `digest.ts`; `tally` adds what was weighed to the digest, once per slice. */
+/** `weigh` is `weightOf` and `sliceOf` of `digest.ts`; `tally` adds what was weighed to the digest, in one command. */
 export const DIGEST_OF: string = `
 local weighed = {}
 local function weigh(member, score, sign)
@@ -57,13 +57,18 @@ local function weigh(member, score, sign)
   weighed[slice] = (weighed[slice] or 0) + sign * weight
 end
 local function tally(p)
-  local d = 'd:{' .. p .. '}'
+  local sums, n = {}, 0
   for slice, sum in pairs(weighed) do
     if sum ~= 0 then
-      -- A damaged sum must not keep messages out: it is dropped, and made anew by the next RETALLY.
-      local now = redis.pcall('HINCRBY', d, slice, string.format('%.0f', sum))
-      if type(now) == 'table' or now == 0 then redis.call('HDEL', d, slice) end
+      sums[n + 1], sums[n + 2], sums[n + 3], sums[n + 4] = 'INCRBY', 'i64', '#' .. slice, string.format('%.0f', sum)
+      n = n + 4
     end
+  end
+  if n > 0 then
+    local d = 'd:{' .. p .. '}'
+    -- What is no digest must not keep messages out: it is dropped, and made anew by the next RETALLY.
+    local now = redis.pcall('BITFIELD', d, unpack(sums))
+    if now.err then redis.call('DEL', d) end
   end
   weighed = {}
 end`;

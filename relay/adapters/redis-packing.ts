@@ -10,12 +10,12 @@ const TAG_BYTES = 24;
 const ID_BYTES = 16;
 const TIME_BYTES = 16;
 /** Kind, mailbox tag and id: how a message or an ack is named in the expiry index and in outboxes. */
-const MEMBER_BYTES = 1 + TAG_BYTES + ID_BYTES;
+export const MEMBER_BYTES: number = 1 + TAG_BYTES + ID_BYTES;
 /** Of what stands before an item's record, with its list of sites and its length. */
 const INSERTION_BYTES = TAG_BYTES + ID_BYTES + 3 * TIME_BYTES + 2 + 4;
 const BURIAL_BYTES = TAG_BYTES + ID_BYTES + 2 * TIME_BYTES + 2 + 4;
-/** Partition, list of one site, count. */
-const SETTLEMENT_BYTES = 2 + 2 + 2;
+/** Partition, site, time, count. */
+const OUTBOX_BYTES = 2 + 2 + TIME_BYTES + 2;
 
 export interface PackedItem {
   readonly mailbox: MailboxTag;
@@ -27,31 +27,20 @@ export interface PackedItem {
   readonly record: Uint8Array;
 }
 
-/** What is settled of one outbox: `references` are of one partition. */
+/** Some entries of one outbox: `references` are of one partition. `atMs`: since when, milliseconds. */
 export interface Outbox {
   readonly site: SiteName;
+  readonly atMs: number;
   readonly references: readonly Reference[];
 }
 
-/** What a script is given. */
-export type Packed = readonly [items: Buffer, ...lists: string[]];
-
-/** Lists of sites, each once; an item names its list by its place, from 1. */
-interface SiteLists {
-  readonly placeOf: (sites: readonly SiteName[]) => number;
-  readonly lists: readonly string[];
-}
-
-function createSiteLists(): SiteLists {
-  const lists: string[] = [];
-  return {
-    lists,
-    placeOf: (sites) => {
-      const list = sites.join(',');
-      const place = lists.indexOf(list);
-      return place < 0 ? lists.push(list) : place + 1;
-    },
-  };
+/** A batch for a script. */
+export interface Packed {
+  readonly items: Buffer;
+  /** To whom items are owed, each list once and none empty; a script is told of them by their place, from 1. */
+  readonly lists: readonly (readonly SiteName[])[];
+  /** The place of each item's list; 0 for what is owed to nobody. */
+  readonly listOf: readonly number[];
 }
 
 /** `tag 24 | id 16 | acceptedMs 16 | expiresMs 16 | nowMs 16 | list u16 | length u32 | record`, for each message. */
@@ -65,35 +54,45 @@ export function packBurials(items: readonly PackedItem[]): Packed {
 }
 
 function pack(items: readonly PackedItem[], headBytes: number): Packed {
-  const lists = createSiteLists();
+  const lists = new Map<string, { readonly place: number; readonly sites: readonly SiteName[] }>();
+  const placeOf = (sites: readonly SiteName[]): number => {
+    if (sites.length === 0) return 0;
+    const name = sites.join(',');
+    const list = lists.get(name) ?? { place: lists.size + 1, sites };
+    lists.set(name, list);
+    return list.place;
+  };
+  const listOf: number[] = [];
   const bytes = items.reduce((sum, { record }) => sum + headBytes + record.length, 0);
   const out = Buffer.allocUnsafe(bytes);
   let at = 0;
   for (const { mailbox, id, timesMs, owedTo, record } of items) {
+    const place = placeOf(owedTo);
+    listOf.push(place);
     at += out.write(mailbox, at, 'latin1');
     at += out.write(id, at, ID_BYTES, 'base64url');
     for (const timeMs of timesMs) at += out.write(digitsOf(timeMs), at, 'latin1');
-    at = out.writeUInt16BE(lists.placeOf(owedTo), at);
+    at = out.writeUInt16BE(place, at);
     at = out.writeUInt32BE(record.length, at);
     out.set(record, at);
     at += record.length;
   }
-  return [out, ...lists.lists];
+  return { items: out, lists: [...lists.values()].map(({ sites }) => sites), listOf };
 }
 
-/** `partition 2 | list u16 | count u16 | count × member`, for each outbox. */
-export function packSettlements(outboxes: readonly Outbox[]): Packed {
-  const lists = createSiteLists();
-  const parts: Buffer[] = [];
-  for (const { site, references } of outboxes) {
-    const part = Buffer.allocUnsafe(SETTLEMENT_BYTES + references.length * MEMBER_BYTES);
+/** `partition 2 | site u16 | atMs 16 | count u16 | count × member` for each outbox, and the sites by their place, from 1. */
+export function packOutboxes(outboxes: readonly Outbox[]): readonly [entries: Buffer, ...sites: SiteName[]] {
+  const sites = [...new Set(outboxes.map(({ site }) => site))];
+  const parts = outboxes.map(({ site, atMs, references }) => {
+    const part = Buffer.allocUnsafe(OUTBOX_BYTES + references.length * MEMBER_BYTES);
     let at = part.write(references[0]?.mailbox.slice(0, 2) ?? '', 0, 'latin1');
-    at = part.writeUInt16BE(lists.placeOf([site]), at);
+    at = part.writeUInt16BE(sites.indexOf(site) + 1, at);
+    at += part.write(digitsOf(atMs), at, 'latin1');
     at = part.writeUInt16BE(references.length, at);
     for (const reference of references) at += writeMember(part, at, reference);
-    parts.push(part);
-  }
-  return [Buffer.concat(parts), ...lists.lists];
+    return part;
+  });
+  return [Buffer.concat(parts), ...sites];
 }
 
 /** How a message or an ack is named in the expiry index and in outboxes. */

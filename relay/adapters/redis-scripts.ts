@@ -1,7 +1,7 @@
 /**
  * The Lua scripts of the Redis store, and the layout of its keys.
  *
- * Every write is one script (those that write are in `redis-write-scripts.ts`), so a message and its outbox entries, or
+ * Every write is one script (those that write are in `redis-write-scripts.ts`), so a message and its page of debts, or
  * an ack and the deletions it causes, are on disk together or not at all. A script derives its keys from the partition:
  * all of them carry the partition as hash tag, so on Redis Cluster they live in the slot of the one key that is declared.
  *
@@ -9,14 +9,16 @@
  *   m:{p}:<tag>   HASH  message id → record             i:{p}:<tag>   ZSET  message id by acceptedMs
  *   t:{p}:<tag>   HASH  name → ack id (tombstone)         a:{p}         HASH  tag and ack id → sealed ack record
  *   x:{p}         ZSET  member by expiry                 o:{p}:<site>  ZSET  member by the time it became owed
- *   d:{p}         HASH  slice → sum of the weights of its members (`digest.ts`), kept by whatever changes `x:{p}`
+ *   o:{p}         HASH  name of a page → members that are owed to the sites in its name; see `redis-pages.ts`
+ *   d:{p}         STRING for each slice the sum of the weights of its members (`digest.ts`), 64 bits, kept by whatever
+ *                 changes `x:{p}`
  *   e:{p}         STRING the epoch, at one partition of each node
  *
  * The name of a tombstone is a message's id, and of a retraction id and commitment, so that it means no other message.
  * Nothing expires by Redis's clock: a clock that is wrong there must not delete unread mail.
  */
 import { DIGEST_OF, NAMES_OF, type Script, script } from './redis-lua.ts';
-import { BURY, INSERT, SETTLE } from './redis-write-scripts.ts';
+import { BURY, INSERT, OWE, SETTLE } from './redis-write-scripts.ts';
 
 /**
  * ARGV: partition, tag, limit, nowMs. Gives id, record, id, record … of the head of a mailbox, without what has
@@ -99,16 +101,18 @@ for n = 1, #found, 2 do
 end
 if #due > 0 then redis.call('ZREM', x, unpack(due)) end
 tally(p)
-return { messages, #due, redis.call('ZRANGE', x, 0, 0, 'WITHSCORES')[2] }`);
+local next_one = redis.call('ZRANGE', x, 0, 0, 'WITHSCORES')[2]
+if not next_one then redis.call('DEL', 'd:{' .. p .. '}') end
+return { messages, #due, next_one }`);
 
 /**
- * ARGV: partition, fromMs, limit. Gives the slices and sums of the digest, and member, expiry … of what expires at
- * `fromMs` or earlier, no more than `limit`.
+ * ARGV: partition, fromMs, limit. Gives the sums of the digest, and member, expiry … of what expires at `fromMs` or
+ * earlier, no more than `limit`.
  */
 export const DIGEST: Script = script(`#!lua flags=no-writes
 local p = ARGV[1]
 return {
-  redis.call('HGETALL', 'd:{' .. p .. '}'),
+  redis.pcall('GET', 'd:{' .. p .. '}'),
   redis.call('ZRANGE', 'x:{' .. p .. '}', '-inf', ARGV[2], 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
 }`);
 
@@ -166,6 +170,7 @@ return { count, bytes, claimed }`);
 export const SCRIPTS: readonly Script[] = [
   INSERT,
   BURY,
+  OWE,
   SETTLE,
   PENDING,
   DISCARD,

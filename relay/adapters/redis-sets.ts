@@ -1,7 +1,7 @@
 /**
  * What the Redis store knows of a partition as a set: pages of its members, their digest, and whether each is whole.
  */
-import { type Digest, emptyDigest, SLICES, sliceOf, weightOf } from '../core/digest.ts';
+import { type Digest, emptyDigest, sliceOf, weightOf } from '../core/digest.ts';
 import type { Partition } from '../core/mailbox.ts';
 import type { Listed } from '../core/reference.ts';
 import type { MessageStore } from '../ports.ts';
@@ -38,7 +38,7 @@ export async function readDigests(
   return (await run(commands)).map((reply) => {
     const [sums, soon] = listOf(reply);
     const leaving = readListed(listOf(soon));
-    return leaving.length > SOON_MAX ? undefined : without(leaving, readSums(listOf(sums)));
+    return leaving.length > SOON_MAX ? undefined : without(leaving, readSums(sums));
   });
 }
 
@@ -66,15 +66,11 @@ function readListed(entries: readonly unknown[]): readonly Listed[] {
   return listed;
 }
 
-/** Slices and their sums, one after the other; what cannot be read counts as nothing. */
-function readSums(entries: readonly unknown[]): bigint[] {
+/** The sum of each slice, 64 bits each; what is not there is nothing. */
+function readSums(reply: unknown): bigint[] {
   const digest = emptyDigest();
-  for (let at = 0; at + 1 < entries.length; at += 2) {
-    const slice = Number(String(entries[at]));
-    const sum = String(entries[at + 1]);
-    if (slice < SLICES && /^-?\d{1,20}$/.test(sum)) digest[slice] = BigInt(sum);
-  }
-  return digest;
+  if (!Buffer.isBuffer(reply)) return digest;
+  return digest.map((_, slice) => (8 * slice + 8 <= reply.length ? reply.readBigInt64BE(8 * slice) : 0n));
 }
 
 function without(leaving: readonly Listed[], digest: bigint[]): Digest {

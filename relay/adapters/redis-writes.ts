@@ -1,23 +1,17 @@
 /**
- * How the Redis store writes: groups of insertions, acks and settlements, one script for a whole group. A Redis Cluster
- * gets one for each partition, because partitions live at different nodes.
+ * How the Redis store writes: groups of insertions and of acks, one script for a whole group. A Redis Cluster gets one
+ * for each partition, because partitions live at different nodes.
  */
-import { type MailboxTag, partitionOf } from '../core/mailbox.ts';
+import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
 import { type Message, openMessage } from '../core/message.ts';
-import type { InsertOutcome } from '../core/reference.ts';
-import { type Burial, type Insertion, type Settlement, StoreUnavailable } from '../ports.ts';
+import type { InsertOutcome, Reference } from '../core/reference.ts';
+import { type Burial, type Insertion, StoreUnavailable } from '../ports.ts';
 import { evalsha, type RedisCommand, type RedisConnection } from './redis-connection.ts';
 import type { Script } from './redis-lua.ts';
-import {
-  type Outbox,
-  type Packed,
-  type PackedItem,
-  packBurials,
-  packInsertions,
-  packSettlements,
-} from './redis-packing.ts';
+import { type Packed, type PackedItem, packBurials, packInsertions } from './redis-packing.ts';
+import type { PageName, Pages } from './redis-pages.ts';
 import { listOf, seal, TAG_LENGTH } from './redis-records.ts';
-import { BURY, INSERT, SETTLE } from './redis-write-scripts.ts';
+import { BURY, INSERT } from './redis-write-scripts.ts';
 
 /**
  * Where every relay of the site hears of changed mailboxes: who changed them, as long as a tag, and their tags, one
@@ -26,17 +20,11 @@ import { BURY, INSERT, SETTLE } from './redis-write-scripts.ts';
 export const CHANNEL = 'changed';
 /** No tag begins with it. */
 const PASSED = '!';
-/** An origin that no relay has. */
-const NOBODY: string = '.'.repeat(TAG_LENGTH);
 /** What one script takes at most, so that Redis is not kept from its other callers for long. */
 const SCRIPT_ITEMS_MAX = 256;
 const SCRIPT_BYTES_MAX = 1024 * 1024;
-/** Members of one outbox that one script takes out. */
-const SETTLED_MAX = 1_024;
 const WAKE_TAGS_MAX = 512;
 const OUTCOMES: readonly InsertOutcome[] = ['stored', 'duplicate', 'buried', 'expired', 'other_kept'];
-/** A script that failed while it ran, other than for want of memory: something that it met is not what it should be. */
-const BROKEN = /^(?:ERR|WRONGTYPE)\b/;
 
 /** The caller's wall clock, milliseconds. */
 export interface Timed {
@@ -47,8 +35,10 @@ export interface Writing {
   readonly connection: RedisConnection;
   /** Names this relay in wake-ups. */
   readonly origin: string;
-  /** Called with how many entries found no room in an outbox. */
-  readonly onFull: (count: number) => void;
+  /** Remembers what is owed. */
+  readonly pages: Pages;
+  /** Called with the partition in which a page may be that nobody remembers, because no answer came. */
+  readonly onUnknown: (home: Partition, atMs: number) => void;
 }
 
 /** Stores messages; gives for each its outcome, or a `StoreUnavailable`. Rejects when nothing was sent. */
@@ -63,7 +53,13 @@ export function insertGroup(
     owedTo,
     record: message.record,
   }));
-  return writeGroup(writing, INSERT, packed, packInsertions, (code) => OUTCOMES[code]);
+  return writeGroup(writing, packed, {
+    script: INSERT,
+    kind: 'message',
+    pack: packInsertions,
+    outcomeOf: (code) => OUTCOMES[code],
+    isOwed: (outcome) => outcome === 'stored',
+  });
 }
 
 /** Stores acks; gives for each whether it is new, or a `StoreUnavailable`. Rejects when nothing was sent. */
@@ -78,7 +74,23 @@ export function buryGroup(
     owedTo,
     record: seal(ack.record),
   }));
-  return writeGroup(writing, BURY, packed, packBurials, (code) => code === 1);
+  return writeGroup(writing, packed, {
+    script: BURY,
+    kind: 'ack',
+    pack: packBurials,
+    outcomeOf: (code) => [false, true][code],
+    isOwed: (isNew) => isNew,
+  });
+}
+
+/** What is different for messages and for acks. */
+interface Manner<Outcome> {
+  readonly script: Script;
+  readonly kind: Reference['kind'];
+  readonly pack: (items: readonly PackedItem[]) => Packed;
+  /** Of the code that the script gives; undefined when it failed. */
+  readonly outcomeOf: (code: number) => Outcome | undefined;
+  readonly isOwed: (outcome: Outcome) => boolean;
 }
 
 /** Some items of one call of a script, and their places among those of the caller. */
@@ -87,60 +99,59 @@ interface Batch {
   readonly items: PackedItem[];
 }
 
-/**
- * Writes all items, then wakes up all mailboxes; one to which nothing new came is woken needlessly, which costs a
- * look. A partition in which something is broken takes no other with it: its batch is repeated, partition by partition.
- */
+/** Writes all items, then wakes up all mailboxes; one to which nothing new came is woken needlessly, which costs a look. */
 async function writeGroup<Outcome>(
-  { connection, origin, onFull }: Writing,
-  script: Script,
+  { connection, origin, pages, onUnknown }: Writing,
   items: readonly PackedItem[],
-  pack: (items: readonly PackedItem[]) => Packed,
-  outcomeOf: (code: number) => Outcome | undefined,
+  { script, kind, pack, outcomeOf, isOwed }: Manner<Outcome>,
 ): Promise<readonly (Outcome | Error)[]> {
-  const outcomes: (Outcome | Error)[] = [];
-  const read = ({ places }: Batch, reply: unknown): void => {
-    const codes = listOf(reply);
-    const full = Number(codes[places.length] ?? 0);
-    if (full > 0) onFull(full);
-    for (const [nth, place] of places.entries()) {
-      const outcome = reply instanceof Error ? undefined : outcomeOf(Number(codes[nth]));
-      outcomes[place] = outcome ?? unavailable(reply instanceof Error ? reply : new Error('malformed reply'));
-    }
-  };
-  const commandOf = (batch: Batch): RedisCommand =>
-    evalsha(script, expiryKeyOf(batch.items[0]?.mailbox), pack(batch.items));
-
   const byPartition = gather(items);
   const batches = connection.spansPartitions ? join(byPartition) : byPartition;
-  const mailboxes = new Set(items.map(({ mailbox }) => mailbox));
-  const wake = wakeUps(origin, mailboxes);
-  const replies = await connection.run([...batches.map(commandOf), ...wake]);
-  const broken: Batch[] = [];
-  for (const [index, batch] of batches.entries()) {
+  const sent = batches.map((batch) => {
+    const packed = pack(batch.items);
+    const home = homeOf(connection, batch.items[0]?.mailbox);
+    const atMs = Math.min(...batch.items.map(({ timesMs }) => timesMs.at(-1) ?? 0));
+    return { batch, packed, home, atMs, names: packed.lists.map((sites) => pages.name(home, atMs, sites)) };
+  });
+  const commands = sent.map(({ packed, home, names }) =>
+    evalsha(script, `o:{${home}}`, [packed.items, ...names.map(({ field }) => field)]),
+  );
+  const wake = wakeUps(origin, new Set(items.map(({ mailbox }) => mailbox)));
+  const replies = await connection.run([...commands, ...wake]);
+
+  const outcomes: (Outcome | Error)[] = [];
+  for (const [index, { batch, packed, home, atMs, names }] of sent.entries()) {
     const reply = replies[index];
-    if (reply instanceof Error && BROKEN.test(reply.message))
-      broken.push(...gather(batch.items, batch.places));
-    read(batch, reply);
-  }
-  if (broken.length > 1) {
-    // What the first attempt wrote looks like something old to the second: this relay has to look as well.
-    const wakeAll = wakeUps(NOBODY, mailboxes);
-    const repeated = await connection.run([...broken.map(commandOf), ...wakeAll]);
-    for (const [index, batch] of broken.entries()) read(batch, repeated[index]);
+    const codes = listOf(reply);
+    const onPage = new Map<PageName, Reference[]>();
+    for (const [nth, place] of batch.places.entries()) {
+      const outcome = nth < codes.length ? outcomeOf(Number(codes[nth])) : undefined;
+      outcomes[place] =
+        outcome ?? unavailable(reply instanceof Error ? reply : new Error('something in it is broken'));
+      const page = names[(packed.listOf[nth] ?? 0) - 1];
+      const item = batch.items[nth];
+      if (page === undefined || item === undefined || outcome === undefined || !isOwed(outcome)) continue;
+      const references = onPage.get(page) ?? [];
+      onPage.set(page, references);
+      references.push({ kind, mailbox: item.mailbox, id: item.id });
+    }
+    for (const [page, references] of onPage) pages.opened(page, references);
+    if (reply instanceof Error) onUnknown(home, atMs);
   }
   return outcomes;
 }
 
-function expiryKeyOf(mailbox: MailboxTag | undefined): string {
-  return `x:{${mailbox?.slice(0, 2) ?? ''}}`;
+/** Where the page of a batch is: one Redis has them all in one place. */
+function homeOf({ spansPartitions }: RedisConnection, mailbox: MailboxTag | undefined): Partition {
+  const [first = '00' as Partition] = PARTITIONS;
+  return spansPartitions || mailbox === undefined ? first : partitionOf(mailbox);
 }
 
-/** Items by partition, no more in a batch than one script takes. `places`: of the items, by default their own order. */
-function gather(items: readonly PackedItem[], places?: readonly number[]): readonly Batch[] {
+/** Items by partition, no more in a batch than one script takes. */
+function gather(items: readonly PackedItem[]): readonly Batch[] {
   const batches: Batch[] = [];
   const open = new Map<string, Batch & { bytes: number }>();
-  for (const [index, item] of items.entries()) {
+  for (const [place, item] of items.entries()) {
     const partition = partitionOf(item.mailbox);
     let batch = open.get(partition);
     if (batch === undefined || isFull(batch.items.length + 1, batch.bytes + item.record.length)) {
@@ -148,7 +159,7 @@ function gather(items: readonly PackedItem[], places?: readonly number[]): reado
       open.set(partition, batch);
       batches.push(batch);
     }
-    batch.places.push(places?.[index] ?? index);
+    batch.places.push(place);
     batch.items.push(item);
     batch.bytes += item.record.length;
   }
@@ -197,34 +208,6 @@ export function readPassed(text: string): Message | undefined {
   if (text[TAG_LENGTH] !== PASSED) return undefined;
   const opened = openMessage(Buffer.from(text.slice(TAG_LENGTH + PASSED.length), 'base64'));
   return opened.ok ? opened.value : undefined;
-}
-
-/** Takes entries out of outboxes. When one cannot be confirmed, none is. */
-export async function settleGroup(
-  connection: RedisConnection,
-  items: readonly Settlement[],
-): Promise<readonly (undefined | Error)[]> {
-  const outboxes = [
-    ...Map.groupBy(items, ({ site, reference }) => `${partitionOf(reference.mailbox)} ${site}`).values(),
-  ].flatMap(outboxesOf);
-  const groups = connection.spansPartitions ? [outboxes] : outboxes.map((outbox) => [outbox]);
-  const replies = await connection.run(
-    groups.map((group) =>
-      evalsha(SETTLE, expiryKeyOf(group[0]?.references[0]?.mailbox), packSettlements(group)),
-    ),
-  );
-  const failed = replies.find((reply) => reply instanceof Error);
-  return items.map(() => (failed === undefined ? undefined : unavailable(failed)));
-}
-
-function outboxesOf(settled: readonly Settlement[]): Outbox[] {
-  const outboxes: Outbox[] = [];
-  for (let at = 0; at < settled.length; at += SETTLED_MAX) {
-    const some = settled.slice(at, at + SETTLED_MAX);
-    const site = some[0]?.site ?? '';
-    outboxes.push({ site, references: some.map(({ reference }) => reference) });
-  }
-  return outboxes;
 }
 
 /** What a caller gets for an error of Redis or of the connection to it. */

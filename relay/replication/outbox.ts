@@ -31,9 +31,12 @@ export interface OutboxDeps extends PullingDeps {
 
 /**
  * Entries bear the time of the clock that wrote them. One that was ahead then must not keep them from being drained
- * until its time has come: so often, in milliseconds, all of them are due.
+ * until its time has come: so often, in milliseconds, all of them are looked at, and those are due that were there the
+ * last time. The others were written just now.
  */
 const AHEAD_EVERY_MS = 10_000;
+/** What one such look takes; a store gives each partition a share of an eighth. */
+const AHEAD_PAGE = 1024;
 const PAGE = 128;
 /** A page of fewer was all that was due: a store gives each partition a share of an eighth. */
 const PAGE_SHARE: number = PAGE / 8;
@@ -54,12 +57,22 @@ export async function drainOutbox(
   const { clock } = deps;
   const parked = createParked(clock);
   let aheadMs = clock.monotonicMs() + AHEAD_EVERY_MS;
+  let seen = new Set<string>();
+  /** What is owed since long ago, whatever its clock said. */
+  const findAhead = async (): Promise<readonly Reference[]> => {
+    const all = await deps.store.owed(link.site, Number.MAX_SAFE_INTEGER, AHEAD_PAGE);
+    const old = all.filter((reference) => seen.has(keyOf(reference)));
+    seen = new Set(all.map(keyOf));
+    return old;
+  };
   while (!stopped.aborted) {
     try {
-      const isAhead = clock.monotonicMs() >= aheadMs;
-      if (isAhead) aheadMs = clock.monotonicMs() + AHEAD_EVERY_MS;
-      const beforeMs = isAhead ? Number.MAX_SAFE_INTEGER : clock.wallMs() - config.graceMs;
-      const full = link.isUp() && (await drainPage(link, { parked, beforeMs }, config, deps));
+      const isAhead = link.isUp() && clock.monotonicMs() >= aheadMs;
+      if (isAhead) {
+        aheadMs = clock.monotonicMs() + AHEAD_EVERY_MS;
+        await drain(link, await findAhead(), parked, config, deps);
+      }
+      const full = link.isUp() && (await drainPage(link, parked, config, deps));
       if (!full) await clock.sleep(config.intervalMs, stopped);
     } catch (error) {
       if (stopped.aborted) return;
@@ -72,14 +85,26 @@ export async function drainOutbox(
 /** Offers one page; true when it got rid of something and there may be more. */
 async function drainPage(
   link: PeerLink,
-  { parked, beforeMs }: { readonly parked: Parked; readonly beforeMs: number },
+  parked: Parked,
   config: OutboxConfig,
   deps: OutboxDeps,
 ): Promise<boolean> {
+  const beforeMs = deps.clock.wallMs() - config.graceMs;
+  const owed = await deps.store.owed(link.site, beforeMs, PAGE + parked.count());
+  return (await drain(link, owed, parked, config, deps)) > 0 && owed.length >= PAGE_SHARE;
+}
+
+/** Offers what is owed and not parked; gives how much of it is settled now. */
+async function drain(
+  link: PeerLink,
+  owed: readonly Reference[],
+  parked: Parked,
+  config: OutboxConfig,
+  deps: OutboxDeps,
+): Promise<number> {
   const { store } = deps;
-  const owed = await store.owed(link.site, beforeMs, PAGE + parked.count());
   const references = owed.filter((reference) => !parked.has(reference));
-  if (references.length === 0) return false;
+  if (references.length === 0) return 0;
   const messages: Owed[] = [];
   const acks: Owed[] = [];
   const gone: Reference[] = [];
@@ -104,7 +129,7 @@ async function drainPage(
     parked.add(some.map(({ reference }) => reference).filter((reference) => !confirmed.includes(reference)));
   }
   deps.events.drained(link.site, settledCount);
-  return settledCount > 0 && owed.length >= PAGE_SHARE;
+  return settledCount;
 }
 
 /** Entries that cannot be resolved now, so that they do not stand in the way of others. */

@@ -51,6 +51,16 @@ describe.skipIf(redisMissing !== undefined)(`pages of debts in the Redis store${
     expect(await owedBy(store, 'gcp')).toEqual([]);
   });
 
+  test('leaves no key behind when everything has expired and is settled', async () => {
+    await using store = closing(await openTestStore(server));
+    const message = mailbox.message('one');
+    await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+    await store.bury([{ ack: mailbox.ack([message.id], 0), owedTo: [] }], NOW_MS);
+    await store.settle([{ site: 'gcp', reference: referenceTo(message) }]);
+    await store.expire(Number.MAX_SAFE_INTEGER, 100);
+    expect(await plain.keys('*')).toEqual([]);
+  });
+
   test('a page of a relay that died is found by the next one, and by one that ran all the time', async () => {
     const dies = await openTestStore(server);
     await using stays = closing(await openTestStore(server));

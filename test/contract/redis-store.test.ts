@@ -151,17 +151,6 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
     for (const key of await plain.keys('*')) expect(await plain.ttl(key)).toBe(-1);
   });
 
-  test('leaves no key behind when everything has expired and is settled', async () => {
-    const store = await openEmpty();
-    const mailbox = createTestMailbox();
-    const message = mailbox.message('one');
-    await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
-    await store.bury([{ ack: mailbox.ack([message.id], 0), owedTo: [] }], NOW_MS);
-    await store.settle([{ site: 'gcp', reference: referenceTo(message) }]);
-    await store.expire(Number.MAX_SAFE_INTEGER, 100);
-    expect(await plain.keys('*')).toEqual([]);
-  });
-
   test('runs its scripts although somebody flushed them', async () => {
     const store = await openEmpty();
     await plain.script('FLUSH');

@@ -2,7 +2,7 @@
  * What becomes of certificates that come from an authority: real relays, vantages and nameservers of three sites;
  * Pebble as the authority. How the first ones come is in first-deployment.test.ts.
  *
- * The certificates live for half a minute, so that they are renewed while the test looks: nobody who is connected is
+ * The certificates live for less than a minute, so that they are renewed while the test looks: nobody who is connected is
  * cut off, and a nameserver that is dead keeps nobody from renewing.
  */
 import { X509Certificate } from 'node:crypto';
@@ -23,7 +23,8 @@ import { createDeployment, type Deployment, PATIENT_POLICY } from '../support/de
 import { eventually } from '../support/eventually.ts';
 import { suiteWith } from '../support/programs.ts';
 
-const VALIDITY_SECONDS = 30;
+/** Renewal begins at three fifths of it; what is left is for a machine that is busy. */
+const VALIDITY_SECONDS = 40;
 const SITES = ['aws', 'gcp', 'hetzner'];
 const suite = suiteWith('certificates from an authority', AUTHORITY_PROGRAMS);
 const resources = new AsyncDisposableStack();
@@ -129,9 +130,10 @@ describe.skipIf(suite.skipped)(suite.title, { timeout: 120_000 }, () => {
     );
     const before = await serials();
     const opened = await sessions('relay_sessions_total');
-    await fleet.until('new certificates everywhere', async () =>
-      (await serials()).every((serial, index) => serial !== before[index]),
-    );
+    await fleet.until('new certificates everywhere', async () => {
+      const now = await serials().catch(() => []);
+      return now.length === SITES.length && now.every((serial, index) => serial !== before[index]);
+    });
     for (const site of SITES) {
       expect(await shownSerial(site)).toBe(await shownSerial(site, `${site}.${fleet.zone}`));
     }

@@ -111,6 +111,15 @@ describe('the policy', () => {
     expect(death.targets).toStrictEqual(['hetzner/ipv4']);
   });
 
+  test('goes on giving out all while those that come back are only late', () => {
+    const named = { aws: 'down', gcp: 'down', hetzner: 'down' } as const;
+    const open = after(all, named, []).answer;
+    expect(open.failOpen).toStrictEqual(['ipv4']);
+    expect(after(open, named, ['gcp/ipv4']).answer).toBe(open);
+    const { targets } = after(open, { aws: 'down', hetzner: 'down' }, []).answer;
+    expect(targets).toContain('gcp/ipv4');
+  });
+
   test('gives out slow ones and not dead ones when nobody is up', () => {
     const named = { aws: 'down', gcp: 'down', hetzner: 'down' } as const;
     const { answer } = after(all, named, ['gcp/ipv4', 'hetzner/ipv4']);

@@ -173,10 +173,13 @@ function planFamily(family: Family, input: ChoiceInput): FamilyPlan {
   const { up = [], unknown = [], down = [] } = Object.groupBy(judged, (target) => healthOf(target, input));
   const plan = { family, leaving: [], kept: [], failOpen: false };
 
-  // Slow ones that the others could not replace; they serve, so nobody is handed out beside them that does not.
+  // Slow ones that the others could not replace; they serve, so nobody is handed out beside them that does not. Not
+  // while all are given out: sites that come back answer late at first, one before the other, and are up soon.
   const isStrained = (target: Target): boolean => input.strained.has(keyOf(target));
   const withRoom = up.filter((target) => !isStrained(target));
-  const needed = canCarry(withRoom, targets, manifest) ? [] : down.filter(isIn).filter(isStrained);
+  const isOpen = up.length === 0 && previous.failOpen.includes(family);
+  const isReplaceable = isOpen || canCarry(withRoom, targets, manifest);
+  const needed = isReplaceable ? [] : down.filter(isIn).filter(isStrained);
   if (up.length + needed.length > 0) {
     return {
       ...plan,

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { readState } from '../../healthcheck/adapters/state-file.ts';
 import { TYPE } from '../../healthcheck/dns/message.ts';
 import { ask } from '../support/dns-client.ts';
 import { eventually } from '../support/eventually.ts';
@@ -136,6 +137,11 @@ test('a vantage that restarts begins with the answer that it gave before', async
   const { aws, hetzner } = fleet.relayAddress;
   await fleet.stopRelay('gcp');
   for (const vantage of vantages) await untilAnswerIs(vantage, [aws, hetzner]);
+  // It is on disk a moment after it is served.
+  await eventually('aws has saved that answer', async () => {
+    const saved = await readState(vantages[0]?.stateDir ?? '');
+    return (saved.ok && saved.value?.targets.join() === 'aws/ipv4,hetzner/ipv4') || undefined;
+  });
   await vantages[0]?.kill('SIGKILL');
   const again = await fleet.startVantage('aws');
   await untilAnswerIs(again, [aws, hetzner]);

@@ -77,6 +77,7 @@ export interface RunningVantage {
   readonly privateAddress: string;
   readonly privatePort: number;
   readonly lines: readonly LogLine[];
+  readonly stateDir: string;
   status(): Promise<VantageStatus>;
   /** The exit code, null when a signal ended it. */
   readonly exited: Promise<number | null>;
@@ -249,6 +250,7 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
       privateAddress: laneAddress[site],
       privatePort,
       lines,
+      stateDir,
       exited,
       kill,
       hangUp: () => void child.kill('SIGHUP'),

@@ -9,12 +9,14 @@ import type { Debt } from './ports.ts';
 
 /** What is owed for less than this is on its way, milliseconds. */
 const BEHIND_MS = 3000;
+/** A busy moment is over by then; a site that is owed something older lacks it, milliseconds. */
+const LACKING_MS = 10_000;
 
 export interface CatchUp {
   /** Takes note of a debt each time it is known, and tells how long it took when a site has caught up. */
   readonly note: (site: SiteName, debt: Debt) => void;
-  /** Sites that are owed something old. */
-  readonly behind: () => readonly SiteName[];
+  /** Sites that have been owed something for so long that it is not on its way any more. */
+  readonly lacking: () => readonly SiteName[];
 }
 
 /** Nobody is behind at first. */
@@ -24,7 +26,8 @@ export function createCatchUp(deps: {
 }): CatchUp {
   const sinceMs = new Map<SiteName, number>();
   return {
-    behind: () => [...sinceMs.keys()],
+    lacking: () =>
+      [...sinceMs].filter(([, since]) => deps.clock.wallMs() - since > LACKING_MS).map(([site]) => site),
     note: (site, { oldestMs }) => {
       const nowMs = deps.clock.wallMs();
       const isBehind = oldestMs !== undefined && nowMs - oldestMs > BEHIND_MS;

@@ -141,7 +141,7 @@ export async function startRelay(
     lacking: () => [
       ...(replication.isRecovering() ? [own.name] : []),
       // Nothing is owed to a site that has left the fleet.
-      ...parts.catchUp.behind().filter((site) => parts.links.some((link) => link.site === site)),
+      ...parts.catchUp.lacking().filter((site) => parts.links.some((link) => link.site === site)),
     ],
   };
 }

@@ -93,7 +93,7 @@ describe.skipIf(redisMissing !== undefined)(`pages of debts in the Redis store${
     await insert(store, 'one');
     await store.insert([{ message: mailbox.message('two'), owedTo: [] }], NOW_MS + 5_001);
     await expect
-      .poll(() => plain.keys('o:*'))
+      .poll(async () => (await plain.keys('o:*')).sort())
       .toEqual([`o:{${partitionOf(mailbox.tag)}}:aws`, `o:{${partitionOf(mailbox.tag)}}:gcp`].sort());
   });
 

@@ -50,27 +50,56 @@ const TIME_DIGITS = 16;
 
 interface Page {
   readonly name: PageName;
-  /** By site, in the order of its sites: what is left. */
-  readonly left: readonly Map<string, Reference>[];
+  readonly entries: Entry[];
+  /** Debts on it: each entry has one for each site. */
+  left: number;
+}
+
+/** One thing on a page. There are many, so it is small. */
+interface Entry {
+  readonly page: Page;
+  readonly reference: Reference;
+  /** A bit for each site of the page that is owed it still, by the place of the site. */
+  owedTo: number;
+  /** The same thing on an earlier page; rare. */
+  readonly earlier: Entry | undefined;
 }
 
 /** None at first. `origin` names this relay and has no blank. */
 export function createPages(origin: string): Pages {
   const pages = new Map<string, Page>();
-  /** The pages on which something is; usually one. */
-  const pagesOf = new Map<string, readonly Page[]>();
+  const entries = new Map<string, Entry>();
   const done = new Set<Page>();
   let count = 0;
 
-  const takeOff = (page: Page, site: SiteName, key: string): boolean => {
-    const place = page.name.sites.indexOf(site);
-    if (page.left[place]?.delete(key) !== true) return false;
-    if (page.left.some((left) => left.has(key))) return true;
-    const others = pagesOf.get(key)?.filter((one) => one !== page) ?? [];
-    if (others.length === 0) pagesOf.delete(key);
-    else pagesOf.set(key, others);
-    if (page.left.every(({ size }) => size === 0)) done.add(page);
-    return true;
+  const pay = (entry: Entry, bits: number): void => {
+    for (let paid = entry.owedTo & bits; paid !== 0; paid &= paid - 1) entry.page.left -= 1;
+    entry.owedTo &= ~bits;
+    if (entry.page.left === 0) done.add(entry.page);
+  };
+  /** Takes it off the page, or the pages, on which it is owed to `site`; false when it is on none. */
+  const takeOff = (site: SiteName, key: string): boolean => {
+    let isFound = false;
+    let isOwed = false;
+    for (let entry = entries.get(key); entry !== undefined; entry = entry.earlier) {
+      const bit = bitOf(site, entry.page);
+      if ((entry.owedTo & bit) !== 0) {
+        pay(entry, bit);
+        isFound = true;
+      }
+      isOwed ||= entry.owedTo !== 0;
+    }
+    if (isFound && !isOwed) entries.delete(key);
+    return isFound;
+  };
+  /** It is owed on its page no more; on others it may be. */
+  const close = (entry: Entry): void => {
+    if (entry.owedTo === 0) return;
+    pay(entry, entry.owedTo);
+    const key = keyOf(entry.reference);
+    let one = entries.get(key);
+    while (one?.owedTo === 0) one = one.earlier;
+    if (one === undefined) entries.delete(key);
   };
 
   return {
@@ -80,55 +109,57 @@ export function createPages(origin: string): Pages {
       return { home, field, atMs, sites };
     },
     opened: (name, references) => {
-      const page: Page = { name, left: name.sites.map(() => new Map<string, Reference>()) };
+      const page: Page = { name, entries: [], left: name.sites.length * references.length };
+      const owedTo = 2 ** name.sites.length - 1;
       pages.set(name.field, page);
       for (const reference of references) {
         const key = keyOf(reference);
         // It is owed anew, and once.
-        for (const earlier of pagesOf.get(key) ?? []) {
-          for (const site of name.sites) takeOff(earlier, site, key);
-        }
-        for (const left of page.left) left.set(key, reference);
-        pagesOf.set(key, [...(pagesOf.get(key) ?? []), page]);
+        if (entries.has(key)) for (const site of name.sites) takeOff(site, key);
+        const entry = { page, reference, owedTo, earlier: entries.get(key) };
+        entries.set(key, entry);
+        page.entries.push(entry);
       }
     },
-    settle: (settlements) =>
-      settlements.filter(({ site, reference }) => {
-        const key = keyOf(reference);
-        const found = pagesOf.get(key) ?? [];
-        return found.filter((page) => takeOff(page, site, key)).length === 0;
-      }),
+    settle: (settlements) => settlements.filter(({ site, reference }) => !takeOff(site, keyOf(reference))),
     done: () => [...done].map(({ name }) => name),
     before: (beforeMs) => [...pages.values()].filter(({ name }) => name.atMs < beforeMs).map(leftOn),
     closed: (names) => {
       for (const { field } of names) {
         const page = pages.get(field);
         if (page === undefined) continue;
-        for (const [place, left] of page.left.entries()) {
-          for (const key of left.keys()) takeOff(page, page.name.sites[place] ?? '', key);
-        }
+        for (const entry of page.entries) close(entry);
         done.delete(page);
         pages.delete(field);
       }
     },
     has: ({ field }) => pages.has(field),
-    debtTo: (site) => {
-      let debt: Debt = { count: 0, oldestMs: undefined };
-      for (const { name, left } of pages.values()) {
-        const size = left[name.sites.indexOf(site)]?.size ?? 0;
-        if (size > 0) debt = addDebts(debt, { count: size, oldestMs: name.atMs });
-      }
-      return debt;
-    },
+    debtTo: (site) =>
+      [...pages.values()]
+        .map((page) => debtOn(page, site))
+        .reduce(addDebts, { count: 0, oldestMs: undefined }),
   };
 }
 
-function leftOn({ name, left }: Page): { readonly page: PageName; readonly owed: readonly Owed[] } {
-  const owed = name.sites.map((site, place) => ({
-    site,
-    atMs: name.atMs,
-    references: [...(left[place]?.values() ?? [])],
-  }));
+/** 0 for a site that nothing on it is owed to. */
+function bitOf(site: SiteName, { name: { sites } }: Page): number {
+  const place = sites.indexOf(site);
+  return place < 0 ? 0 : 2 ** place;
+}
+
+function debtOn(page: Page, site: SiteName): Debt {
+  const bit = bitOf(site, page);
+  const count = page.entries.filter(({ owedTo }) => (owedTo & bit) !== 0).length;
+  return { count, oldestMs: count === 0 ? undefined : page.name.atMs };
+}
+
+function leftOn(page: Page): { readonly page: PageName; readonly owed: readonly Owed[] } {
+  const { name, entries } = page;
+  const owed = name.sites.map((site) => {
+    const bit = bitOf(site, page);
+    const references = entries.filter(({ owedTo }) => (owedTo & bit) !== 0).map(({ reference }) => reference);
+    return { site, atMs: name.atMs, references };
+  });
   return { page: name, owed };
 }
 

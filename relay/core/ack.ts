@@ -4,10 +4,11 @@
  * The signed batch itself is what is stored and what replicates, so every site verifies it and no site can delete
  * in another's name. Once stored it is the tombstone of each message it names, and it outlives them.
  */
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { hash, verify } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
-import { type MailboxTag, mailboxIdOf, mailboxTagOf } from './mailbox.ts';
+import type { MailboxTag } from './mailbox.ts';
+import { mailboxOf } from './mailbox-key.ts';
 import type { MessageId } from './message.ts';
 
 export interface SignedAck {
@@ -29,6 +30,8 @@ export interface SignedAck {
 export const ACK_IDS_MAX = 512;
 export const PUBLIC_KEY_BYTES = 32;
 export const SIGNATURE_BYTES = 64;
+/** Of a record without its ids. */
+const ACK_BYTES: number = 1 + PUBLIC_KEY_BYTES + SIGNATURE_BYTES + 8 + 2;
 /** A tombstone outlives its message by this much, milliseconds: clock skew and slow replays. */
 export const TOMBSTONE_SLACK_MS: number = 24 * 3_600_000;
 
@@ -59,13 +62,13 @@ export function createAck(
   const { line, version } = WORDS[word];
   const count = idBytes.length / 16;
   if (!Number.isInteger(count) || count < 1 || count > ACK_IDS_MAX) return fail('malformed');
-  const key = importPublicKey(publicKey);
-  if (key === undefined || signature.length !== SIGNATURE_BYTES) return fail('malformed');
-  if (!verify(null, Buffer.concat([line, idBytes]), key, signature)) return fail('bad_signature');
-  const ids = Array.from({ length: count }, (_, index) =>
-    Buffer.from(idBytes.subarray(index * 16, index * 16 + 16)).toString('base64url'),
-  ) as MessageId[];
-  const record = new ByteWriter()
+  if (publicKey.length !== PUBLIC_KEY_BYTES || signature.length !== SIGNATURE_BYTES) return fail('malformed');
+  const mailbox = mailboxOf(publicKey, pepper);
+  if (mailbox === undefined) return fail('malformed');
+  if (!verify(null, Buffer.concat([line, idBytes]), mailbox.key, signature)) return fail('bad_signature');
+  const reader = new ByteReader(idBytes);
+  const ids = Array.from({ length: count }, () => reader.base64url(16) as MessageId);
+  const record = new ByteWriter(ACK_BYTES + idBytes.length)
     .u8(version)
     .bytes(publicKey)
     .bytes(signature)
@@ -73,11 +76,9 @@ export function createAck(
     .u16(count)
     .bytes(idBytes)
     .finish();
-  const named = createHash('sha256').update(publicKey).update(idBytes);
-  if (word === 'revocation') named.update(line);
-  const id = named.digest().toString('base64url', 0, 16);
-  const mailbox = mailboxTagOf(mailboxIdOf(publicKey), pepper);
-  return ok({ id, mailbox, ids, commitments: undefined, expiresMs, record });
+  const named = word === 'revocation' ? [publicKey, idBytes, line] : [publicKey, idBytes];
+  const id = hash('sha256', Buffer.concat(named), 'buffer').toString('base64url', 0, 16);
+  return ok({ id, mailbox: mailbox.tag, ids, commitments: undefined, expiresMs, record });
 }
 
 /** The inverse, for records from a store or a peer: the signature is verified again. Never throws. */
@@ -97,20 +98,4 @@ export function openAck(record: Uint8Array, pepper: Uint8Array): Result<SignedAc
 /** Whether a record is of a revocation, which may have to be remembered for ever. */
 export function isRevocation(record: Uint8Array): boolean {
   return record[0] === WORDS.revocation.version;
-}
-
-const ED25519_SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
-
-/** A raw Ed25519 public key (RFC 8032) as a key object, or undefined when it is none. */
-function importPublicKey(publicKey: Uint8Array): KeyObject | undefined {
-  if (publicKey.length !== PUBLIC_KEY_BYTES) return undefined;
-  try {
-    return createPublicKey({
-      key: Buffer.concat([ED25519_SPKI_PREFIX, publicKey]),
-      format: 'der',
-      type: 'spki',
-    });
-  } catch {
-    return undefined;
-  }
 }

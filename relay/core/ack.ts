@@ -4,12 +4,13 @@
  * The signed batch itself is what is stored and what replicates, so every site verifies it and no site can delete
  * in another's name. Once stored it is the tombstone of each message it names, and it outlives them.
  */
-import { hash, verify } from 'node:crypto';
+import { verify } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import type { MailboxTag } from './mailbox.ts';
 import { mailboxOf } from './mailbox-key.ts';
 import type { MessageId } from './message.ts';
+import { shortHash } from './short-hash.ts';
 
 export interface SignedAck {
   /** First 16 bytes of SHA-256 over public key and signed content, base64url. */
@@ -77,7 +78,7 @@ export function createAck(
     .bytes(idBytes)
     .finish();
   const named = word === 'revocation' ? [publicKey, idBytes, line] : [publicKey, idBytes];
-  const id = hash('sha256', Buffer.concat(named), 'buffer').toString('base64url', 0, 16);
+  const id = shortHash(Buffer.concat(named));
   return ok({ id, mailbox: mailbox.tag, ids, commitments: undefined, expiresMs, record });
 }
 

@@ -6,10 +6,11 @@
  * merging two sites is set union. The record ends in a checksum, because Redis loads a flipped byte without a
  * word; a damaged record counts as missing.
  */
-import { createHmac, hash } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type MailboxTag, parseMailboxTag } from './mailbox.ts';
+import { shortHash, shortHashBytes } from './short-hash.ts';
 
 /** 16 bytes as base64url, 22 characters. */
 export type MessageId = string & { readonly brand: 'MessageId' };
@@ -84,7 +85,7 @@ function encode(fields: MessageFields): Uint8Array {
     .bytes(NO_CHECKSUM)
     .finish();
   const end = record.length - CHECKSUM_BYTES;
-  checksum(record.subarray(0, end)).copy(record, end);
+  record.write(shortHashBytes(record.subarray(0, end)), end, 'latin1');
   return record;
 }
 
@@ -102,8 +103,10 @@ export function openMessage(record: Uint8Array): Result<Message, RecordFault> {
   if (record.length < CHECKSUM_BYTES + 1) return fail('damaged');
   const end = record.length - CHECKSUM_BYTES;
   const content = record.subarray(0, end);
-  if (!checksum(content).equals(record.subarray(end))) return fail('damaged');
   const reader = new ByteReader(content);
+  if (shortHashBytes(content) !== new ByteReader(record.subarray(end)).latin1(CHECKSUM_BYTES)) {
+    return fail('damaged');
+  }
   if (reader.u8() !== RECORD_VERSION) return fail('unknown_version');
   const id = reader.base64url(16) as MessageId;
   const mailbox = parseMailboxTag(reader.latin1(24));
@@ -134,10 +137,6 @@ export function openForeignMessage(record: Uint8Array, nowMs: number): Result<Me
   return opened;
 }
 
-function checksum(content: Uint8Array): Buffer {
-  return hash('sha256', content, 'buffer').subarray(0, CHECKSUM_BYTES);
-}
-
 /**
  * The id of what a sender sent: the same capability with the same idempotency key, or without a key the same
  * coding and body, is the same message, at whichever relay of whichever provider it arrives.
@@ -149,11 +148,12 @@ export function messageIdOf(content: {
   readonly body: Uint8Array;
 }): MessageId {
   const { capabilityId, idempotencyKey, coding, body } = content;
-  const said =
-    idempotencyKey === undefined
-      ? [capabilityId, Buffer.from(`body\0${coding}\0`), body]
-      : [capabilityId, Buffer.from(`key\0${idempotencyKey}`)];
-  return hash('sha256', Buffer.concat(said), 'buffer').toString('base64url', 0, 16) as MessageId;
+  const label = idempotencyKey === undefined ? `body\0${coding}\0` : `key\0${idempotencyKey}`;
+  const said = new ByteWriter(capabilityId.length + label.length + body.length)
+    .bytes(capabilityId)
+    .ascii(label);
+  if (idempotencyKey === undefined) said.bytes(body);
+  return shortHash(said.finish()) as MessageId;
 }
 
 /** What is stored of a Topic, which is one push URL's own: enough to replace by, too little to read. */

@@ -7,16 +7,20 @@
  * commitment; a site that only holds the message, however hostile, has nothing to delete it with elsewhere. A
  * retraction names a message by id and commitment together: one that opens nothing is a tombstone of no message.
  */
-import { hash as sha256, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ACK_IDS_MAX, type AckFault, type SignedAck } from './ack.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { type MailboxTag, parseMailboxTag } from './mailbox.ts';
 import { COMMITMENT_BYTES, type MessageId } from './message.ts';
+import { shortHash } from './short-hash.ts';
 
 export const RETRACTION_VERSION = 2;
 export const OPENING_BYTES = 16;
 const TAG_BYTES = 24;
+const OPENING = 'archipelago opening v1\n';
+const COMMITMENT = 'archipelago commitment v1\n';
+const HASHED_BYTES = 64;
 /** Where a retraction's record has its count (u16) and then its items, and the bytes of one. */
 export const RETRACTION_COUNT_AT: number = 1 + TAG_BYTES + 8;
 export const RETRACTION_ITEM_BYTES: number = 16 + COMMITMENT_BYTES + OPENING_BYTES;
@@ -29,13 +33,12 @@ export interface Opened {
 
 /** What retracts the message `id` that was sent through the push URL with this 16-byte id. */
 export function openingOf(capabilityId: Uint8Array, id: MessageId): string {
-  return hash('archipelago opening v1\n', capabilityId, Buffer.from(id, 'base64url'));
+  return shortHash(new ByteWriter(HASHED_BYTES).ascii(OPENING).bytes(capabilityId).base64url(id).finish());
 }
 
 /** What a message carries: it tells the opening from every other and does not give it away. */
 export function commitmentOf({ id, opening }: Opened): string {
-  const bytes = [id, opening].map((text) => Buffer.from(text, 'base64url'));
-  return hash('archipelago commitment v1\n', ...bytes);
+  return shortHash(new ByteWriter(HASHED_BYTES).ascii(COMMITMENT).base64url(id).base64url(opening).finish());
 }
 
 /**
@@ -63,7 +66,7 @@ export function createRetraction(
     .u16(messages.length)
     .bytes(itemBytes)
     .finish();
-  const id = hash('retraction', Buffer.from(mailbox, 'latin1'), itemBytes);
+  const id = shortHash(new ByteWriter().ascii(`retraction${mailbox}`).bytes(itemBytes).finish());
   return { id, mailbox, ids: messages.map((message) => message.id), commitments, expiresMs, record };
 }
 
@@ -89,9 +92,4 @@ export function openRetraction(record: Uint8Array): Result<SignedAck, AckFault> 
     messages.push(opened);
   }
   return ok(createRetraction(mailbox, messages, expiresMs));
-}
-
-function hash(label: string, ...parts: readonly Uint8Array[]): string {
-  const all = Buffer.concat([Buffer.from(label), ...parts]);
-  return sha256('sha256', all, 'buffer').toString('base64url', 0, 16);
 }

@@ -9,7 +9,7 @@
 import type { SiteEntry, SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import type { SignedAck } from '../core/ack.ts';
-import { countCopies } from '../core/copies.ts';
+import { type CopyCount, countCopies } from '../core/copies.ts';
 import type { Message } from '../core/message.ts';
 import type { OfferedRecord, PutOutcome } from '../core/peer-frame.ts';
 import type { InsertOutcome } from '../core/reference.ts';
@@ -156,26 +156,26 @@ async function confirmed(
   const { clock } = deps;
   const startedMs = clock.monotonicMs();
   const copies = countCopies(config.sites, config.copiesNeeded);
-  const others = countCopies(config.sites, config.copiesNeeded);
+  let others: CopyCount | undefined;
   const { promise, resolve } = Promise.withResolvers<Acceptance>();
-  const all = attempts.map(async ({ site, outcome }) => {
-    const result = await outcome;
-    // Buried counts as held: its recipient has it already, and nothing is left to lose.
-    if (result === 'other_kept') {
-      if (others.confirm(site)) resolve('other_kept');
-    } else if (result !== 'expired' && result !== 'not_kept' && copies.confirm(site)) resolve('accepted');
-  });
-  const tellWhenSettled = async (): Promise<void> => {
-    await Promise.allSettled(all);
+  let left = attempts.length;
+  const settled = (): void => {
+    left -= 1;
+    if (left > 0) return;
     resolve('unconfirmed');
     const isHere = copies.holders.has(config.own.name);
-    deps.notices.tell(isHere, copies.holders, {
-      kind: 'message',
-      mailbox: message.mailbox,
-      id: message.id,
-    });
+    const { mailbox, id } = message;
+    deps.notices.tell(isHere, copies.holders, { kind: 'message', mailbox, id });
   };
-  void tellWhenSettled();
+  const heard = (site: SiteName, result: PutOutcome): void => {
+    // Buried counts as held: its recipient has it already, and nothing is left to lose.
+    if (result === 'other_kept') {
+      others ??= countCopies(config.sites, config.copiesNeeded);
+      if (others.confirm(site)) resolve('other_kept');
+    } else if (result !== 'expired' && result !== 'not_kept' && copies.confirm(site)) resolve('accepted');
+    settled();
+  };
+  for (const { site, outcome } of attempts) outcome.then((result) => heard(site, result), settled);
   const cancelDeadline = clock.after(config.deadlineMs, () => resolve('unconfirmed'));
   const acceptance = await promise;
   cancelDeadline();

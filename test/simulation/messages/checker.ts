@@ -62,8 +62,8 @@ interface Fate {
 const SKEW_MS_MAX = 30_500;
 /** A frame may have been read from the store so long before it leaves. */
 const IN_FLIGHT_MS = 3000;
-/** From when a site can ask somebody who knows a tombstone until it knows it too. */
-const HEARD_WITHIN_MS = 5_000;
+/** As outboxes: a frame that is lost costs the time-out of its call, and the next may be lost too. */
+const HEARD_WITHIN_MS = 15_000;
 const VIOLATIONS_MAX = 20;
 
 export interface CheckerOptions {

@@ -19,6 +19,7 @@ import { type Admission, createAdmission } from './admission.ts';
 import { type CatchUp, createCatchUp } from './catch-up.ts';
 import type { ShownCertificate } from './certificate.ts';
 import type { RelayConfig } from './config.ts';
+import { expiryLag } from './core/clock-offset.ts';
 import { createDeliveryLoops } from './core/delivery-loops.ts';
 import { createRelayEvents, type RelayEvents } from './events.ts';
 import { createFailures, type Failures } from './failures.ts';
@@ -202,6 +203,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
       ...deps,
       links: peers.list,
       eachLink: peers.each,
+      expiryWallMs: () => clock.wallMs() - expiryLag([...peerClocks.skews().values()]),
       events,
       deliverNow: (one) => receiving.recipients.deliverNow(one),
     },

@@ -48,7 +48,7 @@ export async function takeWhatIsLacking(
   deps: PullingDeps,
 ): Promise<Compared> {
   const { clock } = deps;
-  const fromMs = clock.wallMs() + options.marginMs;
+  const fromMs = deps.expiryWallMs() + options.marginMs;
   const isConfirming = options.confirmMs > 0;
   const suspects = await suspectPartitions(link, fromMs, deps);
   const first = await differences(link, suspects, fromMs, deps);

@@ -11,6 +11,11 @@ import { type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 export interface PullingDeps {
   readonly store: MessageStore;
   readonly clock: Clock;
+  /**
+   * The wall clock by which nothing counts as expired too early, Unix milliseconds: behind the own one when others say that
+   * it is ahead. A site that refills while its clock is minutes ahead would take for expired what others still have.
+   */
+  readonly expiryWallMs: () => number;
   readonly events: RelayEvents;
   readonly pepper: Uint8Array;
 }
@@ -56,6 +61,6 @@ async function store(
   // Acks first, so that a message they name is not stored at all. Third parties compare for themselves.
   await deps.store.bury(burials, deps.clock.wallMs());
   const insertions = opened.flatMap((result) => (result.ok ? [{ message: result.value, owedTo: [] }] : []));
-  await deps.store.insert(insertions, deps.clock.wallMs());
+  await deps.store.insert(insertions, deps.expiryWallMs());
   return burials.length + insertions.length;
 }

@@ -61,6 +61,19 @@ describe('a store that lost its memory', () => {
     expect(await store.insert(late, fleet.clock.wallMs())).toEqual(['buried']);
   });
 
+  test('and whose clock is an hour ahead takes for expired only what has expired for the others', async () => {
+    const kept = message('kept');
+    await accept('aws', kept);
+    await fleet.clock.advance(5000);
+    const gcp = fleet.site('gcp');
+    gcp.ahead(3_600_000);
+    gcp.wipe();
+    await fleet.clock.advance(5000);
+    expect(gcp.replication.isRecovering()).toBe(false);
+    gcp.ahead(0);
+    expect(await gcp.pending(mailbox.tag)).toEqual([kept.id]);
+  });
+
   test('counts for new messages while it recovers', async () => {
     fleet.between('gcp', 'hetzner', 'cut');
     fleet.around('hetzner', 'cut');

@@ -41,6 +41,7 @@ const ABSENT_MS = 60_000;
 /** How often it is written down that the site is whole and in touch, milliseconds. */
 const SEEN_MS = 10_000;
 /** Everything is compared, and nobody waits to see whether a difference goes away by itself. */
+const CALL_TIMEOUT_MS = 5000;
 const ALL_AT_ONCE = { marginMs: 0, confirmMs: 0 } as const;
 
 /** Recovering, until `run` has found an epoch in the store or has refilled it. */
@@ -70,6 +71,8 @@ export function createRefill(config: RefillConfig, deps: RefillDeps): Refill {
   /** Compares with one site; gives the epoch that says so, or undefined when it is over. */
   const refillFrom = async (link: PeerLink, epoch: Epoch): Promise<Epoch | undefined> => {
     const startedMs = clock.monotonicMs();
+    // The link asks for the other's time first, and answers keep their order: from here on it is known what that says.
+    await link.call({ type: 'ping' }, CALL_TIMEOUT_MS);
     const { taken } = await takeWhatIsLacking(link, ALL_AT_ONCE, deps);
     const tookMs = Math.round(clock.monotonicMs() - startedMs);
     log.info('refilled', { from: link.site, count: taken, tookMs });

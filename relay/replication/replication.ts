@@ -44,6 +44,8 @@ export interface ReplicationDeps {
   readonly deliverNow: (message: Message) => boolean;
   readonly eachLink: EachLink;
   readonly clock: Clock;
+  /** The wall clock by which nothing counts as expired too early, Unix milliseconds. */
+  readonly expiryWallMs: () => number;
   readonly random: Random;
   readonly events: RelayEvents;
   readonly log: Log;

@@ -40,6 +40,8 @@ interface LinkedSite {
   wipe(): void;
   /** A record is damaged on disk: whoever reads it finds nothing, until it is stored again. */
   damage(id: string): void;
+  /** Its wall clock is ahead by so much, milliseconds, and the other sites' clocks tell it. */
+  ahead(ms: number): void;
   /** The process ends: nothing of it runs or answers any more. Its store remains. */
   die(): Promise<void>;
   /** Ids of what a recipient would get, in order. */
@@ -116,6 +118,7 @@ export function linkSites(names: readonly string[]): LinkedSites {
     const events = createRecordedEvents();
     const connected = new Set<MailboxTag>();
     const delivered: string[] = [];
+    let aheadMs = 0;
     const links = names.filter((name) => name !== own.name).map((name) => linkTo(own.name, name));
     const replication = createReplication(
       {
@@ -131,12 +134,13 @@ export function linkSites(names: readonly string[]): LinkedSites {
         store,
         links,
         eachLink: eachOf(links),
+        expiryWallMs: () => clock.wallMs(),
         deliverNow: (message) => {
           if (!connected.has(message.mailbox)) return false;
           delivered.push(message.id);
           return true;
         },
-        clock,
+        clock: { ...clock, wallMs: () => clock.wallMs() + aheadMs },
         random: seededRandom(names.indexOf(own.name)),
         events,
         log: silent,
@@ -159,6 +163,9 @@ export function linkSites(names: readonly string[]): LinkedSites {
       delivered,
       wipe,
       damage,
+      ahead: (ms) => {
+        aheadMs = ms;
+      },
       die: async () => {
         for (const name of names) wires.set([own.name, name].toSorted().join(' '), 'cut');
         await stop();

@@ -173,6 +173,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
       store,
       links: [],
       eachLink: eachOf([]),
+      expiryWallMs: () => systemClock.wallMs(),
       deliverNow: (message) => recipients.deliverNow(message),
       clock: systemClock,
       random: systemRandom,

@@ -19,7 +19,6 @@ import { type Admission, createAdmission } from './admission.ts';
 import { type CatchUp, createCatchUp } from './catch-up.ts';
 import type { ShownCertificate } from './certificate.ts';
 import type { RelayConfig } from './config.ts';
-import { expiryLag } from './core/clock-offset.ts';
 import { createDeliveryLoops } from './core/delivery-loops.ts';
 import { createRelayEvents, type RelayEvents } from './events.ts';
 import { createFailures, type Failures } from './failures.ts';
@@ -32,7 +31,7 @@ import { createPublicApp, type PublicApp, type PublicSites } from './http/public
 import { createRevocations } from './http/revocations.ts';
 import { createVapidVerifier } from './http/vapid-verifier.ts';
 import { vantageTokenHashes } from './live-manifest.ts';
-import { createPeerClocks, type PeerClocks } from './peer-clocks.ts';
+import { createPeerClocks, fleetClock, type PeerClocks } from './peer-clocks.ts';
 import { createPeerLinks, type PeerLinks } from './peer-links.ts';
 import type { MessageStore } from './ports.ts';
 import { createQuotas, type Quotas } from './quotas.ts';
@@ -187,7 +186,7 @@ export function runRelayParts(
 /** Makes the parts and starts the links to the other sites. */
 function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposableStack): Parts {
   const { manifest, own, settings, ring } = config;
-  const { store, clock, copiesNeeded, outboxGraceMs, createAcceptor } = deps;
+  const { store, clock, copiesNeeded } = deps;
   const events = createRelayEvents(deps.metrics, deps.log);
   resources.defer(() => store.close());
   store.onDamage(() => events.damagedInStore());
@@ -196,14 +195,13 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
   const peerClocks = createPeerClocks(clock);
   const peers = connectPeers(config, deps, events, peerClocks);
   resources.defer(() => peers.close());
-  const deadlineMs = settings.RELAY_WRITE_DEADLINE_MS;
   const replication = createReplication(
-    { manifest, own, pepper: ring.pepper, copiesNeeded, deadlineMs, outboxGraceMs, createAcceptor },
+    { ...deps, manifest, own, pepper: ring.pepper, deadlineMs: settings.RELAY_WRITE_DEADLINE_MS },
     {
       ...deps,
       links: peers.list,
       eachLink: peers.each,
-      expiryWallMs: () => clock.wallMs() - expiryLag([...peerClocks.skews().values()]),
+      expiryWallMs: peerClocks.expiryWallMs,
       events,
       deliverNow: (one) => receiving.recipients.deliverNow(one),
     },
@@ -379,16 +377,6 @@ function connectPeers(
   });
 }
 
-/** The own clock, with the wall clock put right by what the other sites say. */
-function fleetClock(clock: Clock, readiness: Readiness): Clock {
-  return {
-    monotonicMs: () => clock.monotonicMs(),
-    wallMs: () => Math.round(clock.wallMs() - readiness.clockOffsetMs()),
-    sleep: (ms, signal) => clock.sleep(ms, signal),
-    after: (ms, callback) => clock.after(ms, callback),
-  };
-}
-
 function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): PublicApp {
   const { manifest, own, ring, settings } = config;
   const { clock, random } = deps;
@@ -410,7 +398,7 @@ function publicAppOf(config: RelayConfig, deps: RelayDeps, parts: Parts): Public
       revocations: createRevocations(deps.store, clock),
       verifyVapid: createVapidVerifier(audiences, clock),
       // How long a message lives is reckoned by the clock of the fleet, not by one that the others contradict.
-      clock: fleetClock(clock, readiness),
+      clock: fleetClock(clock, () => readiness.clockOffsetMs()),
       random,
       events,
       origin,

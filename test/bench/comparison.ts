@@ -82,7 +82,13 @@ for (const stored of STORED) {
     const { listed, taken } = await takeWhatIsLacking(
       link,
       { marginMs: 60_000, confirmMs: 0 },
-      { store: here, clock: systemClock, expiryWallMs: systemClock.wallMs, events, pepper: TEST_PEPPER },
+      {
+        store: here,
+        clock: systemClock,
+        expiryWallMs: () => systemClock.wallMs(),
+        events,
+        pepper: TEST_PEPPER,
+      },
     );
     const tookMs = systemClock.monotonicMs() - startedMs;
     if (taken !== different) throw new Error(`took ${taken} of ${different}`);

@@ -250,7 +250,13 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store on a cluster${reaso
       isUp: () => true,
       call: (request: Parameters<typeof serve>[0]) => serve(request, aws.name),
     };
-    const deps = { store, clock: systemClock, expiryWallMs: systemClock.wallMs, events, pepper: TEST_PEPPER };
+    const deps = {
+      store,
+      clock: systemClock,
+      expiryWallMs: () => systemClock.wallMs(),
+      events,
+      pepper: TEST_PEPPER,
+    };
     await takeWhatIsLacking(link, { marginMs: 0, confirmMs: 0 }, deps);
     expect(await store.missing(confirmed.map(referenceTo))).toEqual([]);
     expect(await store.digest(PARTITIONS, nowMs)).toEqual(await elsewhere.digest(PARTITIONS, nowMs));

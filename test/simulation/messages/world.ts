@@ -236,7 +236,8 @@ async function holdingsOf(
     const { references } = await store.list(partition, '', 100_000);
     for (const [at, found] of (await store.load(references)).entries()) {
       const reference = references[at];
-      if (found === undefined || reference === undefined || found.expiresMs <= wallMs) continue;
+      // Until when a store remembers an ack is in the store; what the ack itself says of it only counts as a beginning.
+      if (found === undefined || reference === undefined || (reference.untilMs ?? 0) <= wallMs) continue;
       held.add(`${reference.kind} ${reference.id}`);
     }
   }

@@ -56,7 +56,8 @@ afterEach(() => {
   rmSync(root, { recursive: true });
 });
 
-describe('the release', () => {
+const fetching = suiteWith('the release', ['curl']);
+describe.skipIf(fetching.skipped)(fetching.title, () => {
   test('is taken from the first address that has the pinned bytes; a corrupted one is refused', async () => {
     const { code, stderr } = await run('relay', 'fetch_release', [
       '/missing',

@@ -240,10 +240,13 @@ test('sites come and go under traffic, and no accepted message is lost', {
   for (const site of all) await fleet.untilMetric('relay', site, 'relay_manifest_version', 2);
   await fleet.untilReasons('relay', 'ovh', []);
   await traffic.until(traffic.accepted() + 20);
-  // The links that there were before were left alone.
+  // The links that there were before were left alone. The new one may have been tried before anybody listened.
   const sinceThen = fleet.output('relay', 'aws').slice(said);
-  expect(sinceThen).not.toContain('"peer down"');
-  expect(sinceThen.match(/"peer up"/g)).toHaveLength(1);
+  const links = sinceThen
+    .split('\n')
+    .filter((line) => line.includes('"peer down"') || line.includes('"peer up"'));
+  expect(links.filter((line) => !line.includes('"peer":"ovh"'))).toEqual([]);
+  expect(links.filter((line) => line.includes('"peer up"'))).toHaveLength(1);
 
   await fleet.kill('relay', 'hetzner');
   await fleet.kill('vantage', 'hetzner');

@@ -24,12 +24,13 @@ const documented = /^```\n(user default off\nuser relay [^\n]+)\n```$/m.exec(doc
 const reason = redisMissing === undefined ? '' : ` (skipped: ${redisMissing})`;
 
 describe.skipIf(redisMissing !== undefined)(`a Redis with the documented user${reason}`, () => {
-  const directory = mkdtempSync(join(tmpdir(), 'archipelago-acl-'));
+  let directory: string;
   const stores: MessageStore[] = [];
   let server: RedisServer;
   let admin: Redis;
 
   beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'archipelago-acl-'));
     const hash = createHash('sha256').update(PASSWORD).digest('hex');
     const users = documented.replace('<SHA-256 of the password, hex>', hash);
     const aclfile = join(directory, 'users.acl');

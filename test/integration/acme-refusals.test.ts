@@ -28,11 +28,12 @@ const DNS = { address: '127.93.0.1', port: 5393 };
 const base = testManifest(['aws', 'gcp']);
 const manifest = { ...base, health: { ...base.health, ttlMinSeconds: 1 } };
 const BINDING = ['kid-1', 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W'] as const;
-const directory = mkdtempSync(join(tmpdir(), 'acme-'));
+let directory: string;
 let nameserver: TestNameserver;
 let ofTest: AsyncDisposableStack;
 
 beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'acme-'));
   nameserver = await startTestNameserver({ manifest, site: 'aws', ...DNS, zoneKey: undefined });
 });
 afterAll(async () => {

@@ -7,6 +7,16 @@ import { systemClock } from '../../system/clock.ts';
 import type { BrokerAddress } from './nats-connection.ts';
 import { type Percentiles, percentilesOf } from './percentiles.ts';
 import { cpuSecondsOf, machineBusySeconds } from './process-usage.ts';
+import {
+  type Course,
+  countUndelivered,
+  createTally,
+  nextNumber,
+  noteAccepted,
+  noteDelivered,
+  runCourse,
+  type Tally,
+} from './tally.ts';
 
 /** How a broker is talked to. */
 export interface BrokerClients {
@@ -31,14 +41,12 @@ export interface BrokerConsumer {
   readonly close: () => void;
 }
 
-export interface BrokerLoadConfig {
+export interface BrokerLoadConfig extends Course {
   readonly broker: 'jetstream' | 'mosquitto';
   readonly addresses: readonly BrokerAddress[];
   readonly senders: number;
   readonly mailboxes: number;
   readonly bodyBytes: number;
-  readonly warmUp: { readonly messages: number; readonly ms: number };
-  readonly measureMs: number;
   readonly serverPids: readonly number[];
 }
 
@@ -57,41 +65,12 @@ export interface BrokerLoadResult {
   readonly undelivered: number;
 }
 
-const ACCEPTED = 1;
-const DELIVERED = 2;
-const MESSAGES_MAX = 4_000_000;
-const DELIVERED_WITHIN_MS = 10_000;
-
-interface Tally {
-  readonly states: Uint8Array;
-  readonly sentMs: Float64Array;
-  messages: number;
-  accepted: number;
-  delivered: number;
-  repeats: number;
-  isMeasuring: boolean;
-  isStopped: boolean;
-  readonly acceptMs: number[];
-  readonly deliverMs: number[];
-}
-
 /** Resolves when everything that was accepted is delivered, or ten seconds after the last was accepted. */
 export async function runBrokerLoad(
   config: BrokerLoadConfig,
   clients: BrokerClients,
 ): Promise<BrokerLoadResult> {
-  const tally: Tally = {
-    states: new Uint8Array(MESSAGES_MAX),
-    sentMs: new Float64Array(MESSAGES_MAX),
-    messages: 0,
-    accepted: 0,
-    delivered: 0,
-    repeats: 0,
-    isMeasuring: false,
-    isStopped: false,
-    acceptMs: [],
-    deliverMs: [],
-  };
+  const tally = createTally();
   const consumers: BrokerConsumer[] = [];
   for (let mailbox = 0; mailbox < config.mailboxes; mailbox += 1) {
     const onBody = (body: Buffer): void => noteDelivered(tally, body.readUInt32BE(0));
@@ -103,15 +82,7 @@ export async function runBrokerLoad(
     await sendUntilStopped(sender, config, tally);
     sender.close();
   });
-  await until(() => tally.accepted >= config.warmUp.messages, config.warmUp.ms);
-  const before = snapshot(config, tally, consumers);
-  tally.isMeasuring = true;
-  await systemClock.sleep(config.measureMs);
-  tally.isMeasuring = false;
-  const after = snapshot(config, tally, consumers);
-  tally.isStopped = true;
-  await Promise.all(senders);
-  await until(() => countUndelivered(tally) === 0, DELIVERED_WITHIN_MS);
+  const { before, after } = await runCourse(tally, config, senders, () => snapshot(config, tally, consumers));
   for (const consumer of consumers) consumer.close();
   return resultOf(tally, before, after);
 }
@@ -130,11 +101,6 @@ function resultOf(tally: Tally, before: Snapshot, after: Snapshot): BrokerLoadRe
     repeats: tally.repeats,
     undelivered: countUndelivered(tally),
   };
-}
-
-async function until(isSo: () => boolean, withinMs: number): Promise<void> {
-  const untilMs = systemClock.monotonicMs() + withinMs;
-  while (!isSo() && systemClock.monotonicMs() < untilMs) await systemClock.sleep(20);
 }
 
 interface Snapshot {
@@ -166,17 +132,6 @@ function addressOf({ addresses }: BrokerLoadConfig, place: number): BrokerAddres
   return address;
 }
 
-function noteDelivered(tally: Tally, number: number): void {
-  const state = tally.states[number] ?? 0;
-  if ((state & DELIVERED) !== 0) {
-    tally.repeats += 1;
-    return;
-  }
-  tally.states[number] = state | DELIVERED;
-  tally.delivered += 1;
-  if (tally.isMeasuring) tally.deliverMs.push(systemClock.monotonicMs() - (tally.sentMs[number] ?? 0));
-}
-
 async function sendUntilStopped(
   sender: BrokerSender,
   { mailboxes }: BrokerLoadConfig,
@@ -185,27 +140,18 @@ async function sendUntilStopped(
   const done = Promise.withResolvers<void>();
   let number = 0;
   const next = (): void => {
-    if (tally.isStopped || tally.messages >= MESSAGES_MAX) {
+    const given = nextNumber(tally);
+    if (given === undefined) {
       done.resolve();
       return;
     }
-    number = tally.messages;
-    tally.messages += 1;
-    tally.sentMs[number] = systemClock.monotonicMs();
+    number = given;
     sender.publish(number % mailboxes, number, accepted);
   };
   const accepted = (): void => {
-    tally.accepted += 1;
-    tally.states[number] = (tally.states[number] ?? 0) | ACCEPTED;
-    if (tally.isMeasuring) tally.acceptMs.push(systemClock.monotonicMs() - (tally.sentMs[number] ?? 0));
+    noteAccepted(tally, number);
     next();
   };
   next();
   await done.promise;
-}
-
-function countUndelivered({ states, messages }: Tally): number {
-  let count = 0;
-  for (let number = 0; number < messages; number += 1) if (states[number] === ACCEPTED) count += 1;
-  return count;
 }

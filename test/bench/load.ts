@@ -13,20 +13,24 @@ import {
 import { type Percentiles, percentilesOf } from './percentiles.ts';
 import { cpuSecondsOf, machineBusySeconds } from './process-usage.ts';
 import { encodePost, type HttpReply, openPushConnection, type Target } from './push-connection.ts';
+import {
+  type Course,
+  countUndelivered,
+  createTally,
+  nextNumber,
+  noteAccepted,
+  noteDelivered,
+  runCourse,
+  type Tally,
+} from './tally.ts';
 
-export interface LoadConfig {
+export interface LoadConfig extends Course {
   readonly targets: readonly Target[];
   readonly senders: number;
   readonly mailboxes: number;
   readonly bodyBytes: number;
   /** How long a recipient gathers messages before it acks them together. */
   readonly gathering: RecipientOptions['gathering'];
-  /**
-   * Before measuring begins: until so many messages were accepted, or so many milliseconds have passed. Node compiles what
-   * runs often only after it has run often.
-   */
-  readonly warmUp: { readonly messages: number; readonly ms: number };
-  readonly measureMs: number;
   readonly relayPids: readonly number[];
   readonly redisPids: readonly number[];
 }
@@ -54,54 +58,20 @@ export interface LoadResult {
   readonly undelivered: number;
 }
 
-/** What is known of a message by its number. */
-const ACCEPTED = 1;
-const DELIVERED = 2;
-const MESSAGES_MAX = 4_000_000;
-const DELIVERED_WITHIN_MS = 10_000;
 const PUSH_HEADERS = 'TTL: 3600\r\nUrgency: normal\r\nContent-Encoding: aes128gcm\r\n';
 
-interface Tally {
-  readonly states: Uint8Array;
-  readonly sentMs: Float64Array;
-  messages: number;
-  accepted: number;
-  delivered: number;
-  repeats: number;
-  /** Only while measuring. */
-  measuring: boolean;
-  acceptMs: number[];
-  deliverMs: number[];
+/** What became of the messages, and how often which refusal came. */
+interface LoadTally extends Tally {
   readonly refusals: Record<string, number>;
-  stopped: boolean;
 }
 
 export async function runLoad(config: LoadConfig): Promise<LoadResult> {
-  const tally: Tally = {
-    states: new Uint8Array(MESSAGES_MAX),
-    sentMs: new Float64Array(MESSAGES_MAX),
-    messages: 0,
-    accepted: 0,
-    delivered: 0,
-    repeats: 0,
-    measuring: false,
-    acceptMs: [],
-    deliverMs: [],
-    refusals: {},
-    stopped: false,
-  };
+  const tally: LoadTally = { ...createTally(), refusals: {} };
   const { recipients, paths } = await connectRecipients(config, tally);
   const senders = Array.from({ length: config.senders }, (_, place) => send(config, place, paths, tally));
-  await warmUp(config, tally);
-  const before = snapshot(config, tally, recipients);
-  tally.measuring = true;
-  await systemClock.sleep(config.measureMs);
-  tally.measuring = false;
-  const after = snapshot(config, tally, recipients);
-  tally.stopped = true;
-  await Promise.all(senders);
-  const untilMs = systemClock.monotonicMs() + DELIVERED_WITHIN_MS;
-  while (countUndelivered(tally) > 0 && systemClock.monotonicMs() < untilMs) await systemClock.sleep(20);
+  const { before, after } = await runCourse(tally, config, senders, () =>
+    snapshot(config, tally, recipients),
+  );
   await Promise.all(recipients.map((recipient) => recipient.close()));
 
   const seconds = (after.atMs - before.atMs) / 1000;
@@ -123,11 +93,6 @@ export async function runLoad(config: LoadConfig): Promise<LoadResult> {
     refusals: tally.refusals,
     undelivered: countUndelivered(tally),
   };
-}
-
-async function warmUp({ warmUp: { messages, ms } }: LoadConfig, tally: Tally): Promise<void> {
-  const untilMs = systemClock.monotonicMs() + ms;
-  while (tally.accepted < messages && systemClock.monotonicMs() < untilMs) await systemClock.sleep(20);
 }
 
 interface Snapshot {
@@ -190,17 +155,6 @@ function targetOf({ targets }: LoadConfig, place: number): Target {
   return target;
 }
 
-function noteDelivered(tally: Tally, number: number): void {
-  const state = tally.states[number] ?? 0;
-  if ((state & DELIVERED) !== 0) {
-    tally.repeats += 1;
-    return;
-  }
-  tally.states[number] = state | DELIVERED;
-  tally.delivered += 1;
-  if (tally.measuring) tally.deliverMs.push(systemClock.monotonicMs() - (tally.sentMs[number] ?? 0));
-}
-
 async function mint(target: Target, token: string): Promise<HttpReply> {
   const connection = await openPushConnection(target);
   const { promise, resolve } = Promise.withResolvers<HttpReply>();
@@ -216,7 +170,7 @@ async function send(
   config: LoadConfig,
   place: number,
   paths: readonly string[],
-  tally: Tally,
+  tally: LoadTally,
 ): Promise<void> {
   const target = targetOf(config, place);
   const connection = await openPushConnection(target);
@@ -226,15 +180,14 @@ async function send(
   let number = 0;
   const next = (): void => {
     const request = requests[tally.messages % requests.length];
-    if (tally.stopped || tally.messages >= MESSAGES_MAX || request === undefined) {
+    const given = nextNumber(tally);
+    if (given === undefined || request === undefined) {
       connection.close();
       done.resolve();
       return;
     }
-    number = tally.messages;
-    tally.messages += 1;
+    number = given;
     request.writeUInt32BE(number, request.length - config.bodyBytes);
-    tally.sentMs[number] = systemClock.monotonicMs();
     connection.send(request, answered);
   };
   const answered = (reply: HttpReply): void => {
@@ -248,15 +201,13 @@ async function send(
 }
 
 /** True when the message was accepted. */
-function noteAnswered(tally: Tally, number: number, { status, body }: HttpReply): boolean {
+function noteAnswered(tally: LoadTally, number: number, { status, body }: HttpReply): boolean {
   if (status !== 201) {
     const name = `${status} ${/"code":"(\w+)"/.exec(body)?.[1] ?? ''}`;
     tally.refusals[name] = (tally.refusals[name] ?? 0) + 1;
     return false;
   }
-  tally.accepted += 1;
-  tally.states[number] = (tally.states[number] ?? 0) | ACCEPTED;
-  if (tally.measuring) tally.acceptMs.push(systemClock.monotonicMs() - (tally.sentMs[number] ?? 0));
+  noteAccepted(tally, number);
   return true;
 }
 
@@ -270,10 +221,4 @@ function createBody(bytes: number): Buffer {
   body.writeUInt8(65, 20);
   body.writeUInt8(4, 21);
   return body;
-}
-
-function countUndelivered({ states, messages }: Tally): number {
-  let count = 0;
-  for (let number = 0; number < messages; number += 1) if (states[number] === ACCEPTED) count += 1;
-  return count;
 }

@@ -9,6 +9,7 @@ import {
   createVantageFleet,
   FAST_POLICY,
   type RunningVantage,
+  startWellVantages,
   type VantageFleet,
   ZONE,
 } from '../support/vantage-fleet.ts';
@@ -22,19 +23,7 @@ let vantages: readonly RunningVantage[];
 
 beforeEach(async () => {
   fleet = await createVantageFleet(49, POLICY);
-  vantages = await Promise.all([
-    fleet.startVantage('aws'),
-    fleet.startVantage('gcp'),
-    fleet.startVantage('hetzner'),
-  ]);
-  for (const vantage of vantages) {
-    await eventually(
-      `${vantage.site} knows that all is well`,
-      async () =>
-        (await vantage.status().catch(() => undefined))?.sites.every(({ health }) => health === 'up'),
-      60_000,
-    );
-  }
+  vantages = await startWellVantages(fleet);
 }, 120_000);
 
 afterEach(async () => fleet[Symbol.asyncDispose]());
@@ -42,6 +31,16 @@ afterEach(async () => fleet[Symbol.asyncDispose]());
 async function addressesFrom(vantage: RunningVantage): Promise<number> {
   const response = await ask({ address: vantage.address, port: vantage.dnsPort }, ZONE, TYPE.A);
   return response?.answers.filter(({ type }) => type === 'A').length ?? 0;
+}
+
+async function untilGcpIsGone(): Promise<void> {
+  for (const vantage of vantages) {
+    await eventually(
+      `${vantage.site} no longer gives out gcp`,
+      async () => (await addressesFrom(vantage)) === 2 || undefined,
+      60_000,
+    );
+  }
 }
 
 test('a slow site stays while the others are crowded, and leaves once it is dead', async () => {
@@ -62,22 +61,10 @@ test('a slow site stays while the others are crowded, and leaves once it is dead
     expect(await addressesFrom(vantage)).toBe(3);
   }
   await fleet.stopRelay('gcp');
-  for (const vantage of vantages) {
-    await eventually(
-      `${vantage.site} no longer gives out gcp`,
-      async () => (await addressesFrom(vantage)) === 2 || undefined,
-      60_000,
-    );
-  }
+  await untilGcpIsGone();
 }, 180_000);
 
 test('a slow site leaves while the others have room', async () => {
   fleet.strainRelay('gcp', LATE_MS);
-  for (const vantage of vantages) {
-    await eventually(
-      `${vantage.site} no longer gives out gcp`,
-      async () => (await addressesFrom(vantage)) === 2 || undefined,
-      60_000,
-    );
-  }
+  await untilGcpIsGone();
 }, 180_000);

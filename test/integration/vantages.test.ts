@@ -15,6 +15,7 @@ import {
   createVantageFleet,
   FAST_POLICY,
   type RunningVantage,
+  startWellVantages,
   type VantageFleet,
   ZONE,
 } from '../support/vantage-fleet.ts';
@@ -24,19 +25,7 @@ let vantages: readonly RunningVantage[];
 
 beforeEach(async () => {
   fleet = await createVantageFleet(41, FAST_POLICY);
-  vantages = await Promise.all([
-    fleet.startVantage('aws'),
-    fleet.startVantage('gcp'),
-    fleet.startVantage('hetzner'),
-  ]);
-  for (const vantage of vantages) {
-    const isWell = async (): Promise<true | undefined> => {
-      const status = await vantage.status().catch(() => undefined);
-      const sites = status?.sites ?? [];
-      return sites.length === 3 && sites.every((site) => site.health === 'up') ? true : undefined;
-    };
-    await eventually(`${vantage.site} knows that all is well`, isWell, 60_000);
-  }
+  vantages = await startWellVantages(fleet);
 }, 120_000);
 
 afterEach(async () => fleet[Symbol.asyncDispose]());

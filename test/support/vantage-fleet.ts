@@ -29,6 +29,7 @@ import { signManifest } from '../../fleet/manifest/signed.ts';
 import { makeZoneKeys } from '../../fleet/zone-keys.ts';
 import { type PinnedIdentity, pinOf } from '../../system/pinned-tls.ts';
 import { systemRandom } from '../../system/random.ts';
+import { eventually } from './eventually.ts';
 
 export const ZONE = 'relay.example.com';
 const SITES = ['aws', 'gcp', 'hetzner'] as const;
@@ -276,6 +277,26 @@ export async function createVantageFleet(network: number, policy: HealthPolicy):
     heal: (site) => lanes.get(site)?.forEach((lane) => lane.heal()),
     [Symbol.asyncDispose]: async () => resources.disposeAsync(),
   };
+}
+
+/** Starts all three, and gives them once each knows that every site is up. */
+export async function startWellVantages(fleet: VantageFleet): Promise<readonly RunningVantage[]> {
+  const vantages = await Promise.all([
+    fleet.startVantage('aws'),
+    fleet.startVantage('gcp'),
+    fleet.startVantage('hetzner'),
+  ]);
+  for (const vantage of vantages) {
+    const isWell = async (): Promise<true | undefined> => {
+      const status = await vantage.status().catch(() => undefined);
+      const sites = status?.sites ?? [];
+      return sites.length === vantages.length && sites.every((site) => site.health === 'up')
+        ? true
+        : undefined;
+    };
+    await eventually(`${vantage.site} knows that all is well`, isWell, 60_000);
+  }
+  return vantages;
 }
 
 interface Lane extends AsyncDisposable {

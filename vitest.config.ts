@@ -8,7 +8,7 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 const processes = ['test/{integration,browser}/**/*.test.ts'];
 const patient = [
-  'test/integration/{acme,acme-refusals,boot,drill,first-deployment,manifest,operators,release}.test.ts',
+  'test/integration/{acme,acme-refusals,boot,drill,drill-mutants,first-deployment,manifest,operators,release}.test.ts',
 ];
 
 const config: ViteUserConfig = defineConfig({

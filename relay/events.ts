@@ -20,7 +20,7 @@ type Discard =
   | 'damaged_by_peer'
   | 'lives_too_long'
   | 'ttl_zero_not_connected';
-const DISCARDS: readonly Discard[] = [
+export const DISCARDS: readonly Discard[] = [
   'idempotency_conflict',
   'expired',
   'damaged_in_store',
@@ -35,10 +35,16 @@ const PEER_REFUSALS: readonly PeerRefusal[] = [
   'overloaded',
 ];
 /** Connections that never became one: what the front door turned away. */
-type TurnedAway = 'no_client_hello' | 'hello_timeout' | 'peer_key_unknown' | 'too_many_connections';
-const TURNED_AWAY: readonly TurnedAway[] = [
+type TurnedAway =
+  | 'no_client_hello'
+  | 'hello_timeout'
+  | 'tls_failed'
+  | 'peer_key_unknown'
+  | 'too_many_connections';
+export const TURNED_AWAY: readonly TurnedAway[] = [
   'no_client_hello',
   'hello_timeout',
+  'tls_failed',
   'peer_key_unknown',
   'too_many_connections',
 ];

@@ -8,6 +8,7 @@ import { expect, test } from 'vitest';
 import { parseControlFrame } from '../client/frames.ts';
 import { createTestMailbox } from '../test/support/mailbox.ts';
 import { CONNECTION_UNKNOWN_MAX, MAILBOX_RATE, RELAY_RATE } from './ack-gate.ts';
+import { CLIENT_HELLO_WITHIN_MS } from './adapters/front-door.ts';
 import { BURST_SECONDS } from './admission.ts';
 import { RELAY_SETTINGS } from './config.ts';
 import { ACK_IDS_MAX } from './core/ack.ts';
@@ -27,7 +28,9 @@ import { GUARD_FROM } from './core/quota.ts';
 import { REFUSALS } from './core/refusal.ts';
 import { CLOSE_CODES } from './core/session.ts';
 import { CLOCK_TOLERANCE_SECONDS, SECONDS_AHEAD_MAX } from './core/vapid.ts';
+import { DISCARDS, TURNED_AWAY } from './events.ts';
 import { PAIR_RATE } from './failures.ts';
+import { CLIENT_LIMITS, HEADER_BYTES_MAX } from './http/client-server.ts';
 import { MESSAGES_MAX, WAIT_SECONDS_MAX } from './http/long-poll.ts';
 import { TOKEN_SECONDS_MAX } from './http/mailbox-token.ts';
 import { READINESS_BYTES_MAX } from './http/public-app.ts';
@@ -104,6 +107,11 @@ test.each<[string, number | string]>([
   ['(more than # a second with one operator token)', RELAY_SETTINGS.RELAY_MINTS_PER_SECOND.fallback ?? 0],
   ['within # s of hearing of it', BELIEVED_MS / 1000],
   ['With `?bytes=N`, up to #, the body', READINESS_BYTES_MAX],
+  ['the headers took more than # s', CLIENT_LIMITS.headersTimeoutMs / 1000],
+  ['all of the request more than # s', CLIENT_LIMITS.requestTimeoutMs / 1000],
+  ['the headers have more than # bytes together', HEADER_BYTES_MAX],
+  ['begins a TLS connection came within # s', CLIENT_HELLO_WITHIN_MS / 1000],
+  ['handshake failed, or took more than # s', CLIENT_LIMITS.handshakeTimeoutMs / 1000],
   ['The client, within # s: `{"t":"hello"', HELLO_WITHIN_MS / 1000],
   ['was sent first on # connections of one relay in a row', NUMBERS[HEADS_MAX + 1] ?? ''],
   ['without limit: # ids at once', MAILBOX_RATE.burst],
@@ -164,6 +172,16 @@ test('the text frames of the document are those of relay and client, and there a
 test('every close code is documented, and no other', () => {
   const documented = [...protocol.matchAll(/^\| (1\d{3}|4\d{3}) +\|/gm)].map(([, code]) => Number(code));
   expect(new Set(documented)).toEqual(new Set(Object.values(CLOSE_CODES)));
+});
+
+test.each<[string, readonly string[]]>([
+  ['turned away', TURNED_AWAY],
+  ['discarded', DISCARDS],
+])('whatever is %s has a line, and nothing else has', (column, names) => {
+  const [, table = ''] =
+    new RegExp(`^\\| ${column} +\\|.*\\n\\|[ -|]+\\n((?:\\|.*\\n)+)`, 'm').exec(protocol) ?? [];
+  const listed = [...table.matchAll(/^\| `([a-z_]+)` /gm)].map(([, name]) => name);
+  expect(new Set(listed)).toEqual(new Set(names));
 });
 
 test('message frames are those of the vectors for clients', () => {

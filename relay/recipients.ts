@@ -32,7 +32,7 @@ export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' |
 }
 
 export interface Recipients {
-  /** Takes over an upgrade request for `/v1/ws`. */
+  /** Takes over an upgrade request: see `asksForSocket`. */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Welcomes a recipient on a socket that is open. */
   readonly welcome: (socket: RecipientSocket) => void;
@@ -58,6 +58,11 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
   let isDraining = false;
   const listeners = createMailboxListeners<RecipientConnection>();
   const server = createWebSocketServer();
+  // A handshake that is none (RFC 6455 §4.2.1).
+  server.on('wsClientError', (_, socket) => {
+    deps.events.refused('request_unreadable');
+    refuseUpgrade(socket, 'request_unreadable');
+  });
   const connectionDeps: RecipientConnectionDeps = {
     ...deps,
     onOpen: (connection, tags) => {
@@ -76,7 +81,6 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
 
   const refusalOf = (request: IncomingMessage): Refusal | undefined => {
     if (isAmbiguous(request)) return 'host_ambiguous';
-    if (request.url?.split('?')[0] !== '/v1/ws') return 'not_found';
     if (isDraining) return 'draining';
     const isFull = connections.size >= deps.connectionsMax || deps.isBusy();
     return isFull || deps.failures.isUnwelcome(request.socket.remoteAddress) ? 'overloaded' : undefined;

@@ -108,7 +108,7 @@ export async function startRelay(
   const { manifest, own, settings } = config;
   const parts = runRelayParts(config, deps, resources);
   const { events, recipients, replication } = parts;
-  const clients = createClientServer(shown.current(), parts.app, recipients);
+  const clients = createClientServer(shown.current(), parts.app, recipients, events);
   shown.onChange(clients.show);
   const frontDoor = createFrontDoor({
     peerServerName: peerServerName(manifest, own.name),

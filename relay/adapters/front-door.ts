@@ -35,7 +35,7 @@ export interface FrontDoor {
   close(graceMs: number): Promise<void>;
 }
 
-const HELLO_WITHIN_MS = 5000;
+export const CLIENT_HELLO_WITHIN_MS = 5000;
 const CLOSE_IDLE_EVERY_MS = 50;
 /** The largest ClientHello that is waited for, bytes. */
 const HELLO_BYTES_MAX = 16_384;
@@ -120,7 +120,7 @@ function route(
       options.clients.take(socket);
     }
   };
-  const timer = setTimeout(() => turnAway('hello_timeout'), options.helloWithinMs ?? HELLO_WITHIN_MS);
+  const timer = setTimeout(() => turnAway('hello_timeout'), options.helloWithinMs ?? CLIENT_HELLO_WITHIN_MS);
   const stopWaiting = (): void => {
     waiting.delete(socket);
     clearTimeout(timer);

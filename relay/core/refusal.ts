@@ -3,11 +3,11 @@
  * docs/protocol.md share.
  *
  * A 4xx is final for real senders (many delete the subscription on one), so it is given only where the request
- * itself is wrong and would be wrong at every relay. Every uncertainty is a 503 with Retry-After. The one 4xx that
- * senders do not take as final is 429, which is for what is only too fast or too much.
+ * itself is wrong and would be wrong at every relay. Every uncertainty is a 503 with Retry-After. The 4xx that
+ * senders do not take as final are 429, which is for what is only too fast or too much, and 408.
  */
 export interface RefusalKind {
-  readonly status: 400 | 401 | 403 | 404 | 410 | 413 | 415 | 429 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 408 | 410 | 413 | 415 | 429 | 431 | 503;
   /** What is wrong and how to mend it, for the sender's developer. */
   readonly title: string;
   /** Seconds; present on every 429 and 503. */
@@ -23,6 +23,9 @@ export type Refusal =
   | 'idempotency_key_missing'
   | 'header_repeated'
   | 'host_ambiguous'
+  | 'request_unreadable'
+  | 'request_too_slow'
+  | 'headers_too_large'
   | 'body_incomplete'
   | 'request_malformed'
   | 'mailbox_token_invalid'
@@ -74,6 +77,12 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
     title: 'Send each header that the protocol names once.',
   },
   host_ambiguous: { status: 400, title: 'Send one Host header, and no other host in the target.' },
+  request_unreadable: {
+    status: 400,
+    title: 'Send what RFC 9112 (HTTP/1.1) or RFC 6455 (WebSocket) calls a request.',
+  },
+  request_too_slow: { status: 408, title: 'Send the headers within 10 s and all of a request within 15 s.' },
+  headers_too_large: { status: 431, title: 'Send headers of 8 KiB at most, all of them together.' },
   body_incomplete: { status: 400, title: 'The body ended early; send it again.' },
   request_malformed: { status: 400, title: 'Send the JSON object that the protocol describes.' },
   mailbox_token_invalid: {

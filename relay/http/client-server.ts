@@ -7,9 +7,12 @@ import type { Socket } from 'node:net';
 import { createServer as createTlsServer, type SecureContextOptions } from 'node:tls';
 import { systemClock } from '../../system/clock.ts';
 import type { CertificatePair } from '../../system/server-certificate.ts';
+import type { RelayEvents } from '../events.ts';
 import type { Recipients } from '../recipients.ts';
 import type { PublicApp } from './public-app.ts';
 import { createPushStreams } from './push-stream.ts';
+import { asksForSocket } from './target.ts';
+import { refuseUnreadable } from './unreadable.ts';
 
 export interface ClientLimits {
   readonly handshakeTimeoutMs: number;
@@ -17,18 +20,22 @@ export interface ClientLimits {
   readonly requestTimeoutMs: number;
   /** How long a connection is kept after an answer. */
   readonly keptMs: number;
-  /** How often the three above are checked. */
+  /** How long a client may read nothing of its answer; longer than a long-poll waits. */
+  readonly stalledMs: number;
+  /** How often `headersTimeoutMs`, `requestTimeoutMs` and `keptMs` are checked. */
   readonly checkEveryMs: number;
 }
 
-const LIMITS: ClientLimits = {
+export const CLIENT_LIMITS: ClientLimits = {
   handshakeTimeoutMs: 10_000,
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 15_000,
   keptMs: 20_000,
+  stalledMs: 60_000,
   checkEveryMs: 1000,
 };
 
+export const HEADER_BYTES_MAX = 8192;
 const MIN_VERSION = 'TLSv1.2';
 
 export interface ClientServer {
@@ -50,10 +57,11 @@ export function createClientServer(
   certificate: CertificatePair | undefined,
   app: PublicApp,
   recipients: Recipients,
+  events: Pick<RelayEvents, 'refused' | 'turnedAway'>,
   limits: Partial<ClientLimits> = {},
 ): ClientServer {
-  const { handshakeTimeoutMs, headersTimeoutMs, requestTimeoutMs, keptMs, checkEveryMs } = {
-    ...LIMITS,
+  const { handshakeTimeoutMs, headersTimeoutMs, requestTimeoutMs, keptMs, stalledMs, checkEveryMs } = {
+    ...CLIENT_LIMITS,
     ...limits,
   };
   const http = createHttpServer(
@@ -62,11 +70,19 @@ export function createClientServer(
       requestTimeout: requestTimeoutMs,
       connectionsCheckingInterval: checkEveryMs,
       keepAliveTimeout: keptMs,
-      maxHeaderSize: 8192,
+      maxHeaderSize: HEADER_BYTES_MAX,
+      // Refused by the app, which has a name for it.
+      requireHostHeader: false,
+      // Whoever would rather speak something else is served all the same (RFC 9110 §7.8).
+      shouldUpgradeCallback: asksForSocket,
     },
     app.listener,
   );
   http.on('upgrade', recipients.upgrade);
+  // What is expected and not known is ignored, as RFC 9110 §10.1.1 allows: it is no reason for a 4xx.
+  http.on('checkExpectation', app.listener);
+  http.setTimeout(stalledMs);
+  refuseUnreadable(http, events);
   // Node checks the time limits of requests from the moment a server listens; this one never does by itself.
   http.emit('listening');
   const pushes = createPushStreams({
@@ -86,7 +102,10 @@ export function createClientServer(
     },
     pushes.take,
   );
-  tls.on('tlsClientError', (_, socket) => socket.destroy());
+  tls.on('tlsClientError', (_, socket) => {
+    events.turnedAway('tls_failed');
+    socket.destroy();
+  });
   return {
     http,
     take: (socket) => void tls.emit('connection', socket),

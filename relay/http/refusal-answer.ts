@@ -10,6 +10,9 @@ export interface RefusalAnswer {
 }
 
 const BODY_UNREAD: readonly Refusal[] = [
+  'request_unreadable',
+  'request_too_slow',
+  'headers_too_large',
   'body_too_large',
   'body_incomplete',
   'not_encrypted',

@@ -289,6 +289,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     { chainPem: tls.certificatePem, keyPem: tls.keyPem },
     app,
     recipients,
+    events,
     options.clientLimits,
   );
   const frontDoor = createFrontDoor({

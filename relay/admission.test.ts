@@ -51,6 +51,13 @@ test('as it fills, urgent messages still come in, and all do again when it has e
   expect(at.enter('very-low', undefined)).toBeDefined();
 });
 
+test('the urgency may be in capitals, as RFC 5234 §2.3 has it', () => {
+  const at = admission(2);
+  expect(at.enter('Very-Low', undefined)).toBeDefined();
+  expect(at.enter('Very-Low', undefined)).toBeUndefined();
+  expect(at.enter('HIGH', undefined)).toBeDefined();
+});
+
 test('while it is crowded an address has a rate, and before that it has none', () => {
   const at = admission(10_000);
   const enter = (address: string): boolean => at.enter('high', address) !== undefined;

@@ -69,7 +69,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
   return {
     load,
     enter: (header, address) => {
-      const urgency: Urgency = URGENCIES.find((known) => known === header) ?? 'normal';
+      const urgency: Urgency = URGENCIES.find((known) => known === header?.toLowerCase()) ?? 'normal';
       const now = load();
       if (!hasRoom(now, urgency)) return undefined;
       if (isCrowded(now) && address !== undefined) {

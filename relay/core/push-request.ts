@@ -54,7 +54,7 @@ export function parsePushRequest(headers: HeaderValues, limits: PushLimits): Res
 
   const ttl = only('ttl');
   if (ttl === undefined) return fail('ttl_missing');
-  if (!/^\d{1,20}$/.test(ttl)) return fail('ttl_malformed');
+  if (!/^\d+$/.test(ttl)) return fail('ttl_malformed');
 
   const urgencyText = only('urgency')?.toLowerCase() ?? 'normal';
   const urgency = URGENCIES.find((known) => known === urgencyText);

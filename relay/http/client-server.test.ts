@@ -57,6 +57,16 @@ test('a client that never ends its body is cut, and has sent nothing', async () 
   expect(await relay.store.pending(relay.recipient.tag, 10, 0)).toEqual([]);
 });
 
+test('a client that goes on for ever with what was refused is cut', async () => {
+  await using relay = await serveRelay({ clientLimits: LIMITS });
+  const socket = await relay.connect();
+  const received = untilClosed(socket);
+  socket.write(head(relay, 4_000_000));
+  dribble(socket, 'x');
+  expect(await received).toMatch(/^HTTP\/1\.1 413 /);
+  expect(relay.events.happened).toEqual(['refused body_too_large']);
+});
+
 test('a client that connects and says nothing is cut', async () => {
   await using relay = await serveRelay({ clientLimits: LIMITS });
   const socket = await relay.connect();

@@ -4,10 +4,12 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { credentialOf } from './failed-credentials.ts';
-import { type AnswerPush, headersOf } from './push-answer.ts';
-import { readBody } from './request-body.ts';
+import { type AnswerPush, headersOf, type PushAnswer } from './push-answer.ts';
+import { passOver, readBody } from './request-body.ts';
 
 const PREFIX = '/p/';
+/** What is read of a body after its refusal: a sender that has still more to say is cut. */
+const PASSED_OVER_BYTES_MAX: number = 4 * 1024 * 1024;
 
 /** The capability of a push request; undefined when it is another request. Never throws. */
 export function capabilityIn({ method, url = '' }: IncomingMessage): string | undefined {
@@ -48,7 +50,21 @@ export function createPushListener(answer: AnswerPush): PushListener {
       headers: request.headersDistinct,
       readBody: (bytesMax) => readBody(request, bytesMax),
     });
-    const close = answered.status === 201 || request.complete ? {} : { Connection: 'close' };
-    response.writeHead(answered.status, { ...headersOf(answered), ...close }).end(answered.body);
+    if (request.complete) response.writeHead(answered.status, headersOf(answered)).end(answered.body);
+    else await endEarly(request, response, answered);
   };
+}
+
+/**
+ * Answers before the end of a request. A sender that writes to the end before it reads would find a reset in place of the
+ * answer if the connection were closed at once (RFC 9112 §9.6).
+ */
+async function endEarly(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answered: PushAnswer,
+): Promise<void> {
+  response.writeHead(answered.status, { ...headersOf(answered), Connection: 'close' }).write(answered.body);
+  await passOver(request, PASSED_OVER_BYTES_MAX);
+  response.end();
 }

@@ -38,3 +38,27 @@ export function readBody(request: IncomingMessage, bytesMax: number): Promise<Re
   request.on('data', onData).on('end', onEnd).on('error', onBroken).on('close', onBroken);
   return promise;
 }
+
+/**
+ * Reads what is left of a body and forgets it. Resolves at its end, after `bytesMax` bytes or when the connection is
+ * gone; how long that may take is the server's limit for requests. Never rejects.
+ */
+export function passOver(request: IncomingMessage, bytesMax: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  if (request.destroyed) {
+    resolve();
+    return promise;
+  }
+  let left = bytesMax;
+  const onData = (chunk: Buffer): void => {
+    left -= chunk.length;
+    if (left < 0) finish();
+  };
+  const finish = (): void => {
+    request.off('data', onData).off('end', finish).off('error', finish).off('close', finish);
+    request.pause();
+    resolve();
+  };
+  request.on('data', onData).on('end', finish).on('error', finish).on('close', finish).resume();
+  return promise;
+}

@@ -34,11 +34,11 @@ export function refuseUnreadable(
     const refusal = refusalOf(error.code ?? '');
     const response = latest.get(socket);
     const isAnswering = response !== undefined && !response.writableFinished && !response.destroyed;
-    if (refusal === undefined) socket.destroy();
+    const isWhole = response?.req.complete === true;
+    if (refusal === undefined || (isAnswering && response.headersSent && !isWhole)) socket.destroy();
     // What comes behind a whole request is not taken for it, and its answer not for the answer to this.
-    else if (isAnswering && (response.req.complete || response.headersSent)) {
-      response.once('finish', () => refuse(socket, refusal));
-    } else refuse(socket, refusal);
+    else if (isAnswering && isWhole) response.once('finish', () => refuse(socket, refusal));
+    else refuse(socket, refusal);
   });
   http.on('connect', (_, socket) => refuse(socket, 'request_unreadable'));
 }

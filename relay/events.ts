@@ -35,7 +35,7 @@ const PEER_REFUSALS: readonly PeerRefusal[] = [
   'overloaded',
 ];
 /** Connections that never became one: what the front door turned away. */
-type TurnedAway =
+export type TurnedAway =
   | 'no_client_hello'
   | 'hello_timeout'
   | 'tls_failed'

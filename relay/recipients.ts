@@ -23,7 +23,8 @@ import { createMailboxListeners } from './mailbox-listeners.ts';
 const TICK: SessionEvent = { type: 'tick' };
 
 export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' | 'onClose'> {
-  readonly connectionsMax: number;
+  /** Whether one more recipient may be connected, or wait in a long-poll. */
+  readonly hasRoom: () => boolean;
   /** Called with the mailboxes of a recipient that has just shown that they are its own. */
   readonly arrived: (mailboxes: readonly MailboxTag[]) => void;
   /** Whether the relay has so much to do that recipients should go elsewhere. */
@@ -82,7 +83,7 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
   const refusalOf = (request: IncomingMessage): Refusal | undefined => {
     if (isAmbiguous(request)) return 'host_ambiguous';
     if (isDraining) return 'draining';
-    const isFull = connections.size >= deps.connectionsMax || deps.isBusy();
+    const isFull = !deps.hasRoom() || deps.isBusy();
     return isFull || deps.failures.isUnwelcome(request.socket.remoteAddress) ? 'overloaded' : undefined;
   };
 

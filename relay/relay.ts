@@ -20,6 +20,7 @@ import { type CatchUp, createCatchUp } from './catch-up.ts';
 import type { ShownCertificate } from './certificate.ts';
 import type { RelayConfig } from './config.ts';
 import { createDeliveryLoops } from './core/delivery-loops.ts';
+import { recipientsOf } from './core/load.ts';
 import { createRelayEvents, type RelayEvents } from './events.ts';
 import { createFailures, type Failures } from './failures.ts';
 import { createHousekeeping } from './housekeeping.ts';
@@ -295,7 +296,9 @@ function createReceiving(
   const audience = siteOrigin(manifest, own.name);
   const verify = createVerifier(audience, clock);
   const ttlMsMax = settings.RELAY_TTL_SECONDS_MAX * 1000;
-  const shared = { ...gates, store, verify, clock, loops: createDeliveryLoops() };
+  const recipientsMax = recipientsOf(settings.RELAY_CONNECTIONS_MAX);
+  const hasRoom = (): boolean => recipients.count() + longPoll.waiting() < recipientsMax;
+  const shared = { ...gates, hasRoom, store, verify, clock, loops: createDeliveryLoops() };
   const recipients = createRecipients({
     ...shared,
     session: {
@@ -307,10 +310,8 @@ function createReceiving(
       ttlMsMax,
       pepper,
     },
-    connectionsMax: settings.RELAY_CONNECTIONS_MAX,
   });
-  const waitingMax = settings.RELAY_CONNECTIONS_MAX;
-  const longPoll = createLongPoll({ ...shared, pepper, ttlMsMax, waitingMax });
+  const longPoll = createLongPoll({ ...shared, pepper, ttlMsMax });
   return { verify, recipients, longPoll };
 }
 

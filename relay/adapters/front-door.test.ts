@@ -12,7 +12,7 @@ import { eventually } from '../../test/support/eventually.ts';
 import { createRecordedEvents, type RecordedEvents } from '../../test/support/recorded-events.ts';
 import { socketClosed } from '../../test/support/socket-closed.ts';
 import { captureClientHello } from '../../test/support/stalled-handshake.ts';
-import { createFrontDoor, type FrontDoor } from './front-door.ts';
+import { BEYOND_CLIENTS_MAX, createFrontDoor, type FrontDoor } from './front-door.ts';
 
 const PEER_NAME = 'peer.aws.relay.test';
 const context = { wallMs: systemClock.wallMs(), random: systemRandom };
@@ -161,15 +161,36 @@ describe('turned away is', () => {
   test('a connection too many, until another has gone', async () => {
     await door.close(0);
     await open({ connectionsMax: 1 });
-    const first = await tcp();
-    await untilConnections(1);
-    await text(await tcp());
+    const first = call('aws.relay.test');
+    await once(first, 'secureConnect');
+    await text(call('aws.relay.test'));
     expect(events.happened).toEqual(['turnedAway too_many_connections']);
     first.destroy();
     await eventually('room', async () => {
-      const socket = call(PEER_NAME);
-      return (await text(socket)) === 'for peers' ? true : undefined;
+      const socket = call('aws.relay.test');
+      socket.write(REQUEST);
+      return (await text(socket)).includes('for clients') ? true : undefined;
     });
+  });
+
+  test('no peer, however many clients there are', async () => {
+    await door.close(0);
+    await open({ connectionsMax: 1 });
+    const first = call('aws.relay.test');
+    await once(first, 'secureConnect');
+    expect(await text(call(PEER_NAME))).toBe('for peers');
+    expect(events.happened).toEqual([]);
+    first.destroy();
+  });
+
+  test('whoever says nothing, when there are more of those than clients and peers may be', async () => {
+    await door.close(0);
+    await open({ connectionsMax: 1 });
+    const silent = Array.from({ length: 1 + BEYOND_CLIENTS_MAX }, tcp);
+    await untilConnections(1 + BEYOND_CLIENTS_MAX);
+    await text(await tcp());
+    expect(events.happened).toEqual(['turnedAway too_many_connections']);
+    for (const socket of await Promise.all(silent)) socket.destroy();
   });
 });
 

@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Server as TlsServer } from 'node:tls';
 import { readServerName } from '../core/client-hello.ts';
-import type { RelayEvents } from '../events.ts';
+import type { RelayEvents, TurnedAway } from '../events.ts';
 
 /** What serves clients. */
 interface ClientEntrance {
@@ -22,6 +22,7 @@ export interface FrontDoorOptions {
   readonly peerServerName: string;
   readonly clients: ClientEntrance;
   readonly peers: TlsServer;
+  /** Of clients. */
   readonly connectionsMax: number;
   /** How long a connection may take to send its ClientHello, milliseconds; 5000 by default. */
   readonly helloWithinMs?: number;
@@ -36,6 +37,11 @@ export interface FrontDoor {
 }
 
 export const CLIENT_HELLO_WITHIN_MS = 5000;
+/**
+ * Connections beyond those of clients: peers, and those who have not said yet what they are. A site that is full of
+ * clients must stay in touch with the others, or nobody could accept anything.
+ */
+export const BEYOND_CLIENTS_MAX = 256;
 const CLOSE_IDLE_EVERY_MS = 50;
 /** The largest ClientHello that is waited for, bytes. */
 const HELLO_BYTES_MAX = 16_384;
@@ -50,7 +56,7 @@ export function createFrontDoor(options: FrontDoorOptions): FrontDoor {
   /** Connections whose name is not known yet, and what ends the wait. */
   const waiting = new Map<Socket, () => void>();
   const server = createServer({ noDelay: true }, (socket) => {
-    if (sockets.size >= options.connectionsMax) {
+    if (sockets.size >= options.connectionsMax + BEYOND_CLIENTS_MAX) {
       events.turnedAway('too_many_connections');
       socket.destroy();
       return;
@@ -94,7 +100,7 @@ function route(
   waiting: Map<Socket, () => void>,
 ): () => void {
   let seen: Buffer = Buffer.alloc(0);
-  const turnAway = (reason: 'no_client_hello' | 'hello_timeout'): void => {
+  const turnAway = (reason: TurnedAway): void => {
     options.events.turnedAway(reason);
     socket.destroy();
   };
@@ -115,6 +121,7 @@ function route(
     socket.unshift(seen);
     const isPeer = hello.serverName === options.peerServerName;
     if (isPeer) options.peers.emit('connection', socket);
+    else if (clientSockets.size >= options.connectionsMax) turnAway('too_many_connections');
     else {
       clientSockets.add(socket);
       options.clients.take(socket);

@@ -1,6 +1,7 @@
 /** Recipients over real WebSockets: what they get, what they may do, and what happens when they misbehave. */
 import { sign } from 'node:crypto';
 import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { ciphertext } from '../../test/support/ciphertext.ts';
@@ -275,17 +276,36 @@ test('a recipient that leaves while its token is verified leaves nothing behind'
   expect(at.events.happened).not.toContain('sessionOpened');
 });
 
-test('upgrades to anything else, and more connections than allowed, are refused', async () => {
-  const at = await serve({ connectionsMax: 2 });
-  const statusOf = async (path: string): Promise<number> => {
-    const socket = new WebSocket(`wss://127.0.0.1:${at.port}${path}`, [SUBPROTOCOL], {
-      rejectUnauthorized: false,
-    });
-    socket.on('error', () => undefined);
-    const [, response] = (await once(socket, 'unexpected-response')) as [unknown, { statusCode: number }];
-    socket.terminate();
-    return response.statusCode;
-  };
-  expect(await statusOf('/other')).toBe(404);
+/** What is answered instead of a WebSocket. */
+async function refusalOf(at: ServedRelay, path: string): Promise<IncomingMessage> {
+  const socket = new WebSocket(`wss://127.0.0.1:${at.port}${path}`, [SUBPROTOCOL], {
+    rejectUnauthorized: false,
+  });
+  socket.on('error', () => undefined);
+  const [, response] = (await once(socket, 'unexpected-response')) as [unknown, IncomingMessage];
+  socket.terminate();
+  return response;
+}
+
+test('upgrades to anything else are refused', async () => {
+  const at = await serve();
+  expect((await refusalOf(at, '/other')).statusCode).toBe(404);
   expect(at.events.happened).toContain('refused not_found');
+});
+
+test('more recipients than there is room for are told to come back, by WebSocket and by long-poll', async () => {
+  const at = await serve({ recipientsMax: 2 });
+  const first = await connect(at);
+  const second = await connect(at);
+  const refused = await refusalOf(at, '/v1/ws');
+  expect(refused).toMatchObject({ statusCode: 503, headers: { 'retry-after': '2' } });
+  const headers = { Authorization: `Bearer ${await at.recipient.token()}` };
+  const polled = await at.ask('GET', '/v1/messages?wait=1', { headers });
+  expect(JSON.parse(polled.body)).toMatchObject({ status: 503, code: 'overloaded' });
+  expect(at.events.happened.filter((event) => event === 'refused overloaded')).toHaveLength(2);
+  first.socket.terminate();
+  await eventually('room', async () =>
+    (await at.ask('GET', '/v1/messages?wait=1', { headers })).status === 200 ? true : undefined,
+  );
+  second.socket.terminate();
 });

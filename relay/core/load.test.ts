@@ -1,7 +1,7 @@
 /** Which messages are let in at which load. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { hasRoom, isCrowded, type Load, smoothLag } from './load.ts';
+import { hasRoom, isCrowded, type Load, recipientsOf, smoothLag } from './load.ts';
 import { URGENCIES } from './message.ts';
 
 const load = fc.record({
@@ -42,4 +42,8 @@ test('one hiccup, however long, refuses no ordinary message, and a surge is over
   let lagMs = 1000;
   for (let calm = 0; calm < 10; calm += 1) lagMs = smoothLag(lagMs, 0);
   expect(hasRoom(late(lagMs), 'very-low')).toBe(true);
+});
+
+test('recipients leave a tenth of the connections to others', () => {
+  expect([10, 20_000].map(recipientsOf)).toEqual([9, 18_000]);
 });

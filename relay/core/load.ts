@@ -22,6 +22,8 @@ const ROOM: Readonly<Record<Urgency, { readonly share: number; readonly lagMs: n
   normal: { share: 0.9, lagMs: 400 },
   high: { share: 1, lagMs: 800 },
 };
+/** Of the connections of a relay, what recipients may keep: there has to be room for senders and for who asks how it is. */
+const RECIPIENTS_SHARE = 0.9;
 /** Weight of the newest measurement, and the most that one may say: a single hiccup is no surge. */
 const NEWEST = 0.3;
 const LAG_MS_MAX = 1000;
@@ -40,4 +42,9 @@ export function isCrowded(load: Load): boolean {
 /** The smoothed lag after one more measurement, milliseconds. */
 export function smoothLag(lagMs: number, measuredMs: number): number {
   return (1 - NEWEST) * lagMs + NEWEST * Math.min(LAG_MS_MAX, Math.max(0, measuredMs));
+}
+
+/** How many recipients a relay takes that may have `connectionsMax` connections of clients. */
+export function recipientsOf(connectionsMax: number): number {
+  return Math.max(1, Math.floor(RECIPIENTS_SHARE * connectionsMax));
 }

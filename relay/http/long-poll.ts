@@ -30,8 +30,8 @@ export interface LongPollDeps {
   readonly pepper: Uint8Array;
   /** How long an ack is remembered, milliseconds. */
   readonly ttlMsMax: number;
-  /** Recipients that may wait at once; more are refused. */
-  readonly waitingMax: number;
+  /** Whether one more recipient may wait, or be connected by WebSocket. */
+  readonly hasRoom: () => boolean;
   readonly clock: Clock;
   readonly events: RelayEvents;
 }
@@ -101,7 +101,7 @@ export function createLongPoll(deps: LongPollDeps): LongPoll {
     for (;;) {
       // Listening begins before the read, so nothing falls between the two.
       const isOver = deps.clock.monotonicMs() >= untilMs || gone.aborted || isStopping;
-      if (!isOver && waiters >= deps.waitingMax) return fail('overloaded');
+      if (!isOver && !deps.hasRoom()) return fail('overloaded');
       const changed = isOver ? undefined : change(mailbox, untilMs, gone);
       const found = await read(mailbox, deps).catch(() => undefined);
       if (found === undefined || found.length > 0 || changed === undefined) {

@@ -81,7 +81,7 @@ function welcomeRecipients(): Upgrade {
     mayReceive: () => true,
     clock,
     events,
-    connectionsMax: Number.POSITIVE_INFINITY,
+    hasRoom: () => true,
     arrived: () => undefined,
     isBusy: () => false,
     failures: createFailures({ isCrowded: () => false, clock, random: systemRandom }),

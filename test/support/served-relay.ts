@@ -56,7 +56,8 @@ export interface ServedRelayOptions {
   readonly operatorTokenHashes?: readonly Uint8Array[];
   readonly clientLimits?: Partial<ClientLimits>;
   readonly session?: Partial<RecipientsDeps['session']>;
-  readonly connectionsMax?: number;
+  /** That are connected or wait. */
+  readonly recipientsMax?: number;
   /** What the relay uses instead of its store; for a store that is slow or away. */
   readonly wrapStore?: (store: MessageStore) => MessageStore;
   /** What the relay uses instead of its verifier; for one that is slow. */
@@ -206,7 +207,8 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     events,
   });
   const { mayReceive } = admission;
-  const gates = { mayReceive, isBusy: options.isBusy ?? admission.isBusy, failures, openAckGate };
+  const hasRoom = (): boolean => recipients.count() + longPoll.waiting() < (options.recipientsMax ?? 1000);
+  const gates = { mayReceive, hasRoom, isBusy: options.isBusy ?? admission.isBusy, failures, openAckGate };
   const recipients = createRecipients({
     session: {
       site: 'aws',
@@ -223,7 +225,6 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     verify,
     clock: systemClock,
     events,
-    connectionsMax: options.connectionsMax ?? 1000,
     arrived: () => undefined,
     ...gates,
   });
@@ -242,7 +243,6 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     loops,
     pepper: ring.pepper,
     ttlMsMax: 2_592_000_000,
-    waitingMax: 10,
     clock: systemClock,
     events,
   });
@@ -296,7 +296,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     peerServerName: 'peer.aws.relay.test',
     clients,
     peers: createServer(),
-    connectionsMax: options.connectionsMax ?? 1000,
+    connectionsMax: 1000,
     events,
   });
   frontDoor.server.listen(0, '127.0.0.1');

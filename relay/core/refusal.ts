@@ -79,7 +79,7 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
   host_ambiguous: { status: 400, title: 'Send one Host header, and no other host in the target.' },
   request_unreadable: {
     status: 400,
-    title: 'Send what RFC 9112 (HTTP/1.1) or RFC 6455 (WebSocket) calls a request.',
+    title: 'Send what RFC 9112 (HTTP) or RFC 6455 (WebSocket) calls a request.',
   },
   request_too_slow: { status: 408, title: 'Send the headers within 10 s and all of a request within 15 s.' },
   headers_too_large: { status: 431, title: 'Send headers of 8 KiB at most, all of them together.' },

@@ -67,6 +67,15 @@ test('a client that goes on for ever with what was refused is cut', async () => 
   expect(relay.events.happened).toEqual(['refused body_too_large']);
 });
 
+test('a client that stops in the middle of what was refused is cut', async () => {
+  await using relay = await serveRelay({ clientLimits: { requestTimeoutMs: 60_000 } });
+  const socket = await relay.connect();
+  const received = untilClosed(socket);
+  socket.write(head(relay, 4_000_000));
+  socket.write('x');
+  expect(await received).toMatch(/^HTTP\/1\.1 413 /);
+});
+
 test('a client that connects and says nothing is cut', async () => {
   await using relay = await serveRelay({ clientLimits: LIMITS });
   const socket = await relay.connect();

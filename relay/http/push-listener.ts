@@ -8,8 +8,12 @@ import { type AnswerPush, headersOf, type PushAnswer } from './push-answer.ts';
 import { passOver, readBody } from './request-body.ts';
 
 const PREFIX = '/p/';
-/** What is read of a body after its refusal: a sender that has still more to say is cut. */
+/**
+ * What is read of a body after its refusal: a sender that has still more to say, or says nothing for so long,
+ * milliseconds, is cut.
+ */
 const PASSED_OVER_BYTES_MAX: number = 4 * 1024 * 1024;
+const QUIET_MS = 2000;
 
 /** The capability of a push request; undefined when it is another request. Never throws. */
 export function capabilityIn({ method, url = '' }: IncomingMessage): string | undefined {
@@ -65,6 +69,6 @@ async function endEarly(
   answered: PushAnswer,
 ): Promise<void> {
   response.writeHead(answered.status, { ...headersOf(answered), Connection: 'close' }).write(answered.body);
-  await passOver(request, PASSED_OVER_BYTES_MAX);
+  await passOver(request, PASSED_OVER_BYTES_MAX, QUIET_MS);
   response.end();
 }

@@ -40,10 +40,10 @@ export function readBody(request: IncomingMessage, bytesMax: number): Promise<Re
 }
 
 /**
- * Reads what is left of a body and forgets it. Resolves at its end, after `bytesMax` bytes or when the connection is
- * gone; how long that may take is the server's limit for requests. Never rejects.
+ * Reads what is left of a body and forgets it. Resolves at its end, after `bytesMax` bytes, when nothing came for
+ * `quietMs` milliseconds, or when the connection is gone. Never rejects.
  */
-export function passOver(request: IncomingMessage, bytesMax: number): Promise<void> {
+export function passOver(request: IncomingMessage, bytesMax: number, quietMs: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   if (request.destroyed) {
     resolve();
@@ -52,13 +52,16 @@ export function passOver(request: IncomingMessage, bytesMax: number): Promise<vo
   let left = bytesMax;
   const onData = (chunk: Buffer): void => {
     left -= chunk.length;
+    timer.refresh();
     if (left < 0) finish();
   };
   const finish = (): void => {
+    clearTimeout(timer);
     request.off('data', onData).off('end', finish).off('error', finish).off('close', finish);
     request.pause();
     resolve();
   };
+  const timer = setTimeout(finish, quietMs);
   request.on('data', onData).on('end', finish).on('error', finish).on('close', finish).resume();
   return promise;
 }

@@ -1,4 +1,5 @@
 /** Limits on clients that are slow on purpose, behind a front door, where the HTTPS server itself never listens. */
+import { once } from 'node:events';
 import type { TLSSocket } from 'node:tls';
 import { expect, test } from 'vitest';
 import { eventually } from '../../test/support/eventually.ts';
@@ -74,6 +75,49 @@ test('a client that stops in the middle of what was refused is cut', async () =>
   socket.write(head(relay, 4_000_000));
   socket.write('x');
   expect(await received).toMatch(/^HTTP\/1\.1 413 /);
+});
+
+test.each<[string, string, number, string]>([
+  ['that is too large', 'Content-Encoding: aes128gcm', 3_000_000, '413'],
+  ['in clear', 'Content-Type: text/plain', 60_000, '415'],
+])(
+  'a client that goes on with a body %s after the answer is heard to the end',
+  async (_, line, length, status) => {
+    await using at = await serveRelay();
+    const socket = await at.connect();
+    const answered = once(socket, 'data');
+    socket.write(
+      `POST ${at.recipient.path} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\n${line}\r\nContent-Length: ${length}\r\n\r\n`,
+    );
+    const [answer] = (await answered) as [Buffer];
+    expect(answer.toString('latin1', 9, 12)).toBe(status);
+    const closed = socketClosed(socket);
+    // The relay has refused at the headers. What a sender goes on to send must not be met by a reset, or it would see
+    // a broken connection and try again for ever.
+    for (let sent = 0; sent < length; sent += 50_000) {
+      const written = Promise.withResolvers<Error | null | undefined>();
+      socket.write(Buffer.alloc(Math.min(50_000, length - sent)), (error) => written.resolve(error));
+      expect(await written.promise).toBeFalsy();
+    }
+    await closed;
+  },
+);
+
+test('a client that never ends its body after the answer is cut', async () => {
+  await using at = await serveRelay();
+  const socket = await at.connect();
+  const closed = socketClosed(socket);
+  socket.write(`POST ${at.recipient.path} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Type: text/plain\r\n`);
+  socket.write(`Transfer-Encoding: chunked\r\n\r\n`);
+  const chunk = Buffer.concat([Buffer.from('8000\r\n'), Buffer.alloc(0x8000), Buffer.from('\r\n')]);
+  let bytes = 0;
+  const more = (error?: Error | null): void => {
+    bytes += chunk.length;
+    if (!error && !socket.destroyed) socket.write(chunk, more);
+  };
+  more();
+  await closed;
+  expect(bytes).toBeLessThan(40_000_000);
 });
 
 test('a client that connects and says nothing is cut', async () => {

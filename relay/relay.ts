@@ -240,6 +240,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     failures,
     openAckGate,
     arrived: replication.lookFor,
+    buriedElsewhere: replication.buriedElsewhere,
   });
   return {
     ...receiving,
@@ -290,6 +291,7 @@ function createReceiving(
     readonly failures: Failures;
     readonly openAckGate: () => BuryAck;
     readonly arrived: Replication['lookFor'];
+    readonly buriedElsewhere: Replication['buriedElsewhere'];
   },
 ): Pick<Parts, 'verify' | 'recipients' | 'longPoll'> {
   const { pepper } = ring;

@@ -7,6 +7,8 @@ import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { Compared } from './replication/comparison.ts';
 
+/** `late`: not enough sites answered in time. `crowd`: too many wait to be asked about. `unreachable`: enough cannot be asked. */
+type BurialsAsked = 'answered' | 'late' | 'crowd' | 'unreachable';
 type RecoveryCause = 'no_memory' | 'away';
 /** Upper bounds of the histograms of how long it took to have all copies again. */
 const RESTORE_SECONDS: readonly number[] = [0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600];
@@ -27,6 +29,10 @@ export interface ReplicationEvents {
   readRepaired(count: number): void;
   /** No answer in time, or too many at once. */
   readRepairLeft(why: 'failed' | 'skipped'): void;
+  /** Other sites were asked what is buried of what waits for somebody who has connected, or could not be; see docs/configuration.md. */
+  burialsAsked(outcome: BurialsAsked): void;
+  /** Messages that were not delivered because another site had an ack of them. */
+  keptBack(count: number): void;
   /** Nothing old is owed to a site any more; for how long it was, milliseconds. */
   caughtUp(site: SiteName, ms: number): void;
   /** The own clock is off by so much, by the median of all. */
@@ -64,6 +70,12 @@ export function createReplicationEvents(metrics: Metrics, log: Log): Replication
     'failed',
     'skipped',
   ]);
+  const burials = metrics.counter(
+    'buried_elsewhere_total',
+    'Questions to other sites what is acked of what waits for who connects',
+    'event',
+    ['answered', 'late', 'crowd', 'unreachable', 'kept_back'],
+  );
   return {
     ...restoreEvents(metrics, log),
     ...clockEvents(metrics, log),
@@ -88,6 +100,8 @@ export function createReplicationEvents(metrics: Metrics, log: Log): Replication
       readRepairs.add('messages', count);
     },
     readRepairLeft: (why) => readRepairs.add(why),
+    burialsAsked: (outcome) => burials.add(outcome),
+    keptBack: (count) => burials.add('kept_back', count),
   };
 }
 

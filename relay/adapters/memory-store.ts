@@ -147,12 +147,17 @@ const QUIET: Pick<MessageStore, 'pass' | 'onPassed' | 'onDamage'> = {
 
 function readingOf(
   held: Shelves['held'],
-): Pick<MessageStore, 'load' | 'missing' | 'list' | 'digest' | 'verify'> {
+): Pick<MessageStore, 'load' | 'missing' | 'buriedBy' | 'list' | 'digest' | 'verify'> {
   return {
     load: async (references) =>
       references.map((reference) => find(held(partitionOf(reference.mailbox)), reference)),
     missing: async (references) =>
       references.filter((reference) => isMissing(held(partitionOf(reference.mailbox)), reference)),
+    buriedBy: async (messages) =>
+      messages.map(({ mailbox, id }) => {
+        const ack = held(partitionOf(mailbox))?.mailboxes.get(mailbox)?.tombstones.get(id);
+        return ack === undefined ? undefined : { kind: 'ack', mailbox, id: ack };
+      }),
     list: async (partition, cursor, limit) => pageOf(held(partition), cursor, limit),
     digest: async (partitions, fromMs) => partitions.map((partition) => digestOf(held(partition), fromMs)),
     // Nothing is damaged here.

@@ -199,6 +199,7 @@ function isReply(body: PeerRequest | PeerReply): body is PeerReply {
     case 'records':
     case 'totalled':
     case 'digested':
+    case 'tombstones':
     case 'pong':
     case 'refused':
       return true;
@@ -207,6 +208,7 @@ function isReply(body: PeerRequest | PeerReply): body is PeerReply {
     case 'held':
     case 'list':
     case 'pull':
+    case 'buried':
     case 'totals':
     case 'digests':
     case 'waiting':

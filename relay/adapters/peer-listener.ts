@@ -99,6 +99,7 @@ export function servePeer(
       case 'held':
       case 'list':
       case 'pull':
+      case 'buried':
       case 'totals':
       case 'digests':
       case 'waiting':
@@ -112,6 +113,7 @@ export function servePeer(
       case 'records':
       case 'totalled':
       case 'digested':
+      case 'tombstones':
       case 'pong':
       case 'refused':
         return false;

@@ -14,6 +14,7 @@ import type { DeliveryLoops } from '../core/delivery-loops.ts';
 import { CLIENT_FRAME_BYTES_MAX } from '../core/frame.ts';
 import { type MailboxTag, mailboxIdOf, mailboxTagOf } from '../core/mailbox.ts';
 import type { Message, MessageId } from '../core/message.ts';
+import { referenceTo } from '../core/reference.ts';
 import {
   CLOSE_CODES,
   type CloseReason,
@@ -26,6 +27,7 @@ import type { OpenMailbox } from '../core/session-mailbox.ts';
 import type { RelayEvents } from '../events.ts';
 import type { MailboxTokenVerifier } from '../http/mailbox-token.ts';
 import type { MessageStore } from '../ports.ts';
+import type { BuriedElsewhere } from '../replication/buried-elsewhere.ts';
 
 /** What a connection uses of a WebSocket (package ws). */
 export interface RecipientSocket {
@@ -47,6 +49,7 @@ export interface RecipientConnectionDeps {
   readonly store: MessageStore;
   /** The gate through which the acks of one connection go. */
   readonly openAckGate: () => BuryAck;
+  readonly buriedElsewhere: BuriedElsewhere;
   readonly verify: MailboxTokenVerifier;
   /** Takes from the rate of a mailbox that its owner asks for. */
   readonly mayReceive: (mailbox: MailboxTag) => boolean;
@@ -218,10 +221,15 @@ export class RecipientConnection {
   }
 
   async #fetch(mailbox: number, tag: MailboxTag, limit: number): Promise<void> {
-    const { store, clock } = this.#deps;
+    const { store, clock, buriedElsewhere } = this.#deps;
     await this.#drained();
     if (this.#isOver) return;
     const messages = await store.pending(tag, limit, clock.wallMs()).catch(() => undefined);
+    const unsure = this.#session.unsure(mailbox, messages ?? []);
+    // The session leaves out what it hears to be buried while it reads.
+    for (const ack of unsure.length === 0 ? [] : await buriedElsewhere(unsure.map(referenceTo))) {
+      this.handle({ type: 'buried', ack, done: true });
+    }
     this.handle({ type: 'fetched', mailbox, messages });
   }
 

@@ -101,6 +101,33 @@ export async function findMissing(
   return absent;
 }
 
+/** See `MessageStore.buriedBy`; one command for each mailbox. */
+export async function findBurials(
+  messages: readonly Reference[],
+  run: Run,
+): Promise<readonly (Reference | undefined)[]> {
+  const ackIds = new Map<Reference, unknown>();
+  for (const some of stepsOf(messages)) {
+    const groups = [...Map.groupBy(some, ({ mailbox }) => mailbox)];
+    const replies = await run(
+      groups.map(([mailbox, own]) => [
+        'HMGET',
+        `t:{${partitionOf(mailbox)}}:${mailbox}`,
+        ...own.map(({ id }) => rawId(id)),
+      ]),
+    );
+    for (const [index, [, own]] of groups.entries()) {
+      const found = listOf(replies[index]);
+      for (const [place, reference] of own.entries()) ackIds.set(reference, found[place]);
+    }
+  }
+  return messages.map((reference) => {
+    const ack = ackIds.get(reference);
+    if (!Buffer.isBuffer(ack)) return undefined;
+    return { kind: 'ack', mailbox: reference.mailbox, id: ack.toString('base64url') };
+  });
+}
+
 /** How long a message lives elsewhere; how long a tombstone is remembered is each site's own affair. */
 function livesElsewhereMs({ kind, untilMs = 0 }: Asked): number {
   return kind === 'message' ? untilMs : 0;

@@ -26,7 +26,15 @@ import {
 import { insertBeside } from './redis-inserts.ts';
 import { createOutboxKeeper, type OutboxKeeper } from './redis-outbox.ts';
 import { createPages } from './redis-pages.ts';
-import { type Damaged, discardCommand, findMissing, load, type Run, readPending } from './redis-reads.ts';
+import {
+  type Damaged,
+  discardCommand,
+  findBurials,
+  findMissing,
+  load,
+  type Run,
+  readPending,
+} from './redis-reads.ts';
 import { listOf, readEpoch, TAG_LENGTH } from './redis-records.ts';
 import { createRounds, type Rounds } from './redis-rounds.ts';
 import { PENDING, PROBE, REPLACE_EPOCH, USAGE } from './redis-scripts.ts';
@@ -188,6 +196,7 @@ function createStore(
     },
     load: read,
     missing: (references) => findMissing(references, run, discard),
+    buriedBy: (messages) => findBurials(messages, run),
     list: (partition, cursor, limit) => readPage(partition, cursor, Math.min(limit, LIST_MAX), run),
     digest: (partitions, fromMs) => readDigests(partitions, fromMs, run),
     verify: (partition, cursor, limit) =>

@@ -33,11 +33,25 @@ export function countCopies(
   };
 }
 
+interface AtProvider {
+  readonly provider: string;
+}
+
+/** Whether these sites are at enough different providers. */
+export function areEnough(sites: readonly AtProvider[], needed: number): boolean {
+  return new Set(sites.map(({ provider }) => provider)).size >= needed;
+}
+
 /** Whether this site and the other sites that it can reach make up enough providers. */
-export function canReachEnough(
-  own: Pick<SiteEntry, 'provider'>,
-  reachable: readonly { readonly provider: string }[],
-  needed: number,
-): boolean {
-  return new Set([own.provider, ...reachable.map(({ provider }) => provider)]).size >= needed;
+export function canReachEnough(own: AtProvider, reachable: readonly AtProvider[], needed: number): boolean {
+  return areEnough([own, ...reachable], needed);
+}
+
+/**
+ * Whether what `needed` providers hold must have been met by whoever has asked all sites but these: of sites that are at
+ * fewer providers than that, none can have kept it to themselves. Of three providers with two copies of everything, the own
+ * store and one other are enough. A provider with two sites is only through when both have answered.
+ */
+export function wouldHaveMet(unasked: readonly AtProvider[], needed: number): boolean {
+  return !areEnough(unasked, needed);
 }

@@ -47,6 +47,12 @@ const requests: readonly fc.Arbitrary<PeerRequest>[] = [
     fromMs: fc.maxSafeNat(),
   }),
   fc.record({ type: fc.constant('pull'), references }),
+  fc.record({
+    type: fc.constant('buried'),
+    references: references
+      .filter((some) => some.length > 0)
+      .map((some) => some.map((reference) => ({ ...reference, kind: 'message' as const }))),
+  }),
   fc.record({ type: fc.constant('totals'), fromMs: fc.maxSafeNat() }),
   fc.record({
     type: fc.constant('digests'),
@@ -84,6 +90,7 @@ const replies: readonly fc.Arbitrary<PeerReply>[] = [
     messages: fc.array(bytes),
     acks: fc.array(bytes),
   }),
+  fc.record({ type: fc.constant('tombstones'), served: fc.nat(65_535), acks: fc.array(bytes) }),
   fc.record({ type: fc.constant('pong'), wallMs: fc.maxSafeNat() }),
   fc.record({
     type: fc.constant('refused'),
@@ -176,4 +183,19 @@ test('a good frame with any one byte changed never throws', () => {
       parsePeerFrame(frame);
     }),
   );
+});
+
+test('the question for acks is a pull of a third kind, which an older release takes for a pull of acks', () => {
+  const [reference] = fc.sample(references, 100).find((some) => some.length > 0) ?? [];
+  if (reference === undefined) throw new Error('no reference');
+  const asked = { ...reference, kind: 'message' } as const;
+  const question = sent(7, { type: 'buried', references: [asked] });
+  const pull = sent(7, { type: 'pull', references: [asked] });
+  // Type and call, then a count, then the kind of the first.
+  expect([question[0], question[7], pull[7]]).toEqual([pull[0], 2, 0]);
+  question[7] = 0;
+  expect(question).toEqual(pull);
+  const mixed = sent(7, { type: 'buried', references: [asked, asked] });
+  mixed[7] = 1;
+  expect(parsePeerFrame(mixed).ok).toBe(false);
 });

@@ -42,6 +42,12 @@ export type PeerRequest =
   | { readonly type: 'waiting'; readonly mailbox: MailboxTag }
   /** Give me these. Answered by `records`. */
   | { readonly type: 'pull'; readonly references: readonly Reference[] }
+  /**
+   * Give me the acks that bury these messages. Answered by `tombstones`. It travels as a pull of a third kind: a frame of a
+   * new type would end the connection to a release that does not know it, which takes this for acks that it lacks, and
+   * answers `records`.
+   */
+  | { readonly type: 'buried'; readonly references: readonly Reference[] }
   /** Are you there, and what time is it? Answered by `pong`. */
   | { readonly type: 'ping' };
 
@@ -59,6 +65,8 @@ export type PeerReply =
       readonly messages: readonly Uint8Array[];
       readonly acks: readonly Uint8Array[];
     }
+  /** `served` as of `records`. A message that no ack buries there is not spoken of. */
+  | { readonly type: 'tombstones'; readonly served: number; readonly acks: readonly Uint8Array[] }
   /** Wall clock of the answering relay, milliseconds. */
   | { readonly type: 'pong'; readonly wallMs: number }
   /** It was not done; the caller may repeat it later. */
@@ -91,6 +99,7 @@ const TYPES = {
   held: 3,
   list: 4,
   pull: 5,
+  buried: 5,
   ping: 6,
   totals: 7,
   digests: 8,
@@ -103,7 +112,11 @@ const TYPES = {
   refused: 70,
   totalled: 71,
   digested: 72,
+  tombstones: 73,
 } as const;
+
+/** The first byte of a reference. Whoever does not know the third takes it for an ack. */
+const KINDS = { message: 0, ack: 1, buried: 2 } as const;
 
 /** The whole frame, header included. */
 export function encodePeerFrame(call: number, body: PeerRequest | PeerReply): Buffer {
@@ -156,6 +169,9 @@ function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {
     case 'pull':
       writeReferences(out, body.references);
       break;
+    case 'buried':
+      writeReferences(out, body.references, KINDS.buried);
+      break;
     case 'outcomes':
       out.u16(body.outcomes.length);
       for (const outcome of body.outcomes) out.u8(OUTCOMES.indexOf(outcome));
@@ -175,10 +191,12 @@ function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {
       break;
     case 'records':
       out.u16(body.served);
-      for (const records of [body.messages, body.acks]) {
-        out.u16(records.length);
-        for (const record of records) out.block(record);
-      }
+      writeRecords(out, body.messages);
+      writeRecords(out, body.acks);
+      break;
+    case 'tombstones':
+      out.u16(body.served);
+      writeRecords(out, body.acks);
       break;
     case 'pong':
       out.u53(body.wallMs);
@@ -198,14 +216,19 @@ function writeOptional(out: ByteWriter, sums: readonly bigint[] | undefined): vo
   for (const sum of sums ?? []) out.u64(sum);
 }
 
-function writeReferences(out: ByteWriter, references: readonly Reference[]): void {
+function writeReferences(out: ByteWriter, references: readonly Reference[], as?: number): void {
   out.u16(references.length);
   for (const { kind, mailbox, id } of references) {
     out
-      .u8(kind === 'message' ? 0 : 1)
+      .u8(as ?? KINDS[kind])
       .ascii(mailbox)
       .base64url(id);
   }
+}
+
+function writeRecords(out: ByteWriter, records: readonly Uint8Array[]): void {
+  out.u16(records.length);
+  for (const record of records) out.block(record);
 }
 
 export interface PeerFrame {
@@ -248,8 +271,12 @@ function parsePayload(type: number, reader: ByteReader): PeerRequest | PeerReply
       const mailbox = parseMailboxTag(reader.latin1(24));
       return mailbox === undefined ? undefined : { type: 'waiting', mailbox };
     }
-    case TYPES.pull:
-      return { type: 'pull', references: readReferences(reader) };
+    case TYPES.pull: {
+      const kinds = new Set<number>();
+      const references = readReferences(reader, (kind) => kinds.add(kind));
+      if (!kinds.has(KINDS.buried)) return { type: 'pull', references };
+      return kinds.size === 1 ? { type: 'buried', references } : undefined;
+    }
     case TYPES.ping:
       return { type: 'ping' };
     case TYPES.outcomes: {
@@ -281,6 +308,12 @@ function parsePayload(type: number, reader: ByteReader): PeerRequest | PeerReply
         messages: readMany(reader, () => reader.block()),
         acks: readMany(reader, () => reader.block()),
       };
+    case TYPES.tombstones:
+      return {
+        type: 'tombstones',
+        served: reader.u16(),
+        acks: readMany(reader, () => reader.block()),
+      };
     case TYPES.pong:
       return { type: 'pong', wallMs: reader.u53() };
     case TYPES.refused: {
@@ -299,9 +332,11 @@ function readOffered(reader: ByteReader): readonly OfferedRecord[] {
   });
 }
 
-function readReferences(reader: ByteReader): readonly Reference[] {
+function readReferences(reader: ByteReader, onKind?: (kind: number) => void): readonly Reference[] {
   return readMany(reader, () => {
-    const kind = reader.u8() === 0 ? 'message' : 'ack';
+    const given = reader.u8();
+    onKind?.(given);
+    const kind = given === KINDS.message || given === KINDS.buried ? 'message' : 'ack';
     const mailbox = parseMailboxTag(reader.latin1(24));
     const id = reader.base64url(16);
     return mailbox === undefined ? undefined : { kind, mailbox, id };

@@ -11,6 +11,17 @@ export interface Reference {
   readonly id: string;
 }
 
+/** Names a message. */
+export function referenceTo({
+  mailbox,
+  id,
+}: {
+  readonly mailbox: MailboxTag;
+  readonly id: string;
+}): Reference {
+  return { kind: 'message', mailbox, id };
+}
+
 /** A reference in a list, with its expiry there: wall clock, milliseconds. */
 export interface Listed extends Reference {
   readonly untilMs: number;

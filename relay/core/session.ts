@@ -124,6 +124,15 @@ export class Session {
     return this.#onTheWay.size;
   }
 
+  /**
+   * Of messages just read, those that other sites may know to be acked: all that are not on their way, until the mailbox was
+   * read to its end once. Whoever stays connected remembers what it acked; only who has just come may have forgotten.
+   */
+  unsure(mailbox: number, messages: readonly Message[]): readonly Message[] {
+    if (this.#mailboxes[mailbox]?.emptySaid !== false) return [];
+    return messages.filter(({ id }) => !this.#onTheWay.has(id));
+  }
+
   handle(event: SessionEvent, nowMs: number, wallMs: number): readonly SessionAction[] {
     if (this.#phase === 'closed') return NOTHING;
     const actions = this.#step(event, nowMs, wallMs);

@@ -10,9 +10,11 @@ import { createAck } from '../core/ack.ts';
 import type { DeliveryLoops } from '../core/delivery-loops.ts';
 import { type MailboxTag, mailboxIdOf, mailboxTagOf } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
+import { referenceTo } from '../core/reference.ts';
 import type { Refusal } from '../core/refusal.ts';
 import type { RelayEvents } from '../events.ts';
 import type { MessageStore } from '../ports.ts';
+import type { BuriedElsewhere } from '../replication/buried-elsewhere.ts';
 import type { MailboxTokenVerifier } from './mailbox-token.ts';
 import type { PublicContext } from './public-context.ts';
 import { readBody } from './request-body.ts';
@@ -26,6 +28,7 @@ export interface LongPollDeps {
   readonly mayReceive: (mailbox: MailboxTag) => boolean;
   /** Whether the relay has so much to do that recipients should go elsewhere. */
   readonly isBusy: () => boolean;
+  readonly buriedElsewhere: BuriedElsewhere;
   readonly loops: DeliveryLoops;
   readonly pepper: Uint8Array;
   /** How long an ack is remembered, milliseconds. */
@@ -98,17 +101,27 @@ export function createLongPoll(deps: LongPollDeps): LongPoll {
     const { mailbox } = owner.value;
     const untilMs = deps.clock.monotonicMs() + waitMs;
     const gone = context.req.raw.signal;
+    const buried = new Set<string>();
+    let isUnsure = true;
     for (;;) {
       // Listening begins before the read, so nothing falls between the two.
       const isOver = deps.clock.monotonicMs() >= untilMs || gone.aborted || isStopping;
       if (!isOver && !deps.hasRoom()) return fail('overloaded');
       const changed = isOver ? undefined : change(mailbox, untilMs, gone);
       const found = await read(mailbox, deps).catch(() => undefined);
-      if (found === undefined || found.length > 0 || changed === undefined) {
+      // Until nothing waits: what comes then comes to somebody who is there.
+      isUnsure &&= found === undefined || found.length > 0;
+      const unsure = isUnsure ? (found ?? []) : [];
+      for (const { ids } of await deps.buriedElsewhere(unsure.map(referenceTo))) {
+        for (const id of ids) buried.add(id);
+        deps.loops.forget(mailbox, ids);
+      }
+      const due = found?.filter(({ id }) => !buried.has(id));
+      if (due === undefined || due.length > 0 || changed === undefined) {
         wake(mailbox);
-        if (found === undefined) return fail('overloaded');
-        deps.events.delivered(found.length);
-        return ok(found.map((message) => asJson(message, deps.clock.wallMs())));
+        if (due === undefined) return fail('overloaded');
+        deps.events.delivered(due.length);
+        return ok(due.map((message) => asJson(message, deps.clock.wallMs())));
       }
       await changed;
     }

@@ -77,6 +77,8 @@ async function serve(request: PeerRequest, from: SiteName, deps: PeerServiceDeps
       return waiting(request.mailbox, deps);
     case 'pull':
       return pull(request.references, store);
+    case 'buried':
+      return tombstones(request.references, store);
     case 'ping':
       return { type: 'pong', wallMs: deps.clock.wallMs() };
   }
@@ -179,4 +181,29 @@ async function pull(references: readonly Reference[], store: MessageStore): Prom
     else acks.push(found.record);
   }
   return { type: 'records', served, messages, acks };
+}
+
+/** Of several messages that one ack buries, the first brings it. */
+async function tombstones(messages: readonly Reference[], store: MessageStore): Promise<PeerReply> {
+  const burials = await store.buriedBy(messages);
+  const wanted = new Map(burials.flatMap((ack) => (ack === undefined ? [] : [[keyOf(ack), ack] as const])));
+  const loaded = await store.load([...wanted.values()]);
+  const records = new Map([...wanted.keys()].map((key, place) => [key, loaded[place]?.record]));
+  const acks: Uint8Array[] = [];
+  let bytes = 0;
+  let served = 0;
+  for (const ack of burials) {
+    if (bytes > RECORDS_BYTES) break;
+    served += 1;
+    const record = ack === undefined ? undefined : records.get(keyOf(ack));
+    if (ack === undefined || record === undefined) continue;
+    records.delete(keyOf(ack));
+    bytes += record.length;
+    acks.push(record);
+  }
+  return { type: 'tombstones', served, acks };
+}
+
+function keyOf({ mailbox, id }: Reference): string {
+  return `${mailbox} ${id}`;
 }

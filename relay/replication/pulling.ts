@@ -2,6 +2,7 @@
  * Taking things from another site by their names: what verifies is stored here, and what does not is counted.
  */
 import type { Clock } from '../../system/clock.ts';
+import type { SignedAck } from '../core/ack.ts';
 import { openForeignMessage } from '../core/message.ts';
 import type { Asked } from '../core/reference.ts';
 import { openForeignTombstone } from '../core/tombstone.ts';
@@ -52,15 +53,29 @@ async function store(
 ): Promise<number> {
   // The site that has a tombstone longest decides, so that all come to remember it equally long.
   const untilMs = new Map(asked.map(({ kind, id, untilMs: until = 0 }) => [`${kind} ${id}`, until]));
-  const nowMs = deps.clock.wallMs();
-  const remembered = (id: string): number => untilMs.get(`ack ${id}`) ?? 0;
-  const tombstones = acks.map((record) => openForeignTombstone(record, deps.pepper, nowMs, remembered));
-  const opened = messages.map((record) => openForeignMessage(record, nowMs));
-  for (const result of [...tombstones, ...opened]) if (!result.ok) deps.events.unbelieved(result.fault);
-  const burials = tombstones.flatMap((result) => (result.ok ? [{ ack: result.value, owedTo: [] }] : []));
+  const tombstones = openForeignAcks(acks, deps, (id) => untilMs.get(`ack ${id}`) ?? 0);
+  const opened = messages.map((record) => openForeignMessage(record, deps.clock.wallMs()));
+  for (const result of opened) if (!result.ok) deps.events.unbelieved(result.fault);
   // Acks first, so that a message they name is not stored at all. Third parties compare for themselves.
-  await deps.store.bury(burials, deps.clock.wallMs());
+  await deps.store.bury(
+    tombstones.map((ack) => ({ ack, owedTo: [] })),
+    deps.clock.wallMs(),
+  );
   const insertions = opened.flatMap((result) => (result.ok ? [{ message: result.value, owedTo: [] }] : []));
   await deps.store.insert(insertions, deps.expiryWallMs());
-  return burials.length + insertions.length;
+  return tombstones.length + insertions.length;
+}
+
+/** The tombstones among the records of another site that verify; the others are counted. See `openForeignTombstone`. */
+export function openForeignAcks(
+  records: readonly Uint8Array[],
+  { pepper, clock, events }: Pick<PullingDeps, 'pepper' | 'clock' | 'events'>,
+  rememberedUntilMs?: (id: string) => number,
+): readonly SignedAck[] {
+  return records.flatMap((record) => {
+    const opened = openForeignTombstone(record, pepper, clock.wallMs(), rememberedUntilMs);
+    if (opened.ok) return [opened.value];
+    events.unbelieved(opened.fault);
+    return [];
+  });
 }

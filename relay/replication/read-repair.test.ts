@@ -50,3 +50,20 @@ test('of a crowd that connects at once most do without', async () => {
   expect(fleet.site('gcp').asked.filter((type) => type === 'waiting')).toHaveLength(32);
   expect(events.happened.filter((event) => event === 'readRepairLeft skipped')).toHaveLength(68);
 });
+
+test('what waits at one site and was acked at others is not fetched', async () => {
+  await using fleet = linkSites(['aws', 'aws-2', 'gcp', 'hetzner']);
+  await fleet.clock.advance(1000);
+  const mailbox = createTestMailbox();
+  const message = mailbox.message('m', { expiresMs: fleet.clock.wallMs() + HOUR_MS });
+  const ack = mailbox.ack([message.id], fleet.clock.wallMs() + HOUR_MS);
+  await fleet.site('aws-2').store.insert([{ message, owedTo: [] }], fleet.clock.wallMs());
+  for (const name of ['gcp', 'hetzner']) {
+    await fleet.site(name).store.bury([{ ack, owedTo: [] }], fleet.clock.wallMs());
+  }
+  const { replication, events } = fleet.site('aws');
+  replication.lookFor([mailbox.tag]);
+  await fleet.clock.advance(300);
+  expect(await fleet.site('aws').pending(mailbox.tag)).toEqual([]);
+  expect(events.happened).toContain('keptBack 1');
+});

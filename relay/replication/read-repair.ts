@@ -6,11 +6,13 @@
 import type { Clock } from '../../system/clock.ts';
 import type { MailboxTag } from '../core/mailbox.ts';
 import { type PeerLink, PeerUnreachable } from '../ports.ts';
+import type { BuriedElsewhere } from './buried-elsewhere.ts';
 import { type PullingDeps, pullFrom } from './pulling.ts';
 
 export interface ReadRepairDeps extends PullingDeps {
   readonly links: readonly PeerLink[];
   readonly clock: Clock;
+  readonly buriedElsewhere: BuriedElsewhere;
 }
 
 /** What an answer that comes later than this is good for, somebody else has already brought, milliseconds. */
@@ -27,6 +29,8 @@ export function createReadRepair(deps: ReadRepairDeps): (mailboxes: readonly Mai
     const page = await link.call({ type: 'waiting', mailbox }, BUDGET_MS);
     if (page.type !== 'page') throw new PeerUnreachable(`waiting was answered by ${page.type}`);
     const lacking = await store.missing(page.references);
+    // Storing it wakes the session, so it is asked here whether others have buried it; the store then does not take it.
+    await deps.buriedElsewhere(lacking);
     events.readRepaired(lacking.length === 0 ? 0 : await pullFrom(link, lacking, deps, BUDGET_MS));
   };
   const look = async (mailbox: MailboxTag): Promise<void> => {

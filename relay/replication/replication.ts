@@ -13,6 +13,7 @@ import type { RelayEvents } from '../events.ts';
 import type { MessageStore, PeerLink } from '../ports.ts';
 import type { Acceptor, CreateAcceptor } from './acceptor.ts';
 import { runAntiEntropy } from './anti-entropy.ts';
+import { type BuriedElsewhere, createBuriedElsewhere } from './buried-elsewhere.ts';
 import { createDeparted } from './departed.ts';
 import { createNotices } from './notices.ts';
 import { drainOutbox } from './outbox.ts';
@@ -61,6 +62,8 @@ export interface Replication {
   readonly recoveringForMs: () => number;
   /** Asks the other sites what waits in the mailboxes of a recipient that has just connected. */
   readonly lookFor: (mailboxes: readonly MailboxTag[]) => void;
+  /** Asks the other sites which of the messages that wait for such a recipient were acked there. */
+  readonly buriedElsewhere: BuriedElsewhere;
   /** Drains, compares and refills until `stopped`. */
   readonly run: (stopped: AbortSignal) => Promise<void>;
   /** Sends what others still wait to hear. */
@@ -85,6 +88,7 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
   const transients = createTransients(deps);
   const withPepper = { ...deps, pepper };
   const refill = createRefill({ own, copiesNeeded, intervalMs: REFILL_INTERVAL_MS }, withPepper);
+  const buriedElsewhere = createBuriedElsewhere({ own, sites: manifest.sites, copiesNeeded }, withPepper);
   const departed = createDeparted({ ...deps, sites: manifest.sites });
   const outbox = {
     own: ownName,
@@ -106,7 +110,8 @@ export function createReplication(config: ReplicationConfig, deps: ReplicationDe
     }),
     isRecovering: refill.isRecovering,
     recoveringForMs: refill.recoveringForMs,
-    lookFor: createReadRepair(withPepper),
+    lookFor: createReadRepair({ ...withPepper, buriedElsewhere }),
+    buriedElsewhere,
     run: async (stopped) => {
       const draining = deps.eachLink((link, gone) => drainOutbox(link, outbox, withPepper, gone), stopped);
       const comparing = runAntiEntropy({ ...withPepper, isRecovering: refill.isRecovering }, stopped);

@@ -78,6 +78,7 @@ function welcomeRecipients(): Upgrade {
     loops: createDeliveryLoops(),
     verify: createMailboxTokenVerifier(AUDIENCE, clock),
     openAckGate: createAckGate({ store, bury: async () => undefined, fullness: () => 0, clock, events }),
+    buriedElsewhere: async () => [],
     mayReceive: () => true,
     clock,
     events,

@@ -6,7 +6,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { TOMBSTONE_SLACK_MS } from '../../relay/core/ack.ts';
 import { PARTITIONS, partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
-import type { Reference } from '../../relay/core/reference.ts';
+import { type Reference, referenceTo } from '../../relay/core/reference.ts';
 import type { MessageStore } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { describeSets } from './store-sets.ts';
@@ -320,6 +320,31 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
       ]);
     });
 
+    test('tell which ack buries them, as far as one does', async () => {
+      const other = createTestMailbox();
+      const [one, two, kept] = ['one', 'two', 'kept'].map((name) => mailbox.message(name));
+      if (one === undefined || two === undefined || kept === undefined) throw new Error('three');
+      const elsewhere = other.message('one');
+      const ack = mailbox.ack([one.id, two.id], 100_000);
+      const retraction = mailbox.retraction([kept.id], 100_000);
+      await insert(one);
+      await insert(kept);
+      expect(await store.buriedBy([referenceTo(one), referenceTo(kept)])).toEqual([undefined, undefined]);
+      await store.bury(
+        [ack, retraction].map((each) => ({ ack: each, owedTo: [] })),
+        NOW_MS,
+      );
+      const reference: Reference = { kind: 'ack', mailbox: mailbox.tag, id: ack.id };
+      // One of another mailbox has the same id; a retraction is no ack.
+      const asked = [two, elsewhere, one, kept, two].map((each) => referenceTo(each));
+      expect(await store.buriedBy(asked)).toEqual([reference, undefined, reference, undefined, reference]);
+      const many = Array.from({ length: 600 }, (_, place) =>
+        place === 599 ? one : mailbox.message(`${place}`),
+      );
+      const found = await store.buriedBy(many.map((each) => referenceTo(each)));
+      expect([found.length, found.filter((each) => each !== undefined)]).toEqual([600, [reference]]);
+    });
+
     test('are listed in pages, and what stays there is listed although others come and go', async () => {
       const stays = Array.from({ length: 300 }, (_, index) => mailbox.message(`stays ${index}`));
       const goes = Array.from({ length: 300 }, (_, index) => mailbox.message(`goes ${index}`));
@@ -399,12 +424,9 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
     await store.settle([]);
     expect(await store.load([])).toEqual([]);
     expect(await store.missing([])).toEqual([]);
+    expect(await store.buriedBy([])).toEqual([]);
     await store.ping();
   });
-}
-
-export function referenceTo(message: Message): Reference {
-  return { kind: 'message', mailbox: message.mailbox, id: message.id };
 }
 
 /** Everything in a store, without repeats, in an order of its own. */

@@ -8,6 +8,7 @@ import { openRedisStore } from '../../relay/adapters/redis-store.ts';
 import { PARTITIONS } from '../../relay/core/mailbox.ts';
 import type { Message, MessageId } from '../../relay/core/message.ts';
 import type { PeerReply, PeerRequest } from '../../relay/core/peer-frame.ts';
+import { referenceTo } from '../../relay/core/reference.ts';
 import { type MessageStore, StoreUnavailable } from '../../relay/ports.ts';
 import { createAcceptor } from '../../relay/replication/acceptor.ts';
 import { takeWhatIsLacking } from '../../relay/replication/comparison.ts';
@@ -20,7 +21,7 @@ import { createRecordedEvents } from '../support/recorded-events.ts';
 import { type RedisCluster, startRedisCluster } from '../support/redis-cluster.ts';
 import { redisMissing, startRedis } from '../support/redis-server.ts';
 import { redisStoreOptions, untilAvailable } from '../support/redis-store.ts';
-import { describeMessageStore, nextWake, referenceTo } from './message-store.ts';
+import { describeMessageStore, nextWake } from './message-store.ts';
 
 const MINUTE_MS = 60_000;
 

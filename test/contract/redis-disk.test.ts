@@ -12,12 +12,13 @@ import { Redis } from 'ioredis';
 import { afterEach, describe, expect, test } from 'vitest';
 import { partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
+import { referenceTo } from '../../relay/core/reference.ts';
 import { type MessageStore, StoreUnavailable } from '../../relay/ports.ts';
 import { eventually } from '../support/eventually.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore, untilAvailable } from '../support/redis-store.ts';
-import { listAll, referenceTo } from './message-store.ts';
+import { listAll } from './message-store.ts';
 
 const NOW_MS = 10_000;
 const MINUTE_MS = 60_000;

@@ -8,11 +8,12 @@ import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
 import { openRedisStore } from '../../relay/adapters/redis-store.ts';
 import { partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
+import { referenceTo } from '../../relay/core/reference.ts';
 import { type MessageStore, StoreUnavailable } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore, redisStoreOptions, untilAvailable } from '../support/redis-store.ts';
-import { listAll, nextWake, referenceTo } from './message-store.ts';
+import { listAll, nextWake } from './message-store.ts';
 
 const NOW_MS = 10_000;
 const LATER_MS = 11_000;

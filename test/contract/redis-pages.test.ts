@@ -5,11 +5,11 @@
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { partitionOf } from '../../relay/core/mailbox.ts';
+import { referenceTo } from '../../relay/core/reference.ts';
 import type { MessageStore } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore } from '../support/redis-store.ts';
-import { referenceTo } from './message-store.ts';
 
 const NOW_MS = 10_000;
 const reason = redisMissing === undefined ? '' : ` (skipped: ${redisMissing})`;

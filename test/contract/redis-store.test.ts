@@ -9,12 +9,12 @@ import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
 import { DISCARD } from '../../relay/adapters/redis-scripts.ts';
 import { partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
-import type { Reference } from '../../relay/core/reference.ts';
+import { type Reference, referenceTo } from '../../relay/core/reference.ts';
 import type { MessageStore } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore } from '../support/redis-store.ts';
-import { describeMessageStore, listAll, nextWake, referenceTo } from './message-store.ts';
+import { describeMessageStore, listAll, nextWake } from './message-store.ts';
 
 const NOW_MS = 10_000;
 const LATER_MS = 11_000;

@@ -215,6 +215,7 @@ const REQUESTS: ReadonlySet<string> = new Set([
   'held',
   'list',
   'pull',
+  'buried',
   'totals',
   'digests',
   'waiting',
@@ -282,6 +283,7 @@ function createWipeableStore(): {
         const missing = await inner.missing(references);
         return references.filter((reference) => missing.includes(reference) || !isWhole(reference));
       },
+      buriedBy: (messages) => inner.buriedBy(messages),
       list: (partition, cursor, limit) => inner.list(partition, cursor, limit),
       owed: (site, beforeMs, limit) => inner.owed(site, beforeMs, limit),
       settle: (settlements) => inner.settle(settlements),

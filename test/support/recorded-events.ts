@@ -47,6 +47,8 @@ export function createRecordedEvents(): RecordedEvents {
     recovering: note('recovering'),
     readRepaired: note('readRepaired'),
     readRepairLeft: note('readRepairLeft'),
+    burialsAsked: note('burialsAsked'),
+    keptBack: note('keptBack'),
     caughtUp: (site) => happened.push(`caughtUp ${site}`),
     clockOff: note('clockOff'),
     clockRight: note('clockRight'),

@@ -30,6 +30,7 @@ import type { MessageStore } from '../../relay/ports.ts';
 import { createQuotas } from '../../relay/quotas.ts';
 import { createRecipients, type Recipients, type RecipientsDeps } from '../../relay/recipients.ts';
 import { createAcceptor } from '../../relay/replication/acceptor.ts';
+import type { BuriedElsewhere } from '../../relay/replication/buried-elsewhere.ts';
 import { createReplication } from '../../relay/replication/replication.ts';
 import { systemClock } from '../../system/clock.ts';
 import type { Log } from '../../system/log.ts';
@@ -62,6 +63,8 @@ export interface ServedRelayOptions {
   readonly wrapStore?: (store: MessageStore) => MessageStore;
   /** What the relay uses instead of its verifier; for one that is slow. */
   readonly wrapVerifier?: (verify: MailboxTokenVerifier) => MailboxTokenVerifier;
+  /** What other sites have acked; there is no other site by itself. */
+  readonly buriedElsewhere?: BuriedElsewhere;
 }
 
 export interface Reply {
@@ -208,7 +211,14 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
   });
   const { mayReceive } = admission;
   const hasRoom = (): boolean => recipients.count() + longPoll.waiting() < (options.recipientsMax ?? 1000);
-  const gates = { mayReceive, hasRoom, isBusy: options.isBusy ?? admission.isBusy, failures, openAckGate };
+  const gates = {
+    mayReceive,
+    hasRoom,
+    isBusy: options.isBusy ?? admission.isBusy,
+    failures,
+    openAckGate,
+    buriedElsewhere: options.buriedElsewhere ?? replication.buriedElsewhere,
+  };
   const recipients = createRecipients({
     session: {
       site: 'aws',

@@ -13,12 +13,14 @@ export interface Checker {
   wiped(site: SiteName): void;
   /** A relay answers 201 to a request that came at `sinceMs`. */
   accepted(id: string, by: string, sinceMs: number): void;
-  /** A relay of the site hands the message to the socket of a recipient. */
-  delivering(site: SiteName, id: string): void;
+  /** A relay of the site hands the message to the socket of a recipient; `arrival`: until that was told that nothing more waits. */
+  delivering(site: SiteName, id: string, arrival: Arrival | undefined): void;
   /** A recipient's client has it, for the first time or again. */
   arrived(recipient: string, id: string, body: Uint8Array): void;
   /** Its application has it. */
   received(recipient: string, id: string): void;
+  /** The client of a recipient remembers nothing any more of what its application has. */
+  forgot(recipient: string): void;
   acked(ids: readonly string[]): void;
   /** From now on more is destroyed than the promise allows: what is lost is counted and not held against anybody. */
   leavePromise(): void;
@@ -38,6 +40,13 @@ export interface Checker {
   readonly violations: readonly string[];
 }
 
+/** A recipient came to a relay. */
+export interface Arrival {
+  readonly atMs: number;
+  /** To which sites the relay has had links that are alive since then. */
+  readonly linkedTo: () => readonly SiteName[];
+}
+
 interface Fate {
   readonly name: string;
   readonly recipient: string;
@@ -53,6 +62,8 @@ interface Fate {
   readonly knownUntilMs: Map<string, number>;
   isAccepted: boolean;
   isReceived: boolean;
+  /** The client knows that its application has it. */
+  isRemembered: boolean;
   isForfeited: boolean;
   /** When every site remembered its tombstone at the same time. */
   settledMs: number | undefined;
@@ -69,10 +80,12 @@ const VIOLATIONS_MAX = 20;
 export interface CheckerOptions {
   readonly sites: readonly { readonly name: SiteName; readonly provider: string }[];
   readonly copiesNeeded: number;
+  /** When a frame from one site to another was last lost. */
+  readonly lostMs: (from: SiteName, to: SiteName) => number;
 }
 
 /** Makes the checker of one run. */
-export function createChecker(stage: Stage, { sites, copiesNeeded }: CheckerOptions): Checker {
+export function createChecker(stage: Stage, { sites, copiesNeeded, lostMs }: CheckerOptions): Checker {
   const { time, trace } = stage;
   const clock = time.clockOf();
   const wallMs = (): number => clock.wallMs();
@@ -106,6 +119,23 @@ export function createChecker(stage: Stage, { sites, copiesNeeded }: CheckerOpti
       const touchingMs = touchingSinceMs.get(`${site} ${other}`) ?? time.nowMs();
       return time.nowMs() - Math.max(sinceMs, touchingMs) > HEARD_WITHIN_MS;
     })?.[0];
+  /** Whether what `site` has asked `other` since `atMs` has come there, and the answer back. */
+  const couldAsk = (site: SiteName, other: SiteName, atMs: number): boolean => {
+    const wellSinceMs = touchingSinceMs.get(`${site} ${other}`) ?? time.nowMs();
+    return Math.max(wellSinceMs, lostMs(site, other), lostMs(other, site)) < atMs;
+  };
+  /**
+   * Whether enough providers had buried it when somebody came, and the sites that `site` could not ask since are at too few of
+   * them to have kept it to themselves.
+   */
+  const mustHaveMet = (fate: Fate, site: SiteName, { atMs, linkedTo }: Arrival): boolean => {
+    const buriers = sites.filter(({ name }) => (fate.buriedMs.get(name) ?? time.nowMs()) < atMs);
+    const asked = linkedTo().filter((other) => couldAsk(site, other, atMs));
+    const unasked = sites.filter(({ name }) => name !== site && !asked.includes(name));
+    const providersOf = (some: CheckerOptions['sites']): number =>
+      new Set(some.map(({ provider }) => provider)).size;
+    return providersOf(buriers) >= copiesNeeded && providersOf(unasked) < copiesNeeded;
+  };
   const isOwed = (fate: Fate): boolean =>
     fate.isAccepted && !fate.isReceived && !fate.isForfeited && wallMs() < fate.expiresMs - SKEW_MS_MAX;
   /** Accepted, and nobody has said that it was acked. */
@@ -154,6 +184,7 @@ export function createChecker(stage: Stage, { sites, copiesNeeded }: CheckerOpti
         knownUntilMs: new Map(),
         isAccepted: false,
         isReceived: false,
+        isRemembered: false,
         isForfeited: false,
         settledMs: undefined,
       });
@@ -199,12 +230,15 @@ export function createChecker(stage: Stage, { sites, copiesNeeded }: CheckerOpti
       if (!fate.isAccepted) stage.count('accepted');
       fate.isAccepted = true;
     },
-    delivering: (site, id) => {
+    delivering: (site, id, arrival) => {
       const fate = fates.get(id);
       if (fate === undefined) return violate(`${site} delivers what nobody sent`);
       const nowMs = time.nowMs();
       const buriedMs = fate.buriedMs.get(site) ?? nowMs;
       if (nowMs - buriedMs > IN_FLIGHT_MS) violate(`${site} delivers ${fate.name}, whose tombstone it has`);
+      if (arrival !== undefined && mustHaveMet(fate, site, arrival)) {
+        violate(`${site} delivers ${fate.name} to who has just come, and could have asked who has buried it`);
+      }
       const teller = whoCouldTell(fate, site);
       const isWhole = isInsidePromise && !unrestored.has(site);
       if (teller !== undefined && !fate.buriedMs.has(site) && isWhole) {
@@ -227,8 +261,13 @@ export function createChecker(stage: Stage, { sites, copiesNeeded }: CheckerOpti
     received: (recipient, id) => {
       const fate = fates.get(id);
       if (fate === undefined) return;
-      if (fate.isReceived) violate(`the application of ${recipient} gets ${fate.name} twice`);
+      if (fate.isRemembered) violate(`the application of ${recipient} gets ${fate.name} twice`);
+      if (fate.isReceived) stage.count('shown again after a restart');
       fate.isReceived = true;
+      fate.isRemembered = true;
+    },
+    forgot: (recipient) => {
+      for (const fate of fates.values()) if (fate.recipient === recipient) fate.isRemembered = false;
     },
     touching: (one, other, isTouching) => {
       for (const pair of [`${one} ${other}`, `${other} ${one}`]) {

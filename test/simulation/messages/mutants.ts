@@ -65,6 +65,13 @@ export const MUTANTS: Readonly<Record<string, Mutant>> = {
     wrong: 'a client remembers nothing of what its application has',
     createMemory: () => ({ get: () => undefined, set: () => undefined }),
   },
+  'deny-tombstones': {
+    wrong: 'a site that is asked before a delivery what was acked knows of nothing',
+    wrapService: (service) => (request, from) =>
+      request.type === 'buried'
+        ? Promise.resolve({ type: 'tombstones', served: request.references.length, acks: [] })
+        : service(request, from),
+  },
   'owe-nothing-onward': {
     wrong: 'a site that gets a message from a peer owes it to nobody',
     wrapService: (service, sites) => (request, from) =>

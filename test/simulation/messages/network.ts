@@ -35,6 +35,8 @@ export interface Network {
   mend(): void;
   /** Whether anything sent now would pass, losses aside. */
   isOpen(from: string, to: string): boolean;
+  /** When a frame was last lost on this way, by chance or because it was cut. */
+  lostMs(from: string, to: string): number;
   latencyMs(): number;
   /** From now on nothing is lost, doubled or reordered. */
   calm(): void;
@@ -49,12 +51,18 @@ export function createNetwork(stage: Stage, random: Random, weather: Weather): N
   let isCalm = false;
   const latencyMs = (): number => between(random, ...weather.latencyMs);
   const isOpen = (from: string, to: string): boolean => !cuts.has(`${from} ${to}`);
+  const losses = new Map<string, number>();
+  const noteLoss = (from: string, to: string): void => void losses.set(`${from} ${to}`, time.nowMs());
 
   /** Carries what `from` says to `to`, if it arrives at all. */
   const carry = (from: string, to: string, notBeforeMs: number, deliver: () => void): number => {
-    if (!isOpen(from, to)) return notBeforeMs;
+    if (!isOpen(from, to)) {
+      noteLoss(from, to);
+      return notBeforeMs;
+    }
     if (!isCalm && random.fraction() < weather.lossChance) {
       stage.count('frames lost');
+      noteLoss(from, to);
       return notBeforeMs;
     }
     const isDouble = !isCalm && random.fraction() < weather.doubleChance;
@@ -63,6 +71,7 @@ export function createNetwork(stage: Stage, random: Random, weather: Weather): N
     if (atMs < notBeforeMs) stage.count('frames out of order');
     const arrive = (): void => {
       if (isOpen(from, to)) deliver();
+      else noteLoss(from, to);
     };
     time.after(atMs - time.nowMs(), arrive);
     if (isDouble) {
@@ -128,6 +137,7 @@ export function createNetwork(stage: Stage, random: Random, weather: Weather): N
       };
     },
     mend: () => cuts.clear(),
+    lostMs: (from, to) => losses.get(`${from} ${to}`) ?? Number.NEGATIVE_INFINITY,
     isOpen,
     latencyMs,
     calm: () => {

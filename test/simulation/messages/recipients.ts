@@ -1,7 +1,8 @@
 /**
  * Recipients: each keeps a socket or two at sites of its choice, goes elsewhere when one falls silent, and sometimes
  * for no reason; it acks what it has, often at once and sometimes late or on another connection. What its application has
- * got already is kept from it by the memory of the client library.
+ * got already is kept from it by the memory of the client library, until the client is started anew: then it has forgotten
+ * that, and which acks it wanted to send.
  */
 import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import {
@@ -15,9 +16,9 @@ import type { Seen, SeenEntry } from '../../../client/seen.ts';
 import type { RecipientSocket } from '../../../relay/adapters/recipient-connection.ts';
 import { type MailboxId, mailboxIdOf } from '../../../relay/core/mailbox.ts';
 import type { Random } from '../../../system/random.ts';
-import type { Checker } from './checker.ts';
+import type { Arrival, Checker } from './checker.ts';
 import type { Network } from './network.ts';
-import type { SimulatedSite } from './site.ts';
+import type { LiveRelay, SimulatedSite } from './site.ts';
 import { between, pick, type Stage } from './stage.ts';
 
 export interface RecipientOptions {
@@ -65,7 +66,8 @@ export function createRecipient(stage: Stage, options: RecipientOptions): Recipi
   const publicKey = createPublicKey(privateKey).export({ format: 'der', type: 'spki' }).subarray(-32);
   const habits = habitsOf(random);
   const open = new Set<Wire>();
-  const memory = options.createMemory();
+  const ends = new Set<() => void>();
+  let memory = options.createMemory();
   let isSteady = false;
 
   let gathered: string[] = [];
@@ -77,6 +79,7 @@ export function createRecipient(stage: Stage, options: RecipientOptions): Recipi
     time.after(isLate ? between(random, 1000, 8000) : between(random, 5, 300), () => {
       const ids = [...new Set(gathered)];
       gathered = [];
+      if (ids.length === 0) return;
       // What came on a connection that is gone is acked on another, or when it comes again.
       const through = open.has(wire) ? wire : [...open][0];
       if (through === undefined) return;
@@ -101,6 +104,7 @@ export function createRecipient(stage: Stage, options: RecipientOptions): Recipi
   /** One connection from dialling to its end. */
   const session = async (site: SimulatedSite): Promise<void> => {
     const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    ends.add(end);
     let heardMs = time.nowMs();
     const wire = dial(stage, options, site, {
       onText: (text) => {
@@ -127,6 +131,7 @@ export function createRecipient(stage: Stage, options: RecipientOptions): Recipi
     };
     time.after(500, watch);
     await ended;
+    ends.delete(end);
     open.delete(wire);
     wire.close();
   };
@@ -139,7 +144,20 @@ export function createRecipient(stage: Stage, options: RecipientOptions): Recipi
       await session(site);
     }
   };
+  const restartNowAndThen = async (everyMs: number): Promise<void> => {
+    for (;;) {
+      await time.sleep(between(random, 0.5 * everyMs, 1.5 * everyMs));
+      if (isSteady) return;
+      stage.count('clients restarted');
+      trace.note(name, 'is started anew and has forgotten everything');
+      memory = options.createMemory();
+      gathered = [];
+      checker.forgot(name);
+      for (const end of ends) end();
+    }
+  };
   for (let socket = 0; socket < options.sockets; socket += 1) void keepConnected();
+  if (habits.restartEveryMs !== undefined) void restartNowAndThen(habits.restartEveryMs);
   return {
     name,
     mailbox: mailboxIdOf(publicKey),
@@ -157,6 +175,8 @@ interface Habits {
   /** Of being away between two connections. */
   readonly awayChance: number;
   readonly stayMs: number;
+  /** Mean time between two restarts of the client; undefined: it runs on. */
+  readonly restartEveryMs: number | undefined;
 }
 
 function habitsOf(random: Random): Habits {
@@ -165,6 +185,7 @@ function habitsOf(random: Random): Habits {
     forgetChance: random.fraction() * 0.3,
     awayChance: random.fraction(),
     stayMs: between(random, 1000, 15_000),
+    restartEveryMs: random.fraction() < 0.5 ? undefined : between(random, 1500, 10_000),
   };
 }
 
@@ -180,6 +201,8 @@ function dial(stage: Stage, options: RecipientOptions, site: SimulatedSite, ears
   const { network, checker } = options;
   const relaySide = createRelayEnd();
   let isClosed = false;
+  /** Undefined once the relay has said that nothing more waits. */
+  let arrival: Arrival | undefined;
   const up = createLane(stage, network, ['recipients', site.name]);
   const down = createLane(stage, network, [site.name, 'recipients']);
   const hangUp = (): void =>
@@ -192,8 +215,8 @@ function dial(stage: Stage, options: RecipientOptions, site: SimulatedSite, ears
     send: (data, _, onSent) => {
       if (typeof data !== 'string') {
         const frame = parseMessageFrame(data);
-        if (frame.ok) checker.delivering(site.name, frame.value.id);
-      }
+        if (frame.ok) checker.delivering(site.name, frame.value.id, arrival);
+      } else if (parseControlFrame(data).ok && data.includes('"empty"')) arrival = undefined;
       down(() => {
         if (isClosed) return;
         if (typeof data === 'string') ears.onText(data);
@@ -217,6 +240,7 @@ function dial(stage: Stage, options: RecipientOptions, site: SimulatedSite, ears
     target.process.onDeath(() => {
       if (site.isOn()) hangUp();
     });
+    arrival = arriveAt(stage, target, options.sites);
     target.relay.recipients.welcome(socket);
   });
   return {
@@ -225,6 +249,24 @@ function dial(stage: Stage, options: RecipientOptions, site: SimulatedSite, ears
       isClosed = true;
       up(relaySide.close);
     },
+  };
+}
+
+/** A link whose other end has died may seem alive for so long, milliseconds. */
+const DEAD_LINK_MS = 4000;
+
+/** A recipient comes to this relay now. */
+function arriveAt({ time }: Stage, { relay }: LiveRelay, sites: readonly SimulatedSite[]): Arrival {
+  const atMs = time.nowMs();
+  const up = (): readonly string[] => relay.links.filter((link) => link.isUp()).map(({ site }) => site);
+  const upThen = up();
+  return {
+    atMs,
+    linkedTo: () =>
+      up().filter((name) => {
+        const other = sites.find((site) => site.name === name);
+        return upThen.includes(name) && other !== undefined && other.diedMs() < atMs - DEAD_LINK_MS;
+      }),
   };
 }
 

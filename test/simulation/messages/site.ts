@@ -46,7 +46,10 @@ export interface SiteOptions {
   readonly onWiped: () => void;
 }
 
-interface LiveRelay {
+/** How often it is looked who can reach whom: no relay is away for less. */
+export const TOUCH_EVERY_MS = 100;
+
+export interface LiveRelay {
   readonly process: Process;
   readonly relay: RunningRelay;
 }
@@ -65,6 +68,8 @@ export interface SimulatedSite {
   cutPower(forMs: number): void;
   /** The storage is destroyed and comes back empty after `forMs`; the relays stay. */
   wipe(forMs: number): void;
+  /** When a relay of it last ended. */
+  readonly diedMs: () => number;
   /** Sets how far the wall clock of the site is off, milliseconds. */
   skew(offsetMs: number): void;
   readonly skewMs: () => number;
@@ -80,6 +85,7 @@ export function createSite(stage: Stage, options: SiteOptions): SimulatedSite {
   const choices = stage.random(`${own.name} balancer`);
   let offsetMs = 0;
   let offUntilMs = 0;
+  let diedMs = Number.NEGATIVE_INFINITY;
   const disk = createDisk(stage, {
     site: own.name,
     random: stage.random(`${own.name} disk`),
@@ -118,11 +124,14 @@ export function createSite(stage: Stage, options: SiteOptions): SimulatedSite {
       clockOffsetMs: () => offsetMs,
       random: stage.random(`${name} crashes ${starts}`),
       crashChance: options.crashChance,
-      onCrash: () => restartLater(slot, between(choices, 50, 2000)),
+      onCrash: () => restartLater(slot, between(choices, TOUCH_EVERY_MS, 2000)),
     });
     const client = createStoreClient(disk, process, (mailbox) => announce(process, mailbox));
     clients.set(process, client);
-    process.onDeath(() => clients.delete(process));
+    process.onDeath(() => {
+      clients.delete(process);
+      diedMs = time.nowMs();
+    });
     const store = options.mutation.wrapStore?.(client.store, othersOf(options)) ?? client.store;
     const deps: RelayDeps = {
       store,
@@ -183,6 +192,7 @@ export function createSite(stage: Stage, options: SiteOptions): SimulatedSite {
       disk.cutPower(forMs);
     },
     wipe: (forMs) => disk.wipe(forMs),
+    diedMs: () => diedMs,
     skew: (ms) => {
       offsetMs = ms;
     },

@@ -16,7 +16,7 @@ import { MUTANTS } from './mutants.ts';
 import { createNetwork, type Network } from './network.ts';
 import { createRecipient, type Recipient } from './recipients.ts';
 import { createSenders } from './senders.ts';
-import { createSite, type SimulatedSite } from './site.ts';
+import { createSite, type SimulatedSite, TOUCH_EVERY_MS } from './site.ts';
 import { between, createStage, pick, type Stage } from './stage.ts';
 
 export const messages: World = {
@@ -81,7 +81,11 @@ function setUp(stage: Stage, mutation: (typeof MUTANTS)[string] | Record<string,
     doubleChance: random.fraction() < 0.5 ? 0 : random.fraction() * 0.05,
     isOrdered: random.fraction() < 0.5,
   });
-  const checker = createChecker(stage, { sites: manifest.sites, copiesNeeded: COPIES_NEEDED });
+  const checker = createChecker(stage, {
+    sites: manifest.sites,
+    copiesNeeded: COPIES_NEEDED,
+    lostMs: network.lostMs,
+  });
   const sites = manifest.sites.map((own) =>
     createSite(stage, {
       manifest,
@@ -96,12 +100,19 @@ function setUp(stage: Stage, mutation: (typeof MUTANTS)[string] | Record<string,
       onWiped: () => checker.wiped(own.name),
     }),
   );
+  const deliveryChecker: Checker = {
+    ...checker,
+    delivering: (...delivery) => {
+      noteTouch({ sites, checker, relays, network });
+      checker.delivering(...delivery);
+    },
+  };
   const recipients = Array.from({ length: 1 + Math.floor(random.fraction() * 3) }, (_, index) =>
     createRecipient(stage, {
       name: `recipient ${index + 1}`,
       sites,
       network,
-      checker,
+      checker: deliveryChecker,
       sockets: random.fraction() < 0.5 ? 1 : 2,
       createMemory: mutation.createMemory ?? (() => createSeen(IDS_MAX)),
     }),
@@ -244,19 +255,26 @@ async function holdingsOf(
   return held;
 }
 
-const TOUCH_EVERY_MS = 100;
-
 /** Who can hear whom, as somebody sees it who sees everything: what a site may be blamed for not knowing follows from it. */
-function watchTouch({ time }: Stage, { sites, checker, relays, network }: Play): void {
+function noteTouch({
+  sites,
+  checker,
+  relays,
+  network,
+}: Pick<Play, 'sites' | 'checker' | 'relays' | 'network'>): void {
   const isWell = ({ isOn, disk, live }: SimulatedSite): boolean =>
     isOn() && disk.isWell() && live().length === relays;
-  const look = (): void => {
-    for (const [index, one] of sites.entries()) {
-      for (const other of sites.slice(index + 1)) {
-        const isOpen = network.isOpen(one.name, other.name) && network.isOpen(other.name, one.name);
-        checker.touching(one.name, other.name, isOpen && isWell(one) && isWell(other));
-      }
+  for (const [index, one] of sites.entries()) {
+    for (const other of sites.slice(index + 1)) {
+      const isOpen = network.isOpen(one.name, other.name) && network.isOpen(other.name, one.name);
+      checker.touching(one.name, other.name, isOpen && isWell(one) && isWell(other));
     }
+  }
+}
+
+function watchTouch({ time }: Stage, play: Play): void {
+  const look = (): void => {
+    noteTouch(play);
     time.after(TOUCH_EVERY_MS, look);
   };
   look();

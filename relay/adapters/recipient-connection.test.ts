@@ -7,8 +7,9 @@ import { WebSocket } from 'ws';
 import { ciphertext } from '../../test/support/ciphertext.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { type ServedRelay, type ServedRelayOptions, serveRelay } from '../../test/support/served-relay.ts';
+import { createAck, type SignedAck } from '../core/ack.ts';
 import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from '../core/frame.ts';
-import { createMessage, type Message, messageIdOf } from '../core/message.ts';
+import { createMessage, type Message, type MessageId, messageIdOf } from '../core/message.ts';
 
 let relay: ServedRelay | undefined;
 
@@ -83,6 +84,16 @@ async function store(to: ServedRelay, messages: readonly Message[]): Promise<voi
   );
 }
 
+/** The word of the recipient that it has these messages. */
+function ackOf(to: ServedRelay, ids: readonly MessageId[]): SignedAck {
+  const idBytes = Buffer.concat(ids.map((id) => Buffer.from(id, 'base64url')));
+  const signed = Buffer.concat([Buffer.from('archipelago ack v1\n'), idBytes]);
+  const signature = sign(null, signed, to.recipient.privateKey);
+  const ack = createAck(to.recipient.publicKey, signature, idBytes, Date.now() + 600_000, to.ring.pepper);
+  if (!ack.ok) throw new Error(ack.fault);
+  return ack.value;
+}
+
 function ack(client: Client, to: ServedRelay, ids: readonly string[]): void {
   const idBytes = Buffer.concat(ids.map((id) => Buffer.from(id, 'base64url')));
   const head = Buffer.of(2, 0, 0, ids.length >> 8, ids.length & 255);
@@ -118,6 +129,49 @@ describe('a recipient', () => {
       (await at.store.pending(at.recipient.tag, 1, 0)).length === 0 ? true : undefined,
     );
     expect(at.events.happened).toContain('acked 1');
+  });
+
+  test('does not get what another site has an ack of, and nobody is asked once it has caught up', async () => {
+    const asked: (readonly string[])[] = [];
+    const acks: SignedAck[] = [];
+    const at: ServedRelay = await serve({
+      buriedElsewhere: async (messages) => {
+        asked.push(messages.map(({ id }) => id));
+        await at.store.bury(
+          acks.map((each) => ({ ack: each, owedTo: [] })),
+          Date.now(),
+        );
+        return acks;
+      },
+    });
+    const [acked, waited, later] = ['acked', 'waited', 'later'].map((name) => messageFor(at, name));
+    if (acked === undefined || waited === undefined || later === undefined) throw new Error('three');
+    acks.push(ackOf(at, [acked.id]));
+    await store(at, [acked, waited]);
+    const client = await connect(at);
+    await hello(client, at, 8);
+    await eventually('empty', () => (client.texts.some(({ t }) => t === 'empty') ? true : undefined));
+    await store(at, [later]);
+    await eventually('the later one', () => (client.ids.includes(later.id) ? true : undefined));
+    expect(client.ids).toEqual([waited.id, later.id]);
+    expect(asked.map((ids) => new Set(ids))).toEqual([new Set([acked.id, waited.id])]);
+  });
+
+  test('of whom nothing waits makes nobody ask', async () => {
+    let asked = 0;
+    const at = await serve({
+      buriedElsewhere: async () => {
+        asked += 1;
+        return [];
+      },
+    });
+    const client = await connect(at);
+    await hello(client, at, 8);
+    await eventually('empty', () => (client.texts.some(({ t }) => t === 'empty') ? true : undefined));
+    const message = messageFor(at, 'm');
+    await store(at, [message]);
+    await eventually('the message', () => (client.ids.length === 1 ? true : undefined));
+    expect(asked).toBe(0);
   });
 
   test('that leaves without an ack gets everything again', async () => {

@@ -9,6 +9,7 @@ import {
   type ServedRelayOptions,
   serveRelay,
 } from '../../test/support/served-relay.ts';
+import type { SignedAck } from '../core/ack.ts';
 import type { PolledMessage } from './long-poll.ts';
 
 let relay: ServedRelay | undefined;
@@ -61,6 +62,32 @@ test('what waits comes at once, again and again until it is acked', async () => 
   expect((await ack(at, [first ?? ''])).status).toBe(204);
   expect(messagesIn(await poll(at)).map(({ id }) => id)).toEqual([second]);
   expect(at.events.happened).toContain('acked 1');
+});
+
+test('what another site has an ack of is left out, and nobody is asked of what comes while one waits', async () => {
+  const acks: SignedAck[] = [];
+  let asked = 0;
+  const at = await serve({
+    buriedElsewhere: async (messages) => {
+      asked += messages.length;
+      return acks;
+    },
+  });
+  await push(at, 'one');
+  await push(at, 'two');
+  const ids = messagesIn(await poll(at)).map(({ id }) => id);
+  expect(asked).toBe(2);
+  acks.push({ ids: [ids[0]] } as unknown as SignedAck);
+  expect(messagesIn(await poll(at)).map(({ id }) => id)).toEqual([ids[1]]);
+  acks.push({ ids: [ids[1]] } as unknown as SignedAck);
+  expect(messagesIn(await poll(at, '?wait=0'))).toEqual([]);
+  expect((await ack(at, ids)).status).toBe(204);
+  asked = 0;
+  const waiting = poll(at);
+  await eventually('somebody who waits', () => (at.waiting() === 1 ? true : undefined));
+  await push(at, 'three');
+  expect(messagesIn(await waiting)).toHaveLength(1);
+  expect(asked).toBe(0);
 });
 
 test('a message that comes while one waits ends the wait', async () => {

@@ -439,39 +439,3 @@ describe('a message on which recipients break', () => {
     expect(connectAgain(loops).ids).toEqual([bad, ...good]);
   });
 });
-
-describe('what other sites may know to be acked', () => {
-  test('is all that is read, until the mailbox was read to its end once', () => {
-    const driver = opened(2);
-    const [one, two, three] = messages(3);
-    if (one === undefined || two === undefined || three === undefined) throw new Error('three');
-    expect(driver.session.unsure(0, [one, two])).toEqual([one, two]);
-    fetched(driver, [one, two]);
-    ack(driver, [one]);
-    // What is on its way was asked about before.
-    expect(driver.session.unsure(0, [two, three])).toEqual([three]);
-    fetched(driver, [two, three]);
-    ack(driver, [two, three]);
-    fetched(driver, []);
-    expect(driver.said('empty')).toBe(1);
-    expect(driver.session.unsure(0, messages(1, 3))).toEqual([]);
-  });
-
-  test('is left out when it is heard of during the read, and does not make the mailbox look read to its end', () => {
-    const driver = opened(2);
-    const [one, two, three] = messages(3);
-    if (one === undefined || two === undefined || three === undefined) throw new Error('three');
-    driver.handle({ type: 'buried', ack: mailbox.ack([one.id, two.id], 60_000), done: true });
-    fetched(driver, [one, two]);
-    expect(driver.ids).toEqual([]);
-    expect(driver.said('empty')).toBe(0);
-    expect(driver.session.unsure(0, [three])).toEqual([three]);
-    fetched(driver, [three]);
-    expect(driver.ids).toEqual([three.id]);
-    expect(driver.said('empty')).toBe(1);
-  });
-
-  test('is nothing of a mailbox that nobody opened', () => {
-    expect(opened().session.unsure(1, messages(1))).toEqual([]);
-  });
-});

@@ -320,31 +320,6 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
       ]);
     });
 
-    test('tell which ack buries them, as far as one does', async () => {
-      const other = createTestMailbox();
-      const [one, two, kept] = ['one', 'two', 'kept'].map((name) => mailbox.message(name));
-      if (one === undefined || two === undefined || kept === undefined) throw new Error('three');
-      const elsewhere = other.message('one');
-      const ack = mailbox.ack([one.id, two.id], 100_000);
-      const retraction = mailbox.retraction([kept.id], 100_000);
-      await insert(one);
-      await insert(kept);
-      expect(await store.buriedBy([referenceTo(one), referenceTo(kept)])).toEqual([undefined, undefined]);
-      await store.bury(
-        [ack, retraction].map((each) => ({ ack: each, owedTo: [] })),
-        NOW_MS,
-      );
-      const reference: Reference = { kind: 'ack', mailbox: mailbox.tag, id: ack.id };
-      // One of another mailbox has the same id; a retraction is no ack.
-      const asked = [two, elsewhere, one, kept, two].map((each) => referenceTo(each));
-      expect(await store.buriedBy(asked)).toEqual([reference, undefined, reference, undefined, reference]);
-      const many = Array.from({ length: 600 }, (_, place) =>
-        place === 599 ? one : mailbox.message(`${place}`),
-      );
-      const found = await store.buriedBy(many.map((each) => referenceTo(each)));
-      expect([found.length, found.filter((each) => each !== undefined)]).toEqual([600, [reference]]);
-    });
-
     test('are listed in pages, and what stays there is listed although others come and go', async () => {
       const stays = Array.from({ length: 300 }, (_, index) => mailbox.message(`stays ${index}`));
       const goes = Array.from({ length: 300 }, (_, index) => mailbox.message(`goes ${index}`));

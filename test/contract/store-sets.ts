@@ -1,12 +1,13 @@
 /**
  * What every message store knows of a partition as a set: its digest, which tells whether two stores hold the same,
- * and what of a list is lacking.
+ * what of a list is lacking, and what of it is buried.
  */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { TOMBSTONE_SLACK_MS } from '../../relay/core/ack.ts';
 import { type Digest, emptyDigest, sliceOf, totalOf, weightOf } from '../../relay/core/digest.ts';
 import { PARTITIONS, partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
+import { type Reference, referenceTo } from '../../relay/core/reference.ts';
 import { type Epoch, type MessageStore, OUTBOX_ENTRIES_MAX } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 
@@ -29,6 +30,30 @@ export function describeSets(open: () => Promise<MessageStore>): void {
     const [found] = await store.digest([partitionOf(mailbox.tag)], fromMs);
     return found?.map((sum) => BigInt.asUintN(64, sum));
   };
+
+  test('messages tell which ack buries them, as far as one does', async () => {
+    const other = createTestMailbox();
+    const [one, two, kept] = ['one', 'two', 'kept'].map((name) => mailbox.message(name));
+    if (one === undefined || two === undefined || kept === undefined) throw new Error('three');
+    const elsewhere = other.message('one');
+    const ack = mailbox.ack([one.id, two.id], 100_000);
+    const retraction = mailbox.retraction([kept.id], 100_000);
+    await insert(one, kept);
+    expect(await store.buriedBy([referenceTo(one), referenceTo(kept)])).toEqual([undefined, undefined]);
+    await store.bury(
+      [ack, retraction].map((each) => ({ ack: each, owedTo: [] })),
+      NOW_MS,
+    );
+    const reference: Reference = { kind: 'ack', mailbox: mailbox.tag, id: ack.id };
+    // One of another mailbox has the same id; a retraction is no ack.
+    const asked = [two, elsewhere, one, kept, two].map((each) => referenceTo(each));
+    expect(await store.buriedBy(asked)).toEqual([reference, undefined, reference, undefined, reference]);
+    const many = Array.from({ length: 600 }, (_, place) =>
+      place === 599 ? one : mailbox.message(`${place}`),
+    );
+    const found = await store.buriedBy(many.map((each) => referenceTo(each)));
+    expect([found.length, found.filter((each) => each !== undefined)]).toEqual([600, [reference]]);
+  });
 
   describe('the digest of a partition', () => {
     test('is that of what it holds, in whatever order and however often it came', async () => {

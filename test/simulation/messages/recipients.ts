@@ -2,7 +2,7 @@
  * Recipients: each keeps a socket or two at sites of its choice, goes elsewhere when one falls silent, and sometimes
  * for no reason; it acks what it has, often at once and sometimes late or on another connection. What its application has
  * got already is kept from it by the memory of the client library, until the client is started anew: then it has forgotten
- * that, and which acks it wanted to send.
+ * that, and which acks it wanted to send. Some come only at the end: what waits for them has to be everywhere without them.
  */
 import { createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import {
@@ -47,6 +47,8 @@ interface Wire {
 }
 
 const SILENCE_MS = 7000;
+/** After everything is mended: the outboxes have been looked at by then. */
+const LATE_MS = 18_000;
 const WINDOW = 16;
 /** As the client library has it. */
 const EXPIRY_SLACK_MS = 120_000;
@@ -135,7 +137,11 @@ export function createRecipient(stage: Stage, options: RecipientOptions): Recipi
     open.delete(wire);
     wire.close();
   };
+  const { promise: here, resolve: come } = Promise.withResolvers<void>();
+  if (habits.isLate) stage.count('recipients away until the end');
+  else come();
   const keepConnected = async (): Promise<void> => {
+    await here;
     for (;;) {
       const isAway = !isSteady && random.fraction() < habits.awayChance;
       await time.sleep(isAway ? between(random, 1000, 12_000) : between(random, 20, 500));
@@ -163,6 +169,7 @@ export function createRecipient(stage: Stage, options: RecipientOptions): Recipi
     mailbox: mailboxIdOf(publicKey),
     steady: () => {
       isSteady = true;
+      time.after(LATE_MS, come);
     },
   };
 }
@@ -175,6 +182,8 @@ interface Habits {
   /** Of being away between two connections. */
   readonly awayChance: number;
   readonly stayMs: number;
+  /** Away until everything is mended and has had its time. */
+  readonly isLate: boolean;
   /** Mean time between two restarts of the client; undefined: it runs on. */
   readonly restartEveryMs: number | undefined;
 }
@@ -185,6 +194,7 @@ function habitsOf(random: Random): Habits {
     forgetChance: random.fraction() * 0.3,
     awayChance: random.fraction(),
     stayMs: between(random, 1000, 15_000),
+    isLate: random.fraction() < 0.2,
     restartEveryMs: random.fraction() < 0.5 ? undefined : between(random, 1500, 10_000),
   };
 }

@@ -22,6 +22,7 @@ const FIGURES = [
   'expired unread',
   'forfeited beyond the promise',
   'clients restarted',
+  'recipients away until the end',
   'processes killed',
   'power cuts',
   'stores wiped',

@@ -34,9 +34,9 @@ export interface BuriedElsewhereDeps extends Omit<PullingDeps, 'expiryWallMs'> {
 export type BuriedElsewhere = (messages: readonly Reference[]) => Promise<readonly SignedAck[]>;
 
 /**
- * Twice the way around the earth and back, milliseconds, so that every site that is well answers in time. One that hangs is
- * noticed by its link within three seconds; until then each recipient waits for so long and no longer, which is less
- * than it took to connect.
+ * Milliseconds. Fibre to the other side of the earth and back takes 200, so whoever is well answers in time, wherever it is.
+ * Who hangs is noticed by its link within three seconds; until then recipients wait for so long at each read and no longer,
+ * and only if all the others hang too.
  */
 const BUDGET_MS = 300;
 /**

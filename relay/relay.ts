@@ -239,8 +239,7 @@ function assemble(config: RelayConfig, deps: RelayDeps, resources: AsyncDisposab
     events,
     failures,
     openAckGate,
-    arrived: replication.lookFor,
-    buriedElsewhere: replication.buriedElsewhere,
+    replication,
   });
   return {
     ...receiving,
@@ -290,8 +289,7 @@ function createReceiving(
     readonly events: RelayEvents;
     readonly failures: Failures;
     readonly openAckGate: () => BuryAck;
-    readonly arrived: Replication['lookFor'];
-    readonly buriedElsewhere: Replication['buriedElsewhere'];
+    readonly replication: Pick<Replication, 'lookFor' | 'buriedElsewhere'>;
   },
 ): Pick<Parts, 'verify' | 'recipients' | 'longPoll'> {
   const { pepper } = ring;
@@ -300,9 +298,11 @@ function createReceiving(
   const ttlMsMax = settings.RELAY_TTL_SECONDS_MAX * 1000;
   const recipientsMax = recipientsOf(settings.RELAY_CONNECTIONS_MAX);
   const hasRoom = (): boolean => recipients.count() + longPoll.waiting() < recipientsMax;
-  const shared = { ...gates, hasRoom, store, verify, clock, loops: createDeliveryLoops() };
+  const { buriedElsewhere } = gates.replication;
+  const shared = { ...gates, buriedElsewhere, hasRoom, store, verify, clock, loops: createDeliveryLoops() };
   const recipients = createRecipients({
     ...shared,
+    arrived: gates.replication.lookFor,
     session: {
       site: own.name,
       audience,

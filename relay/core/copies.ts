@@ -38,7 +38,7 @@ interface AtProvider {
 }
 
 /** Whether these sites are at enough different providers. */
-export function areEnough(sites: readonly AtProvider[], needed: number): boolean {
+function areEnough(sites: readonly AtProvider[], needed: number): boolean {
   return new Set(sites.map(({ provider }) => provider)).size >= needed;
 }
 

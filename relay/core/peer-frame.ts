@@ -142,12 +142,7 @@ function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {
   switch (body.type) {
     case 'put':
     case 'bury':
-      out.u16(body.records.length);
-      for (const { record, holders } of body.records) {
-        out.u8(holders.length);
-        for (const site of holders) out.shortText(site);
-        out.block(record);
-      }
+      writeOffered(out, body.records);
       break;
     case 'held':
       out.shortText(body.site);
@@ -207,6 +202,15 @@ function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {
     case 'ping':
     case 'done':
       break;
+  }
+}
+
+function writeOffered(out: ByteWriter, records: readonly OfferedRecord[]): void {
+  out.u16(records.length);
+  for (const { record, holders } of records) {
+    out.u8(holders.length);
+    for (const site of holders) out.shortText(site);
+    out.block(record);
   }
 }
 
@@ -271,26 +275,16 @@ function parsePayload(type: number, reader: ByteReader): PeerRequest | PeerReply
       const mailbox = parseMailboxTag(reader.latin1(24));
       return mailbox === undefined ? undefined : { type: 'waiting', mailbox };
     }
-    case TYPES.pull: {
-      const kinds = new Set<number>();
-      const references = readReferences(reader, (kind) => kinds.add(kind));
-      if (!kinds.has(KINDS.buried)) return { type: 'pull', references };
-      return kinds.size === 1 ? { type: 'buried', references } : undefined;
-    }
+    case TYPES.pull:
+      return readPull(reader);
     case TYPES.ping:
       return { type: 'ping' };
-    case TYPES.outcomes: {
-      const outcomes = readMany(reader, () => OUTCOMES[reader.u8()]);
-      return { type: 'outcomes', outcomes };
-    }
+    case TYPES.outcomes:
+      return { type: 'outcomes', outcomes: readMany(reader, () => OUTCOMES[reader.u8()]) };
     case TYPES.done:
       return { type: 'done' };
-    case TYPES.page: {
-      const cursor = reader.shortText();
-      const references = readReferences(reader).map((reference) => ({ ...reference, untilMs: 0 }));
-      for (const listed of references) listed.untilMs = reader.u53();
-      return { type: 'page', cursor, references };
-    }
+    case TYPES.page:
+      return readPage(reader);
     case TYPES.totalled:
       return {
         type: 'totalled',
@@ -323,6 +317,20 @@ function parsePayload(type: number, reader: ByteReader): PeerRequest | PeerReply
     default:
       return undefined;
   }
+}
+
+function readPull(reader: ByteReader): PeerRequest | undefined {
+  const kinds = new Set<number>();
+  const references = readReferences(reader, (kind) => kinds.add(kind));
+  if (!kinds.has(KINDS.buried)) return { type: 'pull', references };
+  return kinds.size === 1 ? { type: 'buried', references } : undefined;
+}
+
+function readPage(reader: ByteReader): PeerReply {
+  const cursor = reader.shortText();
+  const references = readReferences(reader).map((reference) => ({ ...reference, untilMs: 0 }));
+  for (const listed of references) listed.untilMs = reader.u53();
+  return { type: 'page', cursor, references };
 }
 
 function readOffered(reader: ByteReader): readonly OfferedRecord[] {

@@ -93,14 +93,18 @@ export function createBuriedElsewhere(
       answered.add(link.site);
       storing.push(stored);
       // Stored first, so that no later read of the own store finds what they bury.
-      if (isEnoughWithout(without(answered))) void Promise.all(storing).then(() => resolve('answered'));
+      if (!isEnoughWithout(without(answered))) return;
+      await Promise.all(storing);
+      resolve('answered');
     };
     const cancel = clock.after(BUDGET_MS, () => resolve('late'));
-    void Promise.allSettled(up.map(ask)).then((results) => {
-      if (isEnoughWithout(without(answered))) return;
+    const askAll = async (): Promise<void> => {
+      const results = await Promise.allSettled(up.map(ask));
       const isCrowded = results.some((one) => one.status === 'rejected' && one.reason instanceof Congested);
+      // Says nothing where enough have answered by now.
       resolve(isCrowded ? 'crowd' : 'unreachable');
-    });
+    };
+    void askAll();
     events.burialsAsked(await promise);
     cancel();
     const buried = new Set([...burials].flatMap(namesIn));

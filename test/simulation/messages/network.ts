@@ -36,7 +36,7 @@ export interface Network {
   /** Whether anything sent now would pass, losses aside. */
   isOpen(from: string, to: string): boolean;
   /** When a frame was last lost on this way, by chance or because it was cut. */
-  lostMs(from: string, to: string): number;
+  readonly lostMs: (from: string, to: string) => number;
   latencyMs(): number;
   /** From now on nothing is lost, doubled or reordered. */
   calm(): void;

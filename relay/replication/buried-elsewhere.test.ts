@@ -4,10 +4,14 @@
  */
 import { expect, test } from 'vitest';
 import { type LinkedSites, linkSites } from '../../test/support/linked-sites.ts';
-import { createTestMailbox, type TestMailbox } from '../../test/support/mailbox.ts';
+import { createTestMailbox, TEST_PEPPER, type TestMailbox } from '../../test/support/mailbox.ts';
+import { testManifest } from '../../test/support/manifests.ts';
 import { ACK_IDS_MAX, type SignedAck } from '../core/ack.ts';
+import { COPIES_NEEDED } from '../core/copies.ts';
 import type { Message, MessageId } from '../core/message.ts';
 import { referenceTo } from '../core/reference.ts';
+import { type PeerLink, PeerUnreachable } from '../ports.ts';
+import { createBuriedElsewhere } from './buried-elsewhere.ts';
 
 const HOUR_MS = 3_600_000;
 const THREE = ['aws', 'gcp', 'hetzner'];
@@ -189,4 +193,33 @@ test('an answer that would be too large is given in part, and is none for the re
   expect((await ask(fleet, 'aws', messages)).ids).toEqual([]);
   expect(fleet.site('aws').events.happened).toContain('burialsAsked unreachable');
   expect((await ask(fleet, 'aws', messages.slice(0, 20))).ids).toContain(messages[0]?.id);
+});
+
+test('an answer that comes after the budget is stored all the same', async () => {
+  await using fleet = linkSites(THREE);
+  await fleet.clock.advance(1000);
+  const { mailbox, message } = await acked(fleet, ['gcp', 'hetzner']);
+  const { clock } = fleet;
+  const { store, events } = fleet.site('aws');
+  const far: PeerLink = {
+    site: 'gcp',
+    provider: 'gcp',
+    isUp: () => true,
+    call: async (request, timeoutMs) => {
+      await clock.sleep(Math.min(400, timeoutMs));
+      if (timeoutMs < 400) throw new PeerUnreachable('no answer in time');
+      return fleet.site('gcp').replication.service(request, 'aws');
+    },
+  };
+  const buriedElsewhere = createBuriedElsewhere(
+    { own: { name: 'aws' }, sites: testManifest(THREE).sites, copiesNeeded: COPIES_NEEDED },
+    { links: [far], store, clock, events, pepper: TEST_PEPPER },
+  );
+  const answer = buriedElsewhere([referenceTo(message)]);
+  await clock.advance(300);
+  expect(await answer).toEqual([]);
+  expect(events.happened).toContain('burialsAsked late');
+  expect(await fleet.site('aws').pending(mailbox.tag)).toEqual([message.id]);
+  await clock.advance(100);
+  expect(await fleet.site('aws').pending(mailbox.tag)).toEqual([]);
 });

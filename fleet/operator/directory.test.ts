@@ -1,6 +1,6 @@
 /** A directory that is changed as a whole: what a crash leaves is finished, and two commands never meet in it. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -17,6 +17,25 @@ afterEach(() => rmSync(root, { recursive: true, force: true }));
 function opened(result: ReturnType<typeof openDirectory>): OperatorDirectory {
   if (!result.ok) throw new Error(result.fault);
   return result.value;
+}
+
+/** Changes a file in a process whose files may have `blocks` of 512 bytes, like one whose disk is full; what it throws. */
+function changeWithin(blocks: number, name: string, content: string): unknown {
+  const program = `
+    const { openDirectory } = await import(${JSON.stringify(join(import.meta.dirname, 'directory.ts'))});
+    const opened = openDirectory(${JSON.stringify(path)});
+    let said = opened.ok ? 'no error' : opened.fault;
+    try {
+      if (opened.ok) opened.value.change(new Map([${JSON.stringify([name, content])}]));
+    } catch ({ code, path }) {
+      said = { code, path };
+    }
+    if (opened.ok) opened.value.close();
+    console.log(JSON.stringify(said));`;
+  const shell = `ulimit -f ${blocks}; exec "$0" --input-type=module -e "$1"`;
+  const { stdout, stderr } = spawnSync('sh', ['-c', shell, process.execPath, program], { encoding: 'utf8' });
+  expect(stderr).toBe('');
+  return JSON.parse(stdout);
 }
 
 describe('a directory', () => {
@@ -51,6 +70,34 @@ describe('a directory', () => {
       'new',
       undefined,
     ]);
+  });
+
+  test('keeps what it has when the disk is full in the middle of a file, and says of which', () => {
+    const directory = opened(makeDirectory(path));
+    directory.change(new Map([['vault', 'old']]));
+    directory.close();
+    expect(changeWithin(4, 'vault', 'x'.repeat(3000))).toMatchObject({
+      code: 'EFBIG',
+      path: join(path, 'unfinished.json'),
+    });
+    expect(readdirSync(path)).toEqual(['vault']);
+    expect(opened(openDirectory(path)).read('vault')).toBe('old');
+  });
+
+  test('is not held for ever by a lock that found no room', () => {
+    opened(makeDirectory(path)).close();
+    expect(changeWithin(0, 'vault', 'new')).toContain('cannot be written to (EFBIG)');
+    expect(openDirectory(path).ok).toBe(true);
+  });
+
+  test('that has other things in it is not taken, and others may still look into it', () => {
+    mkdirSync(path, { mode: 0o755 });
+    writeFileSync(join(path, 'report'), '');
+    expect(makeDirectory(path)).toMatchObject({
+      ok: false,
+      fault: expect.stringContaining('has other things in it') as string,
+    });
+    expect(statSync(path).mode & 0o777).toBe(0o755);
   });
 
   test('is not changed outside of itself', () => {

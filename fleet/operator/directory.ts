@@ -10,10 +10,12 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
-  writeSync,
+  statSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { fail, ok, type Result } from '../../system/result.ts';
@@ -67,9 +69,19 @@ export function makeDirectory(path: string): Result<OperatorDirectory, string> {
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code !== 'EEXIST') return fail(`${path} cannot be made (${code ?? 'unknown'}).`);
+    if (!statSync(path).isDirectory()) return fail(`${path} is no directory.`);
+    // Else `--dir .` would lock others out of whatever is here.
+    if (!isUnused(path)) {
+      return fail(`${path} has other things in it: name a directory that is only for this with --dir.`);
+    }
+    chmodSync(path, 0o700);
   }
-  chmodSync(path, 0o700);
   return openDirectory(path);
+}
+
+/** Whether there is nothing in it, or what a command left that was ended before its first file. */
+function isUnused(path: string): boolean {
+  return readdirSync(path).every((name) => name.startsWith(LOCK) || name.startsWith(JOURNAL));
 }
 
 /** Reads one file without keeping anybody out; undefined when there is none. */
@@ -98,14 +110,21 @@ function apply(path: string, changes: Changes): void {
 function writeWhole(path: string, name: string, content: string): void {
   const target = join(path, name);
   mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
-  const file = openSync(`${target}.new`, 'w', 0o600);
   try {
-    writeSync(file, content);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
+    const file = openSync(`${target}.new`, 'w', 0o600);
+    try {
+      // Until all is written: one write to a disk that has room for a part writes that part, and is no error.
+      writeFileSync(file, content);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(`${target}.new`, target);
+  } catch (error) {
+    rmSync(`${target}.new`, { force: true });
+    // What fails on an open file does not say on which.
+    throw Object.assign(error as Error, { path: target });
   }
-  renameSync(`${target}.new`, target);
   syncFolder(dirname(target));
 }
 
@@ -124,9 +143,7 @@ function lock(path: string): Result<void, string> {
   const own = `${process.pid} ${startOf(process.pid)}`;
   for (let attempt = 0; attempt < 2; attempt += 1) {
     try {
-      const file = openSync(join(path, LOCK), 'wx', 0o600);
-      writeSync(file, own);
-      closeSync(file);
+      takeLock(join(path, LOCK), own);
       return ok(undefined);
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
@@ -143,6 +160,19 @@ function lock(path: string): Result<void, string> {
     takeAway(path, holder);
   }
   return fail(`Another command works in ${path}. Wait for it.`);
+}
+
+/** Throws when it is taken, and when it cannot be written; an empty one, which names nobody, is not left behind. */
+function takeLock(lockFile: string, own: string): void {
+  const file = openSync(lockFile, 'wx', 0o600);
+  try {
+    writeFileSync(file, own);
+  } catch (error) {
+    rmSync(lockFile, { force: true });
+    throw error;
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** Whether the process that wrote the lock is gone for sure; half a line may still be being written. */

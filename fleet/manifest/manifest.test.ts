@@ -101,6 +101,14 @@ test.each<[string, (copy: Record<string, unknown>) => void]>([
   ['manifest.sites: expected a list', (copy) => Object.assign(copy, { sites: [] })],
   ['manifest.zone: expected', (copy) => Object.assign(copy, { zone: 'Relay.example.com.' })],
   ['manifest.port: expected', (copy) => Object.assign(copy, { port: 0 })],
+  [
+    'manifest.sites[0].relay.ipv6: expected',
+    (copy) => Object.assign((copy['sites'] as SiteEntry[])[0]?.relay ?? {}, { ipv6: ['fe80::1%eth0'] }),
+  ],
+  [
+    'manifest.sites[1].vantage.ipv6: expected',
+    (copy) => Object.assign((copy['sites'] as SiteEntry[])[1]?.vantage ?? {}, { ipv6: 'fe80::1%eth0' }),
+  ],
   ['manifest.surprise: no such field', (copy) => Object.assign(copy, { surprise: 1 })],
   [
     'manifest.health.probeTimeoutMs: expected less',

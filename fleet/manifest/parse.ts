@@ -131,6 +131,11 @@ const PROVIDER = /^[a-z][a-z0-9-]{0,31}$/;
 const PIN = /^[A-Za-z0-9_-]{43}$/;
 const HOST = /^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$/;
 
+/** An interface of this machine, `%eth0`, means nothing elsewhere, and no record can carry it. */
+function isGlobalIPv6(text: string): boolean {
+  return isIPv6(text) && !text.includes('%');
+}
+
 function readSite(at: JsonReader): SiteEntry {
   const relay = at.child('relay');
   const vantage = at.child('vantage');
@@ -140,7 +145,7 @@ function readSite(at: JsonReader): SiteEntry {
     weight: at.number('weight', 1, WEIGHT_MAX),
     relay: {
       ipv4: relay.strings('ipv4', 0, 8, isIPv4),
-      ipv6: relay.strings('ipv6', 0, 8, isIPv6),
+      ipv6: relay.strings('ipv6', 0, 8, isGlobalIPv6),
       pins: relay.strings('pins', 1, 4, (text) => PIN.test(text)),
     },
     vantage: { ...readVantage(vantage), dnsPort: vantage.number('dnsPort', 1, 65_535) },
@@ -153,7 +158,7 @@ function readSite(at: JsonReader): SiteEntry {
 function readVantage(at: JsonReader): VantageEntry {
   const vantage = {
     ipv4: at.nullable('ipv4', isIPv4),
-    ipv6: at.nullable('ipv6', isIPv6),
+    ipv6: at.nullable('ipv6', isGlobalIPv6),
     votePort: at.number('votePort', 1, 65_535),
     pins: at.strings('pins', 1, 4, (text) => PIN.test(text)),
     voteKey: at.string('voteKey', PIN),

@@ -3,7 +3,9 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { testManifest } from '../../test/support/manifests.ts';
+import { compileZone } from '../dns/compile.ts';
 import { answerWithAll } from './failover.ts';
 import { keyOf, targetsOf } from './target.ts';
 import { type RecordSet, type Zone, zoneFaults, zoneFrom, zoneSerial } from './zone.ts';
@@ -109,6 +111,25 @@ test('first addresses spread evenly over the sites, and the second is at another
 test('a site whose name would collide with a nameserver makes no zone', () => {
   expect(zoneFaults(manifest)).toStrictEqual([]);
   expect(zoneFaults(testManifest(['ns-aws']))[0]).toContain('"ns-aws"');
+});
+
+test('a zone of the longest names can be served, and longer ones are told before', () => {
+  const zone = `${'a'.repeat(60)}.${'b'.repeat(60)}.${'c'.repeat(60)}.example.com`;
+  const withRecord = (name: string): Manifest => ({
+    ...testManifest(['aws', 'gcp']),
+    zone,
+    records: [{ name, type: 'TXT', ttlSeconds: 60, data: ['text'] }],
+  });
+  const longest = withRecord('d'.repeat(251 - zone.length - 1));
+  expect(zoneFaults(longest)).toStrictEqual([]);
+  const served = zoneFrom({
+    manifest: longest,
+    self: 'aws',
+    answer: answerWithAll(longest, 1),
+    ttlSeconds: 5,
+  });
+  expect(() => compileZone(served, () => [new Uint8Array(64)])).not.toThrow();
+  expect(zoneFaults(withRecord('d'.repeat(251 - zone.length)))[0]).toContain('longer than 251 characters');
 });
 
 test('the targets of a zone are the published ones', () => {

@@ -77,6 +77,8 @@ export interface ChallengeRecords {
 const SITE_TTL_SECONDS = 300;
 const NAMESERVER_TTL_SECONDS = 3600;
 const NAMESERVER_PREFIX = 'ns-';
+/** RFC 1035 §2.3.4 allows 255 bytes, two more than the text has; two go to the wildcard that is denied below a name. */
+const OWNER_LENGTH_MAX = 251;
 const POSSIBLE_ANSWERS_MAX = 4096;
 /** Certificate authorities ask once; a value of last time must not be in the way of the next. */
 const CHALLENGE_TTL_SECONDS = 1;
@@ -111,7 +113,11 @@ export function zoneFaults(manifest: Manifest): readonly string[] {
   const reserved = records
     .filter(({ name }) => name.split('.')[0] === CHALLENGE_LABEL)
     .map(({ name }) => `manifest.records: ${name} is the sites' own, for certificate authorities`);
-  return [...collisions, ...malformed, ...repeated, ...reserved, ...zoneKeyFaults(manifest)];
+  const tooLong = records
+    .map(({ name }) => `${name}.${manifest.zone}`)
+    .filter((owner) => owner.length > OWNER_LENGTH_MAX)
+    .map((owner) => `manifest.records: ${owner} is longer than ${OWNER_LENGTH_MAX} characters`);
+  return [...collisions, ...malformed, ...repeated, ...reserved, ...tooLong, ...zoneKeyFaults(manifest)];
 }
 
 /** All records that this nameserver serves while `answer` holds. */

@@ -31,6 +31,7 @@ test.each([
   ['HTTPS', '1 . no-default-alpn', 'needs alpn'],
   ['HTTPS', '1 . alpn=h2 alpn=h3', 'each once'],
   ['HTTPS', '1 other.example', 'ends with a dot'],
+  ['HTTPS', `1 ${`${'x'.repeat(60)}.`.repeat(5)}`, 'ends with a dot'],
   ['CAA', 'issue ca.example', 'expected CAA data'],
   ['TYPE1', '\\# 4 0a000001', 'cannot be added by hand'],
   ['TYPE255', '\\# 0', 'cannot be added by hand'],

@@ -78,7 +78,7 @@ function httpsData(text: string): Result<RecordData, string> {
   if (!/^[1-9]\d{0,4}$/.test(priority) || Number(priority) > 65_535) {
     return fail('expected HTTPS data such as 1 . alpn=h2, with a priority above 0');
   }
-  if (target !== '.' && !/^([a-z0-9_-]{1,63}\.){1,20}$/.test(target)) {
+  if (target !== '.' && !/^(?=.{1,254}$)([a-z0-9_-]{1,63}\.)+$/.test(target)) {
     return fail('expected the target of an HTTPS record as . or as a name that ends with a dot');
   }
   const values = new Map<number, Uint8Array>();

@@ -99,6 +99,17 @@ test('a key that was added, taken out or changed after signing breaks the set', 
   expect(faults({ ...set, signatures: longer })[0]).toContain('does not hold');
 });
 
+test('a key that is no point of the curve is a fault like any other', () => {
+  const set = signed();
+  const keys = set.keys.map((key) => (key.site === null ? { ...key, publicKey: 'A'.repeat(86) } : key));
+  const [operatorsKey] = keys;
+  const signatures = set.signatures.map((one) => ({
+    ...one,
+    keyTag: keyTagOf(operatorsKey ?? expect.unreachable()),
+  }));
+  expect(faults({ ...set, keys, signatures })[0]).toContain('does not hold');
+});
+
 test("a signature under a site's key, and a set without one, are told by name", () => {
   const set = signed();
   const [first] = set.signatures;

@@ -123,7 +123,8 @@ export function zoneKeyFaults({ zone, zoneKeys }: Pick<Manifest, 'zone' | 'zoneK
     const key = zoneKeys.keys.find((key) => key.site === null && keyTagOf(key) === one.keyTag);
     if (key === undefined) return [`manifest.zoneKeys: no operators' key has the key tag ${one.keyTag}`];
     const signature = Buffer.from(one.signature, 'base64url');
-    const holds = verifiesSet(set, termsOf(zone, one), signature, publicKeyOf(key));
+    const publicKey = publicKeyOf(key);
+    const holds = publicKey !== undefined && verifiesSet(set, termsOf(zone, one), signature, publicKey);
     return holds
       ? []
       : [`manifest.zoneKeys: the signature with key tag ${one.keyTag} does not hold; sign the set again`];
@@ -145,10 +146,14 @@ function termsOf(zone: string, one: ZoneKeySet['signatures'][number]): Signature
   return { signer: zone, ...one };
 }
 
-/** A point that is not on the curve makes a key that no signature holds under. */
-function publicKeyOf({ publicKey }: ZoneKey): KeyObject {
+/** Undefined when the point is not on the curve: then there is no such key. */
+function publicKeyOf({ publicKey }: ZoneKey): KeyObject | undefined {
   const point = Buffer.from(publicKey, 'base64url');
   const x = point.subarray(0, 32).toString('base64url');
   const y = point.subarray(32).toString('base64url');
-  return createPublicKey({ key: { kty: 'EC', crv: 'P-256', x, y }, format: 'jwk' });
+  try {
+    return createPublicKey({ key: { kty: 'EC', crv: 'P-256', x, y }, format: 'jwk' });
+  } catch {
+    return undefined;
+  }
 }

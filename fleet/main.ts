@@ -25,6 +25,7 @@ const parsed = parseCommand(words);
 if (operatorCommand !== undefined && words.includes('--help')) {
   print(operatorCommand.help);
 } else if (operatorCommand !== undefined) {
+  outliveReaders();
   process.exitCode = await operatorCommand.run(words.slice(1), {
     print,
     complain,
@@ -70,6 +71,15 @@ function chooseStore(asked: StoreKind | undefined): StoreKind | undefined {
     print(`NOT DURABLE: the embedded store keeps messages in memory only${why}. For a laptop and for tests.`);
   }
   return store;
+}
+
+/** Who reads what is said may go away, as `head` does: what was asked for is done all the same, to its end. */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
 }
 
 function interruption(): AbortSignal {

@@ -92,6 +92,19 @@ describe('a site that is dropped', () => {
     expect((await signed()).sites.map(({ name }) => name)).toEqual(['hetzner']);
   });
 
+  test.each([
+    ['--as', 'alcie', 'alcie.jwk cannot be read'],
+    ['--at', 'aws', '--at: expected'],
+    ['--wait', 'long', '--wait: expected'],
+  ])('is not dropped with a slip in %s, and nothing is signed', async (flag, value, why) => {
+    const place = flag === '--at' ? [] : ['--at', '127.0.0.1:1'];
+    expect(await operators.run('drop', 'aws', '--yes', ...place, flag, value)).toMatchObject({
+      code: 64,
+      text: expect.stringContaining(why) as string,
+    });
+    expect((await signed()).version).toBe(1);
+  });
+
   test('that was never signed leaves the draft, and nothing is signed', async () => {
     await operators.run('add-site', 'azure');
     expect(await operators.run('drop', 'azure')).toMatchObject({ code: 0 });

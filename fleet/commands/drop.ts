@@ -5,8 +5,14 @@
 import { ok } from '../../system/result.ts';
 import { SIGNING_FLAGS, signWithCare } from '../operator/ceremony.ts';
 import { copiesBesides } from '../operator/copies.ts';
-import { HANDING_FLAGS, handOutManifest, nameserversFor, waitMs } from '../operator/handing-out.ts';
-import { ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
+import {
+  HANDING_FLAGS,
+  type HandingOut,
+  handOutManifest,
+  nameserversFor,
+  waitMs,
+} from '../operator/handing-out.ts';
+import { isNamed, ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
 import { remainsOf, remainsText } from '../operator/remains.ts';
 import { mintingWith, withNewKey } from '../operator/ring.ts';
 import { withoutSite } from '../operator/site-keys.ts';
@@ -44,31 +50,48 @@ export const dropCommand: OperatorCommand = operatorCommand({
         io.print(`${name} was in no signed manifest: it is taken out of the draft, and that is all.`);
         return ok(DONE);
       }
-      const copies = await checkCopies(name, workspace, given, io);
+      // Before anything is signed: a slip in a flag must not leave a manifest that nobody was given.
+      const whom = await whomToTell(workspace, given, io);
+      if (!whom.ok) return whom;
+      const copies = await checkCopies(name, whom.value, given);
       if (!copies.ok) return copies;
       const open = await unlock(directory, given, io);
-      return open.ok ? await drop(name, workspace, open.value, given, io) : open;
+      return open.ok ? await drop(name, workspace, open.value, whom.value, given, io) : open;
     }),
 });
 
-/** Without the key of somebody on call nobody is asked: nothing may stand in the way of who has only the vault. */
+/**
+ * Who is there now, how long to wait for them, and as whom to ask: undefined is nobody, because nothing may stand in the
+ * way of who has only the vault.
+ */
+async function whomToTell({ inForce }: Workspace, given: Words, io: CommandIo): Promise<Outcome<HandingOut>> {
+  const nameservers = inForce === undefined ? ok([]) : nameserversFor(given, inForce.manifest);
+  if (!nameservers.ok) return nameservers;
+  const withinMs = waitMs(given);
+  if (!withinMs.ok) return withinMs;
+  const onCall = await onCallOf(given, io);
+  if (!onCall.ok && isNamed(given)) return onCall;
+  const identity = onCall.ok ? onCall.value.identity : undefined;
+  return ok({ nameservers: nameservers.value, withinMs: withinMs.value, identity });
+}
+
+/** Without the key of somebody on call nobody is asked. */
 async function checkCopies(
   name: string,
-  { inForce }: Workspace,
+  { nameservers, identity }: HandingOut,
   given: Words,
-  io: CommandIo,
 ): Promise<Outcome<void>> {
   const isWaived = (given.flags.get('despite') ?? '').split(',').includes('copies_missing');
-  const onCall = await onCallOf(given, io);
-  if (isWaived || !onCall.ok || inForce === undefined) return ok(undefined);
-  const nameservers = nameserversFor(given, inForce.manifest);
-  return nameservers.ok ? await copiesBesides(name, nameservers.value, onCall.value.identity) : nameservers;
+  return isWaived || identity === undefined
+    ? ok(undefined)
+    : await copiesBesides(name, nameservers, identity);
 }
 
 async function drop(
   name: string,
   workspace: Workspace,
   open: OpenVault,
+  whom: HandingOut,
   given: Words,
   io: CommandIo,
 ): Promise<Outcome<number>> {
@@ -77,22 +100,13 @@ async function drop(
   if (!added.ok) return refused(added.fault);
   const ring = mintingWith(added.value.ring, added.value.id);
   if (!ring.ok) return refused(ring.fault);
-  const withinMs = waitMs(given);
-  if (!withinMs.ok) return withinMs;
   const vault = { ...open.vault, ring: ring.value };
   const after = { ...workspace, draft: withoutSite(workspace.draft, name) };
   const signed = await signWithCare(after, { ...open, vault }, given, io);
   if (!signed.ok) return signed;
   const nameservers = nameserversFor(given, signed.value.manifest);
   if (!nameservers.ok) return nameservers;
-  const onCall = await onCallOf(given, io);
-  const identity = onCall.ok ? onCall.value.identity : undefined;
-  const code = await handOutManifest(
-    signed.value,
-    { nameservers: nameservers.value, withinMs: withinMs.value, identity },
-    given,
-    io,
-  );
+  const code = await handOutManifest(signed.value, { ...whom, nameservers: nameservers.value }, given, io);
   if (gone !== undefined) {
     const oldKeys = open.vault.ring.capabilityKeys.map(({ id }) => id);
     const remaining = remainsOf(gone, signed.value.manifest, oldKeys);

@@ -4,7 +4,7 @@
  */
 import { ok } from '../../system/result.ts';
 import { HANDING_FLAGS, handOutManifest, nameserversFor, waitMs } from '../operator/handing-out.ts';
-import { ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
+import { isNamed, ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
 import { directoryPath, needManifest } from '../operator/workspace.ts';
 import { type OperatorCommand, operatorCommand } from './command.ts';
 
@@ -22,7 +22,7 @@ export const pushCommand: OperatorCommand = operatorCommand({
     const withinMs = waitMs(given);
     if (!withinMs.ok) return withinMs;
     const onCall = await onCallOf(given, io);
-    if (!onCall.ok && (given.flags.has('as') || given.flags.has('key'))) return onCall;
+    if (!onCall.ok && isNamed(given)) return onCall;
     const handing = {
       nameservers: nameservers.value,
       withinMs: withinMs.value,

@@ -41,6 +41,11 @@ export async function onCallOf(given: Words, io: CommandIo): Promise<Outcome<OnC
   return ok({ jwk, identity: await identityOfKey({ wallMs: io.clock.wallMs(), random: io.random }, jwk) });
 }
 
+/** Whether somebody on call was named, so that a slip in the name must not pass for nobody. */
+export function isNamed(given: Words): boolean {
+  return given.flags.has('as') || given.flags.has('key');
+}
+
 function keyFile(given: Words): Outcome<string> {
   const path = directoryPath(given);
   const [key, name] = [given.flags.get('key'), given.flags.get('as')];

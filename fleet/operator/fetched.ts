@@ -1,6 +1,7 @@
 /**
  * What is in force at the nameservers: the newest manifest and the newest overrides that any of them gives, each
- * believed for its own signature.
+ * believed for its own signature. They may come from two of them: one that was away has neither for a while, and one that
+ * was just given a manifest may not have heard the last word of somebody on call.
  */
 import { ok } from '../../system/result.ts';
 import { type Outcome, refused, UNREACHABLE } from '../commands/command.ts';
@@ -27,21 +28,9 @@ export async function fetchInForce(
       reply: await askNameserver(to, { method: 'GET', path: DOCUMENT_PATHS.manifest }),
     })),
   );
-  const found: InForce[] = [];
-  const silent: string[] = [];
-  for (const { to, reply } of replies) {
-    if (!reply.ok) silent.push(`${to.name}: ${reply.fault}`);
-    else {
-      for (const key of operatorsKeys) {
-        const held = await openBoth(reply.value.body, key);
-        if (held !== undefined) found.push(held);
-      }
-    }
-  }
-  const [newest] = found.toSorted(
-    (a, b) =>
-      b.manifest.version - a.manifest.version || (b.overrides?.sequence ?? 0) - (a.overrides?.sequence ?? 0),
-  );
+  const silent = replies.flatMap(({ to, reply }) => (reply.ok ? [] : [`${to.name}: ${reply.fault}`]));
+  const texts = replies.flatMap(({ reply }) => (reply.ok ? [reply.value.body] : []));
+  const newest = await newestIn(texts, operatorsKeys);
   if (newest !== undefined) return ok(newest);
   if (silent.length === replies.length) {
     return { ok: false, fault: { code: UNREACHABLE, lines: ['No nameserver answers:', ...silent] } };
@@ -49,17 +38,40 @@ export async function fetchInForce(
   return refused('No nameserver has a manifest yet: `fleet push` brings it.', ...silent);
 }
 
-async function openBoth(text: string, operatorsKey: string): Promise<InForce | undefined> {
-  let documents: { readonly manifest?: unknown; readonly overrides?: unknown };
-  try {
-    documents = JSON.parse(text) as typeof documents;
-  } catch {
-    return undefined;
+/** The newest of both in what nameservers replied; undefined when none has a manifest that one of the keys signed. */
+export async function newestIn(
+  replies: readonly string[],
+  operatorsKeys: readonly string[],
+): Promise<InForce | undefined> {
+  const documents = replies.map(documentsIn);
+  const manifests: { readonly manifest: Manifest; readonly key: string }[] = [];
+  for (const { manifest } of documents) {
+    for (const key of operatorsKeys) {
+      const opened = await openManifest(manifest, key, 1);
+      if (opened.ok) manifests.push({ manifest: opened.value, key });
+    }
   }
-  const opened = await openManifest(String(documents.manifest), operatorsKey, 1);
-  if (!opened.ok) return undefined;
-  const manifest = opened.value;
-  if (typeof documents.overrides !== 'string') return { manifest, overrides: undefined };
-  const overrides = await openOverrides(documents.overrides, overrideKeys(manifest, operatorsKey));
-  return { manifest, overrides: overrides.ok ? overrides.value.document : undefined };
+  const [newest] = manifests.toSorted((a, b) => b.manifest.version - a.manifest.version);
+  if (newest === undefined) return undefined;
+  const keys = overrideKeys(newest.manifest, newest.key);
+  const words: OverridesDocument[] = [];
+  for (const { overrides } of documents) {
+    const opened = await openOverrides(overrides, keys);
+    if (opened.ok) words.push(opened.value.document);
+  }
+  const [overrides] = words.toSorted((a, b) => b.sequence - a.sequence);
+  return { manifest: newest.manifest, overrides };
+}
+
+/** As they were signed; empty where there is none. */
+function documentsIn(reply: string): { readonly manifest: string; readonly overrides: string } {
+  try {
+    const { manifest, overrides } = JSON.parse(reply) as Readonly<Record<string, unknown>>;
+    return {
+      manifest: typeof manifest === 'string' ? manifest : '',
+      overrides: typeof overrides === 'string' ? overrides : '',
+    };
+  } catch {
+    return { manifest: '', overrides: '' };
+  }
 }

@@ -16,7 +16,7 @@ import {
 import { deliver, deliveryText } from './delivery.ts';
 import { fetchInForce, type InForce } from './fetched.ts';
 import { codeOf, nameserversFor } from './handing-out.ts';
-import { nameserversOf } from './nameservers.ts';
+import { type Nameserver, nameserversOf } from './nameservers.ts';
 import { onCallOf } from './on-call.ts';
 import { prospectOf } from './prospect.ts';
 import { directoryPath, needManifest, operatorsKeys } from './workspace.ts';
@@ -69,12 +69,28 @@ export async function sayOnCall(change: Change, given: Words, io: CommandIo): Pr
   }
   const answer = await agreed('Do it?', given, io);
   if (!answer.ok) return answer;
+  const overtaken = given.flags.has('yes')
+    ? undefined
+    : await newerThan(inForce.value, nameservers.value, keys.value);
+  if (overtaken !== undefined) return refused(overtaken);
   const signed = await signOverrides(document.value, onCall.value.jwk);
   const to = given.flags.has('at') ? nameservers.value : nameserversOf(manifest);
   const deliveries = await deliver('overrides', [signed], to);
   if (given.flags.has('json')) io.print(JSON.stringify({ ...document.value, deliveries }));
   else for (const line of deliveryText(deliveries)) io.print(line);
   return ok(codeOf(deliveries));
+}
+
+/** While one person thinks about the answer another may speak, and what is signed next would undo that unseen. */
+async function newerThan(
+  seen: InForce,
+  nameservers: readonly Nameserver[],
+  operatorsKeys: readonly string[],
+): Promise<string | undefined> {
+  const now = await fetchInForce(nameservers, operatorsKeys);
+  return now.ok && (now.value.overrides?.sequence ?? 0) > (seen.overrides?.sequence ?? 0)
+    ? 'Somebody on call said something else meanwhile. Nothing was changed: look at `fleet status`, and say it again.'
+    : undefined;
 }
 
 /** How long a word holds: `--for 90m` or `2h`, at most a day. Milliseconds. */

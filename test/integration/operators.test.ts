@@ -5,7 +5,10 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { commandNamed } from '../../fleet/commands/commands.ts';
 import type { WholeStatus } from '../../healthcheck/status.ts';
+import { systemClock } from '../../system/clock.ts';
+import { systemRandom } from '../../system/random.ts';
 import { createDeployment, type Deployment } from '../support/deployment.ts';
 import { FAST_POLICY } from '../support/vantage-fleet.ts';
 
@@ -146,6 +149,28 @@ describe('somebody on call', () => {
     ]);
     expect(status?.frozenUntilWallMs).toBeNull();
     expect(status?.overrides).toMatchObject({ by: 'alice' });
+  });
+
+  test('is told of what another said while they were asked, and undoes none of it', async () => {
+    const lines: string[] = [];
+    const say = (line: string): void => void lines.push(line);
+    const ask = async (): Promise<string> => {
+      expect(await run('drain', 'gcp', '--for', '1h', '--yes', '--as', 'bob')).toMatchObject({ code: 0 });
+      return 'y';
+    };
+    const words = ['aws', '--for', '30m', ...as, '--dir', fleet.operators.path];
+    const code = await commandNamed('drain')?.run(words, {
+      print: say,
+      complain: say,
+      clock: systemClock,
+      random: systemRandom,
+      terminal: { ask, askSecret: ask },
+      environment: {},
+    });
+    expect(code).toBe(2);
+    expect(lines.at(-1)).toContain('said something else meanwhile');
+    const status = await statusOf('gcp');
+    expect(status?.sites.map(({ override }) => override?.state ?? null)).toEqual([null, 'draining', null]);
   });
 
   test('takes no site away while another one lacks copies, unless that is meant', async () => {

@@ -27,10 +27,14 @@ retry() {
   done
 }
 
-# put MODE FILE: standard input becomes the file, whole or not at all, and only when it differs.
+# put MODE FILE: standard input becomes the file, whole or not at all, and only when it differs. Says itself when it
+# failed: where a caller asks for that, the shell no longer ends by itself.
 put() {
   mkdir -p "$(dirname "$2")"
-  (umask 077 && cat >"$2.new")
+  (umask 077 && cat >"$2.new") || {
+    rm -f "$2.new"
+    return 1
+  }
   if [ -e "$2" ] && cmp -s "$2.new" "$2"; then
     rm "$2.new"
     return 0
@@ -55,7 +59,8 @@ download() {
 }
 get() { curl -fsS --connect-timeout 10 --max-time 300 --max-filesize 300000000 -o "$part/archive" "$@"; }
 
-# The release: any of the addresses will do, because the hash says what is right.
+# The release: any of the addresses will do, because the hash says what is right. It has its name once it is on the
+# disk: what has the name is not looked into again, also after a power cut.
 fetch_release() {
   mkdir -p "$etc"
   tree="$opt/releases/$RELEASE_SHA256"
@@ -68,7 +73,7 @@ fetch_release() {
       say "$url: no answer, trying the next"
     elif ! printf '%s  %s\n' "$RELEASE_SHA256" "$part/archive" | sha256sum -c --status; then
       say "$url: refused, not the release that is pinned; trying the next"
-    elif tar -xzf "$part/archive" --no-same-owner -C "$part/tree" && mv "$part/tree" "$tree"; then
+    elif tar -xzf "$part/archive" --no-same-owner -C "$part/tree" && sync && mv "$part/tree" "$tree"; then
       rm -rf "$part"
       return 0
     fi
@@ -398,8 +403,9 @@ packages() {
     dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || missing=yes
   done
   [ -n "${missing:-}" ] || return 0
+  # Debian's own updates of the first minutes may hold the lock, and a mirror may be late.
   retry 10 apt-get update -q
-  apt-get install -y -q --no-install-recommends "$@"
+  retry 10 apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=60 "$@"
 }
 
 main() {
@@ -428,4 +434,4 @@ main() {
   tell_group
 }
 
-if [ "${BOOT_FUNCTION:-}" = '' ]; then main; else "$BOOT_FUNCTION"; fi
+if [ "${BOOT_FUNCTION:-}" = '' ]; then main; else "$BOOT_FUNCTION" "$@"; fi

@@ -71,6 +71,13 @@ describe.skipIf(fetching.skipped)(fetching.title, () => {
     expect(readFileSync(join(releaseTree(), 'relay/main.ts'), 'utf8')).toBe('a relay');
   });
 
+  test('has its name only once it is on the disk', async () => {
+    const program = `#!/bin/sh\nls '${join(root, 'opt/archipelago/releases')}' >'${join(root, 'at-sync')}'\n`;
+    expect((await run('relay', 'fetch_release', ['/good'], { sync: program })).code).toBe(0);
+    expect(readFileSync(join(root, 'at-sync'), 'utf8')).toBe(`${sha256()}.part\n`);
+    expect(existsSync(releaseTree())).toBe(true);
+  });
+
   test('that is there already is not fetched again', async () => {
     await run('relay', 'fetch_release', ['/good']);
     asked = [];
@@ -115,6 +122,30 @@ describe.each<[Role, Shape, string]>([
     for (const part of ['fetch_secrets', `install_${role}`]) await run(role, part);
     expect(existsSync(join(root, 'etc/archipelago/changed'))).toBe(false);
   });
+});
+
+test('a secret file that finds no room on the disk is not put in place of the whole one', async () => {
+  const large = { ...secretsOf(spec), relay: { 'peer-key': 'k'.repeat(2000) } } as unknown as SecretFiles;
+  await run('relay', 'fetch_secrets', [], {}, { ...large, relay: { 'peer-key': 'old' } });
+  const key = join(root, 'etc/archipelago/secret/peer-key');
+  expect(readFileSync(key, 'utf8')).toBe('old');
+  // A file may have 512 bytes here.
+  const cat = '#!/bin/sh\nulimit -f 1\nexec /bin/cat\n';
+  expect((await run('relay', 'fetch_secrets', [], { cat }, large)).code).not.toBe(0);
+  expect(readFileSync(key, 'utf8')).toBe('old');
+  expect(existsSync(`${key}.new`)).toBe(false);
+  expect((await run('relay', 'fetch_secrets', [], {}, large)).code).toBe(0);
+  expect(statSync(key).size).toBe(2000);
+});
+
+test('packages are installed by a later try when the first finds the lock taken or the mirror late', async () => {
+  const log = join(root, 'apt');
+  const programs = {
+    'dpkg-query': '#!/bin/sh\nexit 1\n',
+    'apt-get': `#!/bin/sh\necho "$1" >>'${log}'\n[ "$(grep -c "$1" '${log}')" -gt 2 ]\n`,
+  };
+  expect((await run('relay', 'packages curl', [], programs)).code).toBe(0);
+  expect(readFileSync(log, 'utf8')).toBe(`${'update\n'.repeat(3)}${'install\n'.repeat(3)}`);
 });
 
 test('a Redis keeps what it has accepted, listens inside the site only, and waits for its disk', async () => {
@@ -195,20 +226,28 @@ test('a script that is larger than its provider takes is refused with what to do
   expect(() => render('relay', [], { ...secrets, relay })).toThrow(/site hetzner .* 32768 bytes/);
 });
 
-/** Runs one function of the script in `root`. Owners are left alone, so that nobody has to be root. */
+/**
+ * Runs one function of the script in `root`, with `stubs` in the place of programs, by name. Owners are left alone, so that
+ * nobody has to be root.
+ */
 async function run(
   role: Role,
   part: string,
   paths: readonly string[] = ['/good'],
+  stubs: Readonly<Record<string, string>> = {},
+  secrets?: SecretFiles,
 ): Promise<{ readonly code: number; readonly stderr: string }> {
   const script = join(root, 'boot.sh');
   const programs = join(root, 'programs');
-  mkdirSync(programs, { recursive: true });
-  writeFileSync(join(programs, 'chown'), '#!/bin/sh\n', { mode: 0o755 });
-  writeFileSync(script, render(role, paths).replace("ROOT=''", `ROOT='${root}'`));
+  rmSync(programs, { recursive: true, force: true });
+  mkdirSync(programs);
+  for (const [name, text] of Object.entries({ chown: '#!/bin/sh\n', ...stubs }))
+    writeFileSync(join(programs, name), text, { mode: 0o755 });
+  writeFileSync(script, render(role, paths, secrets).replace("ROOT=''", `ROOT='${root}'`));
   return new Promise((resolve) => {
-    const env = { PATH: `${programs}:${process.env['PATH']}`, BOOT_FUNCTION: part };
-    execFile('sh', [script], { env }, (error, _, stderr) => {
+    const [name, ...words] = part.split(' ');
+    const env = { PATH: `${programs}:${process.env['PATH']}`, BOOT_FUNCTION: name, RETRY_SECONDS: '0' };
+    execFile('sh', [script, ...words], { env }, (error, _, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stderr });
     });
   });

@@ -30,7 +30,7 @@ export interface RelayInfo {
   readonly timeMs: number;
 }
 
-const SITES_MAX = 16;
+export const SITES_MAX = 16;
 
 /** A fleet of which only the name is known: the resolver decides which site a connection leads to. */
 export function dnsOnlyFleet(canonicalOrigin: string): Fleet {

@@ -44,8 +44,8 @@ function createFixture(limits: { readonly queueMax?: number; readonly copiesNeed
     },
     note: (event) => void noted.push(event),
     idsMax: 1000,
-    queueMax: limits.queueMax ?? 1000,
-    copiesNeeded: limits.copiesNeeded ?? 2,
+    queueMax: () => limits.queueMax ?? 1000,
+    copiesNeeded: () => limits.copiesNeeded ?? 2,
   });
   return { inbox, acked, noted };
 }

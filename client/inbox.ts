@@ -38,9 +38,9 @@ export interface InboxOptions {
   /** Ids that are remembered. */
   readonly idsMax: number;
   /** Messages that wait for the application. */
-  readonly queueMax: number;
+  readonly queueMax: () => number;
   /** Providers that must have sent an undecryptable copy before the message is given up. */
-  readonly copiesNeeded: number;
+  readonly copiesNeeded: () => number;
 }
 
 /** A message that has not been acked yet. `spoilt`: no copy so far could be decrypted. */
@@ -93,7 +93,7 @@ export class Inbox {
       return true;
     }
     const isNew = known === undefined || known.state === 'spoilt';
-    if (isNew && this.#queue.length >= queueMax) return false;
+    if (isNew && this.#queue.length >= queueMax()) return false;
     const message = known ?? createPending(frame, clock.wallMs());
     message.links.add(link);
     if (message.state !== 'open' && message.copies.length < COPIES_MAX) {
@@ -144,7 +144,7 @@ export class Inbox {
     }
     message.state = 'spoilt';
     message.isForgettable = true;
-    if (message.spoiltBy.size >= this.#options.copiesNeeded) {
+    if (message.spoiltBy.size >= this.#options.copiesNeeded()) {
       this.#options.note('undecryptable', 'any');
       this.#ack(message);
     }

@@ -5,6 +5,7 @@
 import { describe, expect, test } from 'vitest';
 import { createFakeClock, type FakeClock } from '../test/support/fake-clock.ts';
 import { TransportError } from './errors.ts';
+import { dnsOnlyFleet, type Fleet } from './fleet.ts';
 import type { Mailbox } from './mailbox.ts';
 import { createReceiver, type Receiver } from './receiver.ts';
 import type { SocketHandlers, Transport } from './transport.ts';
@@ -36,7 +37,7 @@ interface Dial {
 }
 
 function providerOf(origin: string): string {
-  return sites.find((site) => site.origin === origin)?.provider ?? '';
+  return sites.find((site) => site.origin === origin)?.provider ?? 'any';
 }
 
 interface Scene {
@@ -51,7 +52,11 @@ interface Scene {
 }
 
 /** Begins to receive; every draw of a lot gives `fraction`, the worst of which is just below one. */
-async function begin(options: { readonly warm: number; readonly fraction: number }): Promise<Scene> {
+async function begin(options: {
+  readonly warm: number;
+  readonly fraction: number;
+  readonly fleet?: Fleet;
+}): Promise<Scene> {
   const clock = createFakeClock();
   const dials: Dial[] = [];
   const readyMs: number[] = [];
@@ -81,7 +86,7 @@ async function begin(options: { readonly warm: number; readonly fraction: number
     transport,
     clock,
     random: { bytes: (length) => new Uint8Array(length), fraction: () => options.fraction },
-    fleet: { canonicalOrigin: 'https://relay.test', sites },
+    fleet: options.fleet ?? { canonicalOrigin: 'https://relay.test', sites },
     mailboxes: [mailbox],
     warm: options.warm,
     onEvent: (name) => {
@@ -163,6 +168,22 @@ test('with two sockets, the end of one is replaced without hurry at the third pr
   expect(receiver.readyCount()).toBe(1);
   await clock.advance(1000 + DIAL_MS);
   expect(dials.map(({ provider }) => provider)).toEqual(['aws', 'gcp', 'hetzner']);
+  expect(receiver.readyCount()).toBe(2);
+  await stop();
+});
+
+test('a fleet that turns out to have more providers gets more sockets, and one that loses some goes on with fewer', async () => {
+  const fleet = dnsOnlyFleet('https://relay.test');
+  const { clock, receiver, stop } = await begin({ warm: 2, fraction: 0.5, fleet });
+  expect(receiver.readyCount()).toBe(1);
+  receiver.useFleet({ canonicalOrigin: 'https://relay.test', sites });
+  await clock.advance(5000);
+  expect(receiver.readyCount()).toBe(2);
+  receiver.useFleet({ canonicalOrigin: 'https://relay.test', sites: sites.slice(0, 1) });
+  await clock.advance(5000);
+  expect(receiver.readyCount()).toBe(1);
+  receiver.useFleet({ canonicalOrigin: 'https://relay.test', sites });
+  await clock.advance(5000);
   expect(receiver.readyCount()).toBe(2);
   await stop();
 });

@@ -119,10 +119,15 @@ export function createReceiver(options: ReceiverOptions): Receiver {
       batchIdsMax: Math.min(ACK_IDS_MAX, options.ackBatchIdsMax ?? 64, Math.max(1, Math.floor(window / 2))),
     };
     const acks = createAcks(mailboxes, clock, batch, () => sockets.readyLinks());
-    const { warm } = sockets;
-    const idsMax = options.idsMax ?? 65_536;
-    const limits = { idsMax, queueMax: 2 * warm * window, copiesNeeded: warm };
-    const current = new Inbox({ mailboxes, clock, acks, note: tally.note, ...limits });
+    const current = new Inbox({
+      mailboxes,
+      clock,
+      acks,
+      note: tally.note,
+      idsMax: options.idsMax ?? 65_536,
+      queueMax: () => 2 * sockets.warm * window,
+      copiesNeeded: () => sockets.warm,
+    });
     inbox = current;
     const stopping = new AbortController();
     const broken = new AbortController();
@@ -139,10 +144,13 @@ export function createReceiver(options: ReceiverOptions): Receiver {
       }
       broken.signal.throwIfAborted();
     } finally {
-      await acks.flush();
-      stopping.abort();
-      await running;
-      inbox = undefined;
+      try {
+        await acks.flush();
+      } finally {
+        stopping.abort();
+        await running;
+        inbox = undefined;
+      }
     }
   }
   return {

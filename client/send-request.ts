@@ -19,7 +19,7 @@ export interface SendOptions {
   readonly urgency?: Urgency;
   /** Up to 32 characters of `A–Z a–z 0–9 - _`; a newer message replaces an older one of the same topic. */
   readonly topic?: string;
-  /** 1 to 64 printable ASCII characters. Instead of the body it decides which sends are the same message. */
+  /** 1 to 64 printable ASCII characters without blanks. Instead of the body it decides which sends are the same message. */
   readonly idempotencyKey?: string;
   /** Gives up, without a word about what became of it, when it aborts. */
   readonly signal?: AbortSignal;
@@ -40,7 +40,7 @@ export function createSendRequest(
     Number.isSafeInteger(ttlSeconds) &&
     ttlSeconds >= 0 &&
     (topic === undefined || /^[A-Za-z0-9_-]{1,32}$/.test(topic)) &&
-    (idempotencyKey === undefined || /^[\x20-\x7e]{1,64}$/.test(idempotencyKey)) &&
+    (idempotencyKey === undefined || /^[\x21-\x7e]{1,64}$/.test(idempotencyKey)) &&
     /^[\x21-\x7e]{1,64}$/.test(content.coding);
   if (!fits) throw new UsageError('options_out_of_range');
   return {

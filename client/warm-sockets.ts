@@ -8,7 +8,7 @@ import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
 import { type Blockage, createBlockage } from './blockage.ts';
 import { ProtocolError, TransportError } from './errors.ts';
-import { type Fleet, fetchInfo, type Site } from './fleet.ts';
+import { type Fleet, fetchInfo, SITES_MAX, type Site } from './fleet.ts';
 import type { MessageFrame } from './frames.ts';
 import type { Link, LinkEnd } from './link.ts';
 import { LongPoll } from './long-poll.ts';
@@ -50,6 +50,8 @@ export class WarmSockets {
   readonly #blockage: Blockage = createBlockage();
   /** How far each site's clock is ahead of ours, milliseconds; learnt when it refuses a token. */
   readonly #skewMs: Map<string, number> = new Map();
+  /** Wakes those who wait for a fleet with more providers. */
+  readonly #waiting: Set<() => void> = new Set();
   #fleet: Fleet;
   #roster: Roster;
 
@@ -77,20 +79,26 @@ export class WarmSockets {
     this.#roster = createRoster(fleet.sites, this.#options.random, this.#options.preferredProvider);
     const origins = new Set(fleet.sites.map(({ origin }) => origin));
     for (const link of this.#links) if (!origins.has(link.site.origin)) link.end('stopped');
+    for (const wake of this.#waiting) wake();
   }
 
   /** Runs until the signal aborts, and resolves when all sockets have ended. Rejects only for a caller's bug. */
   async run(signal: AbortSignal): Promise<void> {
-    await Promise.all(Array.from({ length: this.warm }, () => this.#keepOne(signal)));
+    const places = Math.min(this.#options.warm, SITES_MAX);
+    await Promise.all(Array.from({ length: places }, (_, place) => this.#keepOne(place, signal)));
   }
 
-  async #keepOne(signal: AbortSignal): Promise<void> {
+  async #keepOne(place: number, signal: AbortSignal): Promise<void> {
     const { backoff, clock, onEnd, random } = this.#options;
     let failures = 0;
     let window = this.#options.window;
     let hint: readonly string[] = [];
     let hintedMs = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
+      if (place >= this.warm) {
+        await this.#otherFleet(signal);
+        continue;
+      }
       const site = this.#choose(hint);
       hint = [];
       if (site !== undefined) {
@@ -121,6 +129,17 @@ export class WarmSockets {
       // Only the signal ends this early, and the loop looks at it.
       await clock.sleep(waitMs, signal).catch(() => undefined);
     }
+  }
+
+  /** Resolves when there is another fleet, which may have more providers, and when the signal aborts. */
+  async #otherFleet(signal: AbortSignal): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = (): void => resolve();
+    this.#waiting.add(wake);
+    signal.addEventListener('abort', wake, { once: true });
+    await promise;
+    signal.removeEventListener('abort', wake);
+    this.#waiting.delete(wake);
   }
 
   /** The best site of a provider at which there is no socket yet; one that is hinted at before the others. */

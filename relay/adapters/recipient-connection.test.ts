@@ -6,10 +6,16 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { ciphertext } from '../../test/support/ciphertext.ts';
 import { eventually } from '../../test/support/eventually.ts';
-import { type ServedRelay, type ServedRelayOptions, serveRelay } from '../../test/support/served-relay.ts';
+import {
+  messageFor,
+  type ServedRelay,
+  type ServedRelayOptions,
+  serveRelay,
+} from '../../test/support/served-relay.ts';
 import { createAck, type SignedAck } from '../core/ack.ts';
 import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from '../core/frame.ts';
-import { createMessage, type Message, type MessageId, messageIdOf } from '../core/message.ts';
+import type { Message, MessageId } from '../core/message.ts';
+import { createRetraction } from '../core/retraction.ts';
 
 let relay: ServedRelay | undefined;
 
@@ -58,23 +64,6 @@ async function connect(to: ServedRelay): Promise<Client> {
 async function hello(client: Client, to: ServedRelay, window: number): Promise<void> {
   client.socket.send(JSON.stringify({ t: 'hello', tokens: [await to.recipient.token()], window }));
   await eventually('ready', () => (client.texts.some(({ t }) => t === 'ready') ? true : undefined));
-}
-
-function messageFor(to: ServedRelay, name: string, bytes = 10): Message {
-  const acceptedMs = Date.now();
-  const body = Buffer.alloc(bytes, name);
-  const content = { capabilityId: Buffer.alloc(16), idempotencyKey: name, coding: 'aes128gcm', body };
-  return createMessage({
-    id: messageIdOf(content),
-    mailbox: to.recipient.tag,
-    commitment: 'AAAAAAAAAAAAAAAAAAAAAA',
-    acceptedMs,
-    expiresMs: acceptedMs + 600_000,
-    urgency: 'normal',
-    topic: '',
-    coding: 'aes128gcm',
-    body,
-  });
 }
 
 async function store(to: ServedRelay, messages: readonly Message[]): Promise<void> {
@@ -232,6 +221,46 @@ describe('a recipient', () => {
   });
 });
 
+test('one that reads slowly gets a backlog that grows meanwhile, and is not cut off for it', async () => {
+  const at = await serve();
+  const messages = Array.from({ length: 250 }, (_, index) => messageFor(at, `${index}`, 65_536));
+  const client = await connect(at);
+  await hello(client, at, 256);
+  client.socket.pause();
+  for (const message of messages) {
+    await store(at, [message]);
+    await new Promise(setImmediate);
+  }
+  client.socket.resume();
+  await eventually('all of them', () => (client.ids.length === messages.length ? true : undefined));
+  expect(at.events.happened).not.toContain('sessionClosed too_slow');
+});
+
+test('a retraction that does not open a message makes nobody get that twice', async () => {
+  let reads = 0;
+  const at = await serve({
+    session: { lookAgainMs: 100 },
+    wrapStore: (inner) => ({
+      ...inner,
+      pending: (...asked) => {
+        reads += 1;
+        return inner.pending(...asked);
+      },
+    }),
+  });
+  const message = messageFor(at, 'm');
+  await store(at, [message]);
+  const client = await connect(at);
+  await hello(client, at, 8);
+  await eventually('the message', () => (client.ids.length === 1 ? true : undefined));
+  const opened = { id: message.id as MessageId, opening: Buffer.alloc(16, 1).toString('base64url') };
+  const retraction = createRetraction(at.recipient.tag, [opened], message.expiresMs);
+  await at.store.bury([{ ack: retraction, owedTo: [] }], Date.now());
+  const before = reads;
+  await eventually('two more looks', () => (reads >= before + 2 ? true : undefined));
+  expect(client.ids).toEqual([message.id]);
+});
+
 describe('a connection is closed', () => {
   test.each<[string, string | Buffer, number]>([
     ['by a frame that is not in the protocol', 'rubbish', 4400],
@@ -253,6 +282,16 @@ describe('a connection is closed', () => {
     expect([1006, 1009, 4413]).toContain(await client.closed);
     await eventually('a name for it', () =>
       at.events.happened.includes('sessionClosed too_large') ? true : undefined,
+    );
+  });
+
+  test('by a frame that breaks the standard, with the code of the standard', async () => {
+    const at = await serve();
+    const client = await connect(at);
+    client.socket.send(Buffer.of(0xff), { binary: false });
+    expect(await client.closed).toBe(1007);
+    await eventually('a name for it', () =>
+      at.events.happened.includes('sessionClosed malformed') ? true : undefined,
     );
   });
 

@@ -103,8 +103,7 @@ export class RecipientConnection {
     socket.on('message', (data: RawData, isBinary: boolean) => this.#received(data, isBinary));
     // ws closes by itself and reports it here; the close event follows.
     socket.on('error', (error) => {
-      const isTooLarge = 'code' in error && error.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
-      if (isTooLarge && !this.#isOver) this.#closedFor = 'too_large';
+      if (!this.#isOver) this.#closedFor = closeReasonOf(error);
       this.#isOver = true;
     });
     socket.on('close', () => {
@@ -263,4 +262,11 @@ export class RecipientConnection {
     this.#socket.close(CLOSE_CODES[reason], reason);
     this.#cancelTermination = this.#deps.clock.after(CLOSE_WITHIN_MS, () => this.#socket.terminate());
   }
+}
+
+/** What a recipient did that breaks the WebSocket protocol itself (RFC 6455), or that its connection broke. */
+function closeReasonOf(error: Error): CloseReason | 'gone' {
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') return 'too_large';
+  return code.startsWith('WS_ERR_') ? 'malformed' : 'gone';
 }

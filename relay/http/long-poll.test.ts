@@ -4,6 +4,7 @@ import { afterEach, expect, test } from 'vitest';
 import { ciphertext } from '../../test/support/ciphertext.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import {
+  messageFor,
   type Reply,
   type ServedRelay,
   type ServedRelayOptions,
@@ -90,6 +91,33 @@ test('what another site has an ack of is left out, and nobody is asked of what c
   expect(asked).toBe(0);
 });
 
+test('an answer is a megabyte of bodies at most, and the rest comes with the next', async () => {
+  const at = await serve();
+  const waiting = Array.from({ length: 20 }, (_, place) => messageFor(at, `${place}`, 65_536));
+  await at.store.insert(
+    waiting.map((message) => ({ message, owedTo: [] })),
+    Date.now(),
+  );
+  const first = messagesIn(await poll(at)).map(({ id }) => id);
+  expect(first).toHaveLength(16);
+  expect((await ack(at, first)).status).toBe(204);
+  const rest = messagesIn(await poll(at)).map(({ id }) => id);
+  expect(new Set([...first, ...rest])).toEqual(new Set(waiting.map(({ id }) => id)));
+});
+
+test('one message that is larger than that comes alone', async () => {
+  const at = await serve();
+  const large = messageFor(at, 'large', 1024 * 1024 + 1);
+  await at.store.insert(
+    [large, messageFor(at, 'other')].map((message) => ({ message, owedTo: [] })),
+    Date.now(),
+  );
+  const ids = messagesIn(await poll(at)).map(({ id }) => id);
+  expect((await ack(at, ids)).status).toBe(204);
+  const more = messagesIn(await poll(at)).map(({ id }) => id);
+  expect([ids.length, more.length]).toEqual([1, 1]);
+});
+
 test('a message that comes while one waits ends the wait', async () => {
   const at = await serve();
   const waiting = poll(at);
@@ -147,6 +175,13 @@ test.each([
   const reply = await at.ask('GET', path, { headers });
   expect(reply.status).toBe(status);
   expect(JSON.parse(reply.body)).toMatchObject({ code });
+});
+
+test('a poll with two tokens is nobody’s, even if both are good', async () => {
+  const at = await serve();
+  const token = `Bearer ${await at.recipient.token()}`;
+  const reply = await at.ask('GET', '/v1/messages?wait=0', { headers: { Authorization: [token, token] } });
+  expect(JSON.parse(reply.body)).toMatchObject({ status: 401, code: 'mailbox_token_invalid' });
 });
 
 test('an ack that somebody else signed, or that is none, deletes nothing', async () => {

@@ -142,6 +142,73 @@ test('a connection that says nothing after an answer is cut', async () => {
   expect(await answers(heard, 1)).toEqual(['201']);
 });
 
+test('what a sender says before its answer is not kept for it without limit', async () => {
+  const gate = Promise.withResolvers<void>();
+  const at = await serve({
+    wrapStore: (store) => ({
+      ...store,
+      insert: async (insertions, nowMs) => {
+        await gate.promise;
+        return store.insert(insertions, nowMs);
+      },
+    }),
+  });
+  const socket = await at.connect();
+  const heard = listen(socket);
+  const one = push(at, ciphertext('again and again', 4900));
+  let isTaken = false;
+  // Far more than both systems keep for a connection.
+  socket.write(Buffer.concat(Array.from({ length: 4000 }, () => one)), () => {
+    isTaken = true;
+  });
+  const other = await at.connect();
+  const otherHeard = listen(other);
+  other.write('GET /v1/info HTTP/1.1\r\nHost: x\r\n\r\n');
+  // Whatever would be read is read while others are served.
+  for (let round = 1; round <= 20; round += 1) {
+    await answers(otherHeard, round);
+    other.write('GET /v1/info HTTP/1.1\r\nHost: x\r\n\r\n');
+  }
+  expect(isTaken).toBe(false);
+  expect(heard.text()).toBe('');
+  socket.destroy();
+  other.destroy();
+  gate.resolve();
+});
+
+test('a request that takes long is no silence', async () => {
+  const gate = Promise.withResolvers<void>();
+  const at = await serve({
+    clientLimits: { keptMs: 100, headersTimeoutMs: 100, checkEveryMs: 20 },
+    wrapStore: (store) => ({
+      ...store,
+      insert: async (insertions, nowMs) => {
+        await gate.promise;
+        return store.insert(insertions, nowMs);
+      },
+    }),
+  });
+  const busy = await at.connect();
+  const heard = listen(busy);
+  busy.write(push(at, ciphertext('late')));
+  // Others that say nothing are cut meanwhile, one after the other.
+  for (let round = 0; round < 3; round += 1) await socketClosed(await at.connect());
+  gate.resolve();
+  expect(await answers(heard, 1)).toEqual(['201']);
+});
+
+test('a connection is kept longer after an answer than before the first word', async () => {
+  const at = await serve({ clientLimits: { headersTimeoutMs: 100, checkEveryMs: 20 } });
+  const kept = await at.connect();
+  const heard = listen(kept);
+  kept.write(push(at, ciphertext('one')));
+  expect(await answers(heard, 1)).toEqual(['201']);
+  for (let round = 0; round < 3; round += 1) await socketClosed(await at.connect());
+  kept.write(push(at, ciphertext('two')));
+  expect(await answers(heard, 2)).toEqual(['201', '201']);
+  kept.destroy();
+});
+
 test('a relay that stops answers what is under way and cuts the rest', async () => {
   const gate = Promise.withResolvers<void>();
   let asked = 0;

@@ -71,12 +71,44 @@ async function hello(at: ServedRelay): Promise<Client> {
   return { socket, closed: closed.promise };
 }
 
+/** Of many at once, some are refused for themselves, ten at least, and others as too often. */
+function expectTooMany(replies: readonly Reply[], status: number, code: string): void {
+  const refused = replies.filter((reply) => reply.status === status);
+  expect(refused.length).toBeGreaterThanOrEqual(10);
+  for (const reply of refused) expectRefusal(reply, status, code);
+  const tooMany = replies.filter((reply) => reply.status !== status);
+  expect(tooMany.length).toBeGreaterThan(0);
+  for (const reply of tooMany) expectRefusal(reply, 429, 'failures_too_fast');
+}
+
+test('a mailbox token that is no good is refused by its own name ten times, then as too often', async () => {
+  const at = await serve();
+  const ask = (token: string): Promise<Reply> =>
+    at.ask('GET', '/v1/messages?wait=0', { headers: { Authorization: `Bearer ${token}` } });
+  const replies = await Promise.all(Array.from({ length: 40 }, () => ask('bad')));
+  expectTooMany(replies, 401, 'mailbox_token_invalid');
+  expectRefusal(await ask('other'), 401, 'mailbox_token_invalid');
+  expect((await poll(at)).status).toBe(200);
+});
+
+test("an operator's token is not to blame for what others put beside it", async () => {
+  const hash = createHash('sha256').update('shared').digest();
+  const at = await serve({ operatorTokenHashes: [hash] });
+  const headers = { Authorization: 'Bearer shared' };
+  const body = JSON.stringify({ token: 'a.b.c' });
+  const replies = await Promise.all(
+    Array.from({ length: 40 }, () => at.ask('POST', '/v1/push-urls', { headers, body })),
+  );
+  for (const reply of replies) expectRefusal(reply, 401, 'mailbox_token_invalid');
+  expect((await mint(at, 'shared')).status).toBe(201);
+});
+
 test('a push URL that is no good is refused by its own name ten times, then as too often; another one is not', async () => {
   const at = await serve();
   const send = (path: string): Promise<Reply> =>
     at.ask('POST', path, { headers: HEADERS, body: ciphertext('m') });
-  for (let count = 0; count < 10; count += 1) expectRefusal(await send('/p/x'), 404, 'capability_unknown');
-  expectRefusal(await send('/p/x'), 429, 'failures_too_fast');
+  const replies = await Promise.all(Array.from({ length: 40 }, () => send('/p/x')));
+  expectTooMany(replies, 404, 'capability_unknown');
   expectRefusal(await send('/p/y'), 404, 'capability_unknown');
   expect((await send(at.recipient.path)).status).toBe(201);
   expect(at.events.happened).toContain('refused failures_too_fast');
@@ -107,6 +139,34 @@ test('who shows one bad token after the other waits only while the relay has muc
     503,
     'overloaded',
   );
+});
+
+test('a hello with a bad token is one more of its address, which waits with its upgrades, too', async () => {
+  let blamed = 0;
+  let isUnwelcome = false;
+  const at = await serve({
+    wrapFailures: (failures) => ({
+      ...failures,
+      note: (address, credential) => {
+        expect([address, credential]).toEqual(['127.0.0.1', undefined]);
+        blamed += 1;
+      },
+      isUnwelcome: () => isUnwelcome,
+    }),
+  });
+  const url = `wss://127.0.0.1:${at.port}/v1/ws`;
+  const bad = new WebSocket(url, [SUBPROTOCOL], { rejectUnauthorized: false });
+  await once(bad, 'open');
+  bad.send(JSON.stringify({ t: 'hello', tokens: ['a.b.c'], window: 1 }));
+  await once(bad, 'close');
+  await eventually('its end', () => (at.recipients.count() === 0 ? true : undefined));
+  expect(blamed).toBe(1);
+  isUnwelcome = true;
+  const refused = new WebSocket(url, [SUBPROTOCOL], { rejectUnauthorized: false });
+  refused.on('error', () => undefined);
+  const [, response] = (await once(refused, 'unexpected-response')) as [unknown, { statusCode: number }];
+  refused.terminate();
+  expect(response.statusCode).toBe(503);
 });
 
 test('a relay that is crowded stays ready, and says so', async () => {
@@ -177,6 +237,10 @@ test('acks of made-up ids come to an end, and say so', async () => {
   expect(await closed).toBe(1013);
   await eventually('its name', () => at.events.happened.includes('sessionClosed overloaded') || undefined);
   expect(at.events.happened.filter((event) => event === 'refused acks_too_fast')).toHaveLength(2);
+  expect(at.events.happened.filter((event) => event.startsWith('acked '))).toEqual([
+    'acked 512',
+    'acked 512',
+  ]);
 });
 
 test('a message for a mailbox that nobody has read yet waits for a short time, and its sender is told', async () => {

@@ -18,8 +18,9 @@ import { sealPush } from '../../relay/core/capability.ts';
 import { createDeliveryLoops } from '../../relay/core/delivery-loops.ts';
 import type { KeyRing } from '../../relay/core/key-ring.ts';
 import { type MailboxId, type MailboxTag, mailboxIdOf, mailboxTagOf } from '../../relay/core/mailbox.ts';
+import { createMessage, type Message, messageIdOf } from '../../relay/core/message.ts';
 import { eachOf } from '../../relay/each-link.ts';
-import { createFailures } from '../../relay/failures.ts';
+import { createFailures, type Failures } from '../../relay/failures.ts';
 import { type ClientLimits, createClientServer } from '../../relay/http/client-server.ts';
 import { createLongPoll, type LongPoll } from '../../relay/http/long-poll.ts';
 import { createMailboxTokenVerifier, type MailboxTokenVerifier } from '../../relay/http/mailbox-token.ts';
@@ -61,6 +62,8 @@ export interface ServedRelayOptions {
   readonly recipientsMax?: number;
   /** What the relay uses instead of its store; for a store that is slow or away. */
   readonly wrapStore?: (store: MessageStore) => MessageStore;
+  /** What the relay uses instead of what counts credentials that are no good. */
+  readonly wrapFailures?: (failures: Failures) => Failures;
   /** What the relay uses instead of its verifier; for one that is slow. */
   readonly wrapVerifier?: (verify: MailboxTokenVerifier) => MailboxTokenVerifier;
   /** What other sites have acked; there is no other site by itself. */
@@ -197,11 +200,12 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
     clock: systemClock,
     random: systemRandom,
   });
-  const failures = createFailures({
+  const realFailures = createFailures({
     isCrowded: options.isBusy ?? admission.isCrowded,
     clock: systemClock,
     random: systemRandom,
   });
+  const failures = options.wrapFailures?.(realFailures) ?? realFailures;
   const openAckGate = createAckGate({
     store,
     bury: replication.acceptor.bury,
@@ -342,6 +346,24 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
       await running;
       await store.close();
     },
+  });
+}
+
+/** A message for its recipient, as the store has it. */
+export function messageFor(to: ServedRelay, name: string, bytes = 10): Message {
+  const acceptedMs = Date.now();
+  const body = Buffer.alloc(bytes, name);
+  const content = { capabilityId: Buffer.alloc(16), idempotencyKey: name, coding: 'aes128gcm', body };
+  return createMessage({
+    id: messageIdOf(content),
+    mailbox: to.recipient.tag,
+    commitment: 'AAAAAAAAAAAAAAAAAAAAAA',
+    acceptedMs,
+    expiresMs: acceptedMs + 600_000,
+    urgency: 'normal',
+    topic: '',
+    coding: 'aes128gcm',
+    body,
   });
 }
 

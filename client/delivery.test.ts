@@ -178,6 +178,25 @@ test('when all ask for more patience than there is time, it gives up at once', a
   expect(await end).toMatchObject({ kind: 'gave_up', unknown: false, attempts: 3 });
 });
 
+test('nobody is kept away for longer than five minutes, whatever he says', async () => {
+  const busy = async (): Promise<HttpResponse> => answer(503, { 'retry-after': '86400' });
+  const { clock, asked } = begin({ a: busy, b: busy, c: busy }, 3_600_000);
+  await clock.advanceTo(299_999);
+  expect(asked).toHaveLength(3);
+  await clock.advanceTo(301_000);
+  expect(asked).toHaveLength(6);
+});
+
+test.each([
+  ['may have arrived', true],
+  ['never left', false],
+])('a message of which every attempt %s is unknown accordingly', async (_, mayHaveArrived) => {
+  const broken = (): Promise<HttpResponse> => Promise.reject(new TransportError('broken', mayHaveArrived));
+  const { clock, end } = begin({ a: broken, b: broken, c: broken }, 1000);
+  await clock.advanceTo(1000);
+  expect(await end).toMatchObject({ kind: 'gave_up', unknown: mayHaveArrived });
+});
+
 test('at the deadline unanswered attempts are unknown', async () => {
   const { clock, end } = begin({}, 1000);
   await clock.advanceTo(1000);

@@ -24,9 +24,14 @@ export function problemCode(body: Uint8Array): string {
   return typeof code === 'string' && /^[a-z_]{1,64}$/.test(code) ? code : '';
 }
 
+/** What all three forms of RFC 9110 §5.6.7 have in common. */
+const HTTP_DATE = /^[A-Z][a-z]{2,8},? .*\d\d:\d\d:\d\d/;
+
 /** Milliseconds to wait according to `Retry-After` (RFC 9110 §10.2.3), 0 when there is no such word. */
 export function retryAfterMs(value: string | undefined, wallMs: number): number {
   if (value === undefined) return 0;
-  const seconds = /^\d{1,9}$/.test(value) ? Number(value) : (Date.parse(value) - wallMs) / 1000;
-  return Number.isNaN(seconds) ? 0 : Math.max(0, seconds * 1000);
+  if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
+  // Left alone, `Date.parse` takes "-5" for the first of May 2001.
+  const atMs = HTTP_DATE.test(value) ? Date.parse(value) : Number.NaN;
+  return Number.isNaN(atMs) ? 0 : Math.max(0, atMs - wallMs);
 }

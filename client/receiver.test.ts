@@ -172,6 +172,54 @@ test('with two sockets, the end of one is replaced without hurry at the third pr
   await stop();
 });
 
+test('relays that all want to be rid of a recipient do not send it round in circles', async () => {
+  const { clock, dials, stop } = await begin({ warm: 1, fraction: 0.999 });
+  const leave = async (place: number, to: string): Promise<void> => {
+    dials[place]?.handlers?.onText(
+      JSON.stringify({ t: 'drain', withinMs: 0, alternates: [`https://${to}.relay.test`] }),
+    );
+    dials[place]?.handlers?.onClose(1012);
+    await clock.advance(1);
+  };
+  await leave(0, 'hetzner');
+  expect(dials.map(({ provider }) => provider)).toEqual(['aws', 'hetzner']);
+  await clock.advance(DIAL_MS);
+  await leave(1, 'gcp');
+  expect(dials).toHaveLength(2);
+  await clock.advance(1000);
+  expect(dials).toHaveLength(3);
+  await stop();
+});
+
+test('a receiver has one loop at a time, and another once that has ended', async () => {
+  const { receiver, stop } = await begin({ warm: 1, fraction: 0 });
+  const signal = AbortSignal.timeout(60_000);
+  await expect(receiver.messages(signal).next()).rejects.toThrow('already_receiving');
+  await stop();
+  const again = receiver.messages(AbortSignal.abort());
+  expect(await again.next()).toEqual({ done: true, value: undefined });
+});
+
+test.each([
+  [0, 64],
+  [65, 64],
+  [1, 0],
+  [1, 257],
+])('a receiver of %i mailboxes with a window of %i is not made', (count, window) => {
+  const never = (): never => {
+    throw new Error('nothing is asked');
+  };
+  const options = {
+    transport: { request: never, connect: never },
+    clock: createFakeClock(),
+    random: { bytes: (length: number) => new Uint8Array(length), fraction: () => 0 },
+    fleet: { canonicalOrigin: 'https://relay.test', sites },
+    mailboxes: Array.from({ length: count }, () => mailbox),
+    window,
+  };
+  expect(() => createReceiver(options)).toThrow('options_out_of_range');
+});
+
 test('a fleet that turns out to have more providers gets more sockets, and one that loses some goes on with fewer', async () => {
   const fleet = dnsOnlyFleet('https://relay.test');
   const { clock, receiver, stop } = await begin({ warm: 2, fraction: 0.5, fleet });

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { createFakeClock, type FakeClock } from '../test/support/fake-clock.ts';
 import { TransportError } from './errors.ts';
 import { dnsOnlyFleet, type Fleet } from './fleet.ts';
+import type { ReceivedMessage } from './inbox.ts';
 import type { Mailbox } from './mailbox.ts';
 import { createReceiver, type Receiver } from './receiver.ts';
 import type { SocketHandlers, Transport } from './transport.ts';
@@ -43,6 +44,8 @@ function providerOf(origin: string): string {
 interface Scene {
   readonly clock: FakeClock;
   readonly receiver: Receiver;
+  /** Of which the first is waited for. */
+  readonly messages: AsyncGenerator<ReceivedMessage, void, undefined>;
   readonly dials: Dial[];
   /** When a socket became ready, milliseconds. */
   readonly readyMs: number[];
@@ -94,11 +97,13 @@ async function begin(options: {
     },
   });
   const stopping = new AbortController();
-  const running = receiver.messages(stopping.signal).next();
+  const messages = receiver.messages(stopping.signal);
+  const running = messages.next();
   await clock.advance(DIAL_MS);
   return {
     clock,
     receiver,
+    messages,
     dials,
     readyMs,
     refusing,
@@ -198,6 +203,17 @@ test('a receiver has one loop at a time, and another once that has ended', async
   await stop();
   const again = receiver.messages(AbortSignal.abort());
   expect(await again.next()).toEqual({ done: true, value: undefined });
+});
+
+test.each(['return', 'throw'] as const)('%s ends a loop that waits for a message', async (how) => {
+  const { receiver, stop, messages } = await begin({ warm: 1, fraction: 0 });
+  expect(receiver.readyCount()).toBe(1);
+  // As a stream that was made of the iterable does when it is destroyed.
+  const ended = how === 'return' ? messages.return() : messages.throw(new Error('enough'));
+  if (how === 'return') expect(await ended).toEqual({ done: true, value: undefined });
+  else await expect(ended).rejects.toThrow('enough');
+  expect(receiver.readyCount()).toBe(0);
+  await stop();
 });
 
 test.each([

@@ -110,7 +110,11 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     onEnd: (site, end) => tally.note(`ended_${end}`, site.provider),
   });
 
-  async function* messages(signal: AbortSignal): AsyncGenerator<ReceivedMessage, void, undefined> {
+  const messages: Receiver['messages'] = (signal) => {
+    const leaving = new AbortController();
+    return leftAtOnce(receive(AbortSignal.any([signal, leaving.signal])), leaving);
+  };
+  async function* receive(signal: AbortSignal): AsyncGenerator<ReceivedMessage, void, undefined> {
     if (inbox !== undefined) throw new UsageError('already_receiving');
     const batch = {
       batchForMs: options.ackBatchForMs ?? 20,
@@ -160,6 +164,30 @@ export function createReceiver(options: ReceiverOptions): Receiver {
     useFleet: (fleet) => sockets.useFleet(fleet),
     counts: tally.counts,
   };
+}
+
+/**
+ * A generator that waits for a message would only hear that it is left once there is one; a stream that is made of
+ * it leaves it at any time.
+ */
+function leftAtOnce<Item>(
+  generator: AsyncGenerator<Item, void, undefined>,
+  leaving: AbortController,
+): AsyncGenerator<Item, void, undefined> {
+  const left: AsyncGenerator<Item, void, undefined> = {
+    next: () => generator.next(),
+    return: (value) => {
+      leaving.abort();
+      return generator.return(value);
+    },
+    throw: (error) => {
+      leaving.abort();
+      return generator.throw(error);
+    },
+    [Symbol.asyncIterator]: () => left,
+    [Symbol.asyncDispose]: async () => void (await left.return()),
+  };
+  return left;
 }
 
 type Callbacks = 'onReady' | 'onMessage' | 'onEmpty' | 'onEnd';

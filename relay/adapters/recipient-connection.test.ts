@@ -221,14 +221,24 @@ describe('a recipient', () => {
   });
 });
 
+type Listener = Parameters<ServedRelay['store']['onChange']>[0];
+
 test('one that reads slowly gets a backlog that grows meanwhile, and is not cut off for it', async () => {
-  const at = await serve();
+  const tell: Listener[] = [];
+  const at = await serve({
+    wrapStore: (inner) => ({ ...inner, onChange: (listener) => void tell.push(listener) }),
+  });
   const messages = Array.from({ length: 250 }, (_, index) => messageFor(at, `${index}`, 65_536));
   const client = await connect(at);
   await hello(client, at, 256);
+  await store(at, messages.slice(0, 1));
+  for (const listener of tell) listener(at.recipient.tag);
+  await eventually('the first', () => (client.ids.length === 1 ? true : undefined));
   client.socket.pause();
-  for (const message of messages) {
+  for (const message of messages.slice(1)) {
     await store(at, [message]);
+    // As a store says what was stored.
+    for (const listener of tell) listener(at.recipient.tag, message);
     await new Promise(setImmediate);
   }
   client.socket.resume();
@@ -238,10 +248,15 @@ test('one that reads slowly gets a backlog that grows meanwhile, and is not cut 
 
 test('a retraction that does not open a message makes nobody get that twice', async () => {
   let reads = 0;
+  const tell: Listener[] = [];
   const at = await serve({
     session: { lookAgainMs: 100 },
     wrapStore: (inner) => ({
       ...inner,
+      onChange: (listener) => {
+        tell.push(listener);
+        inner.onChange(listener);
+      },
       pending: (...asked) => {
         reads += 1;
         return inner.pending(...asked);
@@ -255,8 +270,9 @@ test('a retraction that does not open a message makes nobody get that twice', as
   await eventually('the message', () => (client.ids.length === 1 ? true : undefined));
   const opened = { id: message.id as MessageId, opening: Buffer.alloc(16, 1).toString('base64url') };
   const retraction = createRetraction(at.recipient.tag, [opened], message.expiresMs);
-  await at.store.bury([{ ack: retraction, owedTo: [] }], Date.now());
   const before = reads;
+  // As a store tells of what another relay of its site heard.
+  for (const listener of tell) listener(at.recipient.tag, retraction);
   await eventually('two more looks', () => (reads >= before + 2 ? true : undefined));
   expect(client.ids).toEqual([message.id]);
 });

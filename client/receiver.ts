@@ -8,7 +8,7 @@
 import type { BackoffConfig } from '../system/backoff.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
-import { createAcks } from './acks.ts';
+import { type AckConfig, createAcks } from './acks.ts';
 import { UsageError } from './errors.ts';
 import type { Fleet } from './fleet.ts';
 import { ACK_IDS_MAX, MAILBOXES_MAX, WINDOW_MAX } from './frames.ts';
@@ -116,13 +116,7 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   };
   async function* receive(signal: AbortSignal): AsyncGenerator<ReceivedMessage, void, undefined> {
     if (inbox !== undefined) throw new UsageError('already_receiving');
-    const batch = {
-      batchForMs: options.ackBatchForMs ?? 20,
-      batchForMsMax: options.ackBatchForMsMax ?? 250,
-      // Relays must not have to wait for the acks with the next messages.
-      batchIdsMax: Math.min(ACK_IDS_MAX, options.ackBatchIdsMax ?? 64, Math.max(1, Math.floor(window / 2))),
-    };
-    const acks = createAcks(mailboxes, clock, batch, () => sockets.readyLinks());
+    const acks = createAcks(mailboxes, clock, ackConfigOf(options), () => sockets.readyLinks());
     const current = new Inbox({
       mailboxes,
       clock,
@@ -206,6 +200,19 @@ function socketOptionsOf(options: ReceiverOptions): Omit<WarmSocketsOptions, Cal
     openWithinMs: options.openWithinMs ?? 4000,
     backoff: options.backoff ?? { baseMs: 250, maxMs: 15_000 },
     socketRetry: options.socketRetry ?? { baseMs: 30_000, maxMs: 900_000 },
+  };
+}
+
+function ackConfigOf(options: ReceiverOptions): AckConfig {
+  return {
+    batchForMs: options.ackBatchForMs ?? 20,
+    batchForMsMax: options.ackBatchForMsMax ?? 250,
+    // Relays must not have to wait for the acks with the next messages.
+    batchIdsMax: Math.min(
+      ACK_IDS_MAX,
+      options.ackBatchIdsMax ?? 64,
+      Math.max(1, Math.floor(windowOf(options) / 2)),
+    ),
   };
 }
 

@@ -72,6 +72,15 @@ describe('a key', () => {
   });
 });
 
+test('a signer remembers so many origins, and forgets the one that was asked for the longest ago', async () => {
+  const sign = createVapidSigner(await createVapidKey(), createFakeClock());
+  const first = await sign('https://0.example.com');
+  for (let place = 1; place < 64; place += 1) await sign(`https://${place}.example.com`);
+  expect(await sign('https://0.example.com')).toBe(first);
+  await sign('https://64.example.com');
+  expect(await sign('https://0.example.com')).not.toBe(first);
+});
+
 test('a signer shows the same token for half of its time, and another to another origin', async () => {
   const clock = createFakeClock();
   const sign = createVapidSigner(await createVapidKey(), clock);

@@ -123,7 +123,7 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
     title: 'This push URL was not made by this fleet, was damaged, or has expired.',
   },
   revocation_not_signed: {
-    status: 401,
+    status: 403,
     title: 'Sign the revocation with the key of the mailbox that the push URL leads to.',
   },
   capability_revoked: { status: 410, title: 'The recipient has revoked this push URL.' },

@@ -55,7 +55,7 @@ test('a revocation outlives every sweep', async () => {
 
 test("nobody revokes another's push URL", async () => {
   const reply = await revoke(relay.recipient, createRecipient(relay.ring));
-  expect(JSON.parse(reply.body)).toMatchObject({ status: 401, code: 'revocation_not_signed' });
+  expect(JSON.parse(reply.body)).toMatchObject({ status: 403, code: 'revocation_not_signed' });
   expect((await send(relay.recipient)).status).toBe(201);
 });
 

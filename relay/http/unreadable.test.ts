@@ -109,6 +109,7 @@ describe('a request like any other is', () => {
       ['Connection: Upgrade', 'Upgrade: websocket'],
     ],
     ['one that expects what nobody knows', ['Expect: 200-ok']],
+    ['one that would like a receipt', ['Prefer: respond-async']],
     ['one that waits to be asked for its body', ['Expect: 100-continue']],
   ])('%s', async (_, lines) => {
     await using relay = await serveRelay();

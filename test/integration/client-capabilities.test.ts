@@ -121,7 +121,7 @@ test('a push URL that its recipient revoked is gone at every site, and no other 
 
   const stranger = await createMailbox(random);
   await expect(revokePushUrl(stranger, revoked.endpoint, fleet.sites, options)).rejects.toEqual(
-    new RefusedError(401, 'revocation_not_signed'),
+    new RefusedError(403, 'revocation_not_signed'),
   );
   await revokePushUrl(mailbox, revoked.endpoint, fleet.sites, options);
   await revokePushUrl(mailbox, revoked.endpoint, fleet.sites.slice(1), options);

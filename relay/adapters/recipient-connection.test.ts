@@ -14,7 +14,7 @@ import {
 } from '../../test/support/served-relay.ts';
 import { createAck, type SignedAck } from '../core/ack.ts';
 import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from '../core/frame.ts';
-import type { Message } from '../core/message.ts';
+import type { Message, MessageId } from '../core/message.ts';
 import { createRetraction } from '../core/retraction.ts';
 
 let relay: ServedRelay | undefined;

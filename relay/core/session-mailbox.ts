@@ -22,6 +22,8 @@ export interface Mailbox {
   fetching: boolean;
   /** How many messages the fetch under way asked for. */
   asked: number;
+  /** Messages at its head that came late, and before which nothing is on the way: they hide what of that is gone. */
+  hiding: number;
   /** Acked while a fetch was under way: its answer may be older than the ack. Made when there is one. */
   ackedMeanwhile: Set<string> | undefined;
   emptySaid: boolean;
@@ -50,6 +52,7 @@ export function readFromStart({ tag, publicKey }: OpenMailbox, nowMs: number): M
     changed: false,
     fetching: false,
     asked: 0,
+    hiding: 0,
     ackedMeanwhile: undefined,
     emptySaid: false,
     hasBegun: false,

@@ -90,6 +90,9 @@ export type SessionAction =
 /** Bytes sent for one fetch, so that what is handed to a socket at once fits into its buffer. */
 const STEP_BYTES = 1024 * 1024;
 
+/** Late messages that a look at a full window goes beyond. */
+const HIDING_MAX = 512;
+
 /** Most recipients are idle most of the time: what such a one does not need is shared, and made when it is needed. */
 const NOTHING: readonly SessionAction[] = [];
 const NOTHING_SENT: Map<string, Sent> = new Map();
@@ -250,7 +253,8 @@ export class Session {
       mailbox.stale = false;
       mailbox.changed = false;
       mailbox.fetching = true;
-      mailbox.asked = onTheWay + room + this.#loops.heldBack(mailbox.tag).length;
+      const hiding = hasRoom ? 0 : mailbox.hiding;
+      mailbox.asked = onTheWay + room + this.#loops.heldBack(mailbox.tag).length + hiding;
       actions.push({ type: 'fetch', mailbox: index, tag: mailbox.tag, limit: mailbox.asked });
     }
     return actions;
@@ -283,6 +287,7 @@ export class Session {
     // As many as asked for: there may be more behind them.
     let whole = messages.length < mailbox.asked;
     this.#forgetBuriedElsewhere(index, messages, whole);
+    const isHidden = !whole && !messages.some(({ id }) => this.#onTheWay.has(id));
     const { due, isHeadHeldBack } = this.#inOrder(mailbox, messages, whole);
     if (isHeadHeldBack) actions.push({ type: 'held_back' });
     for (const message of due) {
@@ -297,6 +302,9 @@ export class Session {
       delivered += 1;
     }
     mailbox.ackedMeanwhile = undefined;
+    // What is on the way may be gone, and keeps the place of these: the next look goes beyond them.
+    mailbox.hiding = isHidden && delivered === 0 && messages.length < HIDING_MAX ? messages.length : 0;
+    if (mailbox.hiding > 0) mailbox.changed = true;
     if (delivered > 0) actions.push({ type: 'delivered', count: delivered });
     if (!whole) mailbox.stale = true;
     else if (!mailbox.emptySaid && !mailbox.isHolding) {

@@ -58,6 +58,54 @@ test('a refusal is final and is asked of nobody else', async () => {
   expect(asked).toHaveLength(1);
 });
 
+describe('a machine whose clock is wrong', () => {
+  const HOUR_MS = 3_600_000;
+
+  /** A site whose clock is `aheadMs` ahead, and believes tokens that are good for five minutes at most. */
+  async function askAhead(aheadMs: number, isGood = true): Promise<{ asked: string[]; outcome: unknown }> {
+    const asked: string[] = [];
+    const relayMs = (): number => webClock.wallMs() + aheadMs;
+    const origin = 'https://aws.relay.test';
+    const transport: Transport = {
+      connect: () => {
+        throw new Error('no sockets here');
+      },
+      request: ({ path, body }) => {
+        asked.push(path);
+        if (path === '/v1/info') {
+          const sites = [{ name: 'aws', provider: 'aws', origin }];
+          const info = { sites, audience: origin, bodyBytesMax: 65_536, timeMs: relayMs() };
+          const text = new TextEncoder().encode(JSON.stringify(info));
+          return Promise.resolve({ status: 200, header: () => undefined, body: text });
+        }
+        const { token } = JSON.parse(new TextDecoder().decode(body)) as { readonly token: string };
+        const { exp } = JSON.parse(atob(token.split('.')[1] ?? '')) as { readonly exp: number };
+        const leftMs = exp * 1000 - relayMs();
+        const fits = isGood && leftMs > 0 && leftMs <= 300_000;
+        return Promise.resolve(fits ? made : answer(401, 'mailbox_token_invalid', {}));
+      },
+    };
+    const sites = [{ origin, provider: 'aws' }];
+    const options = { transport, clock: webClock, timeoutMs: 1000 };
+    const outcome = await createSubscriptionAnywhere(mailbox, sites, options).catch(
+      (error: unknown) => error,
+    );
+    return { asked, outcome };
+  }
+
+  test.each([HOUR_MS, -HOUR_MS])('by %i ms asks the site for its time, and gets a push URL', async (ms) => {
+    const { asked, outcome } = await askAhead(ms);
+    expect(outcome).toEqual({ endpoint: PUSH_URL, keys: mailbox.keys });
+    expect(asked).toEqual(['/v1/push-urls', '/v1/info', '/v1/push-urls']);
+  });
+
+  test('is not to blame when the clocks agree, nor asked about twice', async () => {
+    const refused = new RefusedError(401, 'mailbox_token_invalid');
+    expect(await askAhead(0, false)).toEqual({ asked: ['/v1/push-urls', '/v1/info'], outcome: refused });
+    expect(await askAhead(HOUR_MS, false)).toMatchObject({ outcome: refused, asked: { length: 3 } });
+  });
+});
+
 test('when no site can, the last one says why, and how long it asks for', async () => {
   const { outcome } = await ask([new TransportError('unreachable', false), overloaded]);
   expect(outcome).toBeInstanceOf(UnavailableError);

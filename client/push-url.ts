@@ -7,8 +7,8 @@ import type { Clock } from '../system/clock.ts';
 import { askAnySite, requireStatus } from './any-site.ts';
 import { concat, toBase64url, utf8 } from './bytes.ts';
 import type { RecipientKeys } from './encryption.ts';
-import { ProtocolError, UsageError } from './errors.ts';
-import type { Site } from './fleet.ts';
+import { ProtocolError, RefusedError, UsageError } from './errors.ts';
+import { fetchInfo, type Site } from './fleet.ts';
 import { type Mailbox, REVOKE_LINE } from './mailbox.ts';
 import { parsePushUrl } from './send-request.ts';
 import type { Transport } from './transport.ts';
@@ -42,10 +42,34 @@ export function createSubscriptionAnywhere(
   return askAnySite(sites, ({ origin }) => createSubscription(mailbox, { ...options, siteOrigin: origin }));
 }
 
-/** Asks a site for a push URL. Throws `RefusedError`, `UnavailableError`, `TransportError` or `ProtocolError`. */
+/** Clocks that differ by less cannot be why a token is refused, milliseconds. */
+const CLOCK_DIFFERENCE_MS_MIN = 5000;
+
+/**
+ * Asks a site for a push URL. A token that is refused usually means that our clock is wrong, so the site is asked for
+ * its time and then once more; believing it is harmless, since such a token is good at that site only. Throws
+ * `RefusedError`, `UnavailableError`, `TransportError` or `ProtocolError`.
+ */
 export async function createSubscription(mailbox: Mailbox, options: PushUrlOptions): Promise<Subscription> {
+  const { clock, siteOrigin, timeoutMs, transport } = options;
+  try {
+    return await askForPushUrl(mailbox, options, clock.wallMs());
+  } catch (error) {
+    if (!(error instanceof RefusedError) || error.code !== 'mailbox_token_invalid') throw error;
+    const { timeMs } = await fetchInfo(transport, siteOrigin, { timeoutMs });
+    if (Math.abs(timeMs - clock.wallMs()) < CLOCK_DIFFERENCE_MS_MIN) throw error;
+    return askForPushUrl(mailbox, options, timeMs);
+  }
+}
+
+/** `nowMs`: the time for which the token is made. */
+async function askForPushUrl(
+  mailbox: Mailbox,
+  options: PushUrlOptions,
+  nowMs: number,
+): Promise<Subscription> {
   const { clock, operatorToken, siteOrigin, vapidPublicKey } = options;
-  const token = await mailbox.token(siteOrigin, Math.floor(clock.wallMs() / 1000));
+  const token = await mailbox.token(siteOrigin, Math.floor(nowMs / 1000));
   const wish = { token, ...(vapidPublicKey === undefined ? {} : { vapid: vapidPublicKey }) };
   const response = await options.transport.request(
     {

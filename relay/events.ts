@@ -28,7 +28,7 @@ export const DISCARDS: readonly Discard[] = [
   'lives_too_long',
   'ttl_zero_not_connected',
 ];
-const PEER_REFUSALS: readonly PeerRefusal[] = [
+export const PEER_REFUSALS: readonly PeerRefusal[] = [
   'store_unavailable',
   'bad_signature',
   'malformed',

@@ -28,7 +28,7 @@ import { GUARD_FROM } from './core/quota.ts';
 import { REFUSALS } from './core/refusal.ts';
 import { CLOSE_CODES } from './core/session.ts';
 import { CLOCK_TOLERANCE_SECONDS, SECONDS_AHEAD_MAX } from './core/vapid.ts';
-import { DISCARDS, TURNED_AWAY } from './events.ts';
+import { DISCARDS, PEER_REFUSALS, TURNED_AWAY } from './events.ts';
 import { PAIR_RATE } from './failures.ts';
 import { CLIENT_LIMITS, HEADER_BYTES_MAX } from './http/client-server.ts';
 import { MESSAGES_MAX, WAIT_SECONDS_MAX } from './http/long-poll.ts';
@@ -177,6 +177,7 @@ test('every close code is documented, and no other', () => {
 test.each<[string, readonly string[]]>([
   ['turned away', TURNED_AWAY],
   ['discarded', DISCARDS],
+  ['refused a peer', PEER_REFUSALS],
 ])('whatever is %s has a line, and nothing else has', (column, names) => {
   const [, table = ''] =
     new RegExp(`^\\| ${column} +\\|.*\\n\\|[ -|]+\\n((?:\\|.*\\n)+)`, 'm').exec(protocol) ?? [];

@@ -382,6 +382,7 @@ describe('a connection ends', () => {
     await listen('gcp', 0, { handshakeTimeoutMs: 100 });
     const socket = await stallHandshake(port, 'peer.gcp.relay.test');
     await socketClosed(socket);
+    expect(listenerEvents.happened).toEqual(['turnedAway tls_failed']);
   });
 
   test('by a peer that asks and does not read the answers', async () => {
@@ -406,6 +407,7 @@ test('more requests at once than allowed are refused by name, and the rest goes 
   for (let call = 1; call <= 257; call += 1) socket.write(encodePeerFrame(call, { type: 'ping' }));
   const refusal = encodePeerFrame(257, { type: 'refused', reason: 'overloaded' });
   await eventually('a refusal', () => (Buffer.concat(received).equals(refusal) ? true : undefined));
+  expect(listenerEvents.happened).toEqual(['peerRefused aws overloaded']);
   gate.resolve({ type: 'done' });
   await eventually('the answers', () =>
     Buffer.concat(received).length === refusal.length + 256 * 9 ? true : undefined,

@@ -38,7 +38,10 @@ export function createPeerListener(options: PeerListenerOptions): Server {
     handshakeTimeout: options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS,
   });
   // A handshake that failed or took too long is only reported here; the connection would stay.
-  server.on('tlsClientError', (_, socket) => socket.destroy());
+  server.on('tlsClientError', (_, socket) => {
+    options.events.turnedAway('tls_failed');
+    socket.destroy();
+  });
   server.on('secureConnection', (socket: TLSSocket) => {
     socket.on('error', () => socket.destroy());
     const pin = peerPin(socket);
@@ -104,8 +107,11 @@ export function servePeer(
       case 'digests':
       case 'waiting':
       case 'ping':
-        if (underWay >= REQUESTS_MAX) answer(call, { type: 'refused', reason: 'overloaded' });
-        else void handle(call, body);
+        if (underWay < REQUESTS_MAX) void handle(call, body);
+        else {
+          options.events.peerRefused(from, 'overloaded');
+          answer(call, { type: 'refused', reason: 'overloaded' });
+        }
         return true;
       case 'outcomes':
       case 'done':

@@ -125,6 +125,7 @@ describe('a message', () => {
     expect(again.headers['idempotency-conflict']).toBeUndefined();
     expect(other.headers['idempotency-conflict']).toBe('first-kept');
     expect(other.headers['location']).toBe(first.headers['location']);
+    expect(at.events.happened).toContain('discarded idempotency_conflict 1');
     expect(await stored(at)).toEqual([BODY]);
   });
 

@@ -61,6 +61,17 @@ test('an address that nobody made, or of a push URL, deletes nothing', async () 
   expect(await pending()).toBe(1);
 });
 
+test('an address of a key that has not arrived here is no wrong one', async () => {
+  const minting = { id: 'BBBBBB', key: Buffer.alloc(32, 1) };
+  const ring = { ...relay.ring, keys: new Map([[minting.id, minting]]), minting };
+  const { id } = createTestMailbox().message('m');
+  const opening = openingOf(TEST_CAPABILITY_ID, id);
+  const address = sealMessage({ mailbox: relay.recipient.tag, id, opening }, ring);
+  const reply = await relay.ask('DELETE', `/m/${address}`);
+  expect(JSON.parse(reply.body)).toMatchObject({ status: 503, code: 'capability_key_unknown' });
+  expect(reply.headers['retry-after']).toBe('5');
+});
+
 test('when the store is away nobody is told that it is done', async () => {
   const path = pathOf(await send(BODY));
   await relay.store.close();

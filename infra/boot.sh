@@ -290,6 +290,7 @@ environment() {
 
 install_relay() {
   environment RELAY <<ENVIRONMENT
+NODE_OPTIONS=--max-semi-space-size=4
 RELAY_SITE=$SITE
 RELAY_MANIFEST=/var/lib/archipelago/manifest.jws
 RELAY_MANIFEST_KEY=$MANIFEST_KEY

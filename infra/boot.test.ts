@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { RELAY_NODE_OPTIONS } from '../fleet/local/relay-environment.ts';
 import { VANTAGE_SETTINGS } from '../healthcheck/config.ts';
 import { RELAY_SETTINGS } from '../relay/config.ts';
 import { readSettings, type Shape } from '../system/settings.ts';
@@ -113,6 +114,7 @@ describe.each<[Role, Shape, string]>([
     const read = readSettings(prefix, settings, environment);
     expect(read.ok ? [] : read.fault).toEqual([]);
     expect(read.ok ? read.value[`${prefix}TLS_KEY`] : '').toBe('THE-CONTENT-OF-tls-key');
+    expect(environment['NODE_OPTIONS']).toBe(role === 'relay' ? RELAY_NODE_OPTIONS : undefined);
   });
 
   test('that boots again changes nothing', async () => {

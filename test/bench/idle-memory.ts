@@ -50,8 +50,13 @@ export async function growthOf(
 }
 
 /** A program of this folder with its configuration, in JSON, as the only argument; it ends when it is disconnected. */
-export function startChild(program: string, config: unknown): ChildProcess {
-  return fork(join(import.meta.dirname, program), [JSON.stringify(config)], { execArgv: ['--expose-gc'] });
+export function startChild(
+  program: string,
+  config: unknown,
+  nodeArguments: readonly string[] = [],
+): ChildProcess {
+  const execArgv = ['--expose-gc', ...nodeArguments];
+  return fork(join(import.meta.dirname, program), [JSON.stringify(config)], { execArgv });
 }
 
 /** Clients that hold their connections once they have opened them. */

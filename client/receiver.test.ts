@@ -166,12 +166,29 @@ test('while no site answers, the waits are drawn from nothing up to a ceiling th
   }
 });
 
+test('a relay that has too much to do is left for twice as long as one that broke', async () => {
+  for (const [code, withinMs] of [
+    [1006, 250],
+    [1013, 500],
+  ] as const) {
+    const { clock, dials, stop } = await begin({ warm: 1, fraction: 0.999 });
+    dials[0]?.handlers?.onClose(code);
+    await clock.advance(withinMs - 2);
+    expect(dials).toHaveLength(1);
+    await clock.advance(2);
+    expect(dials).toHaveLength(2);
+    await stop();
+  }
+});
+
 test('with two sockets, the end of one is replaced without hurry at the third provider', async () => {
   const { clock, dials, receiver, stop } = await begin({ warm: 2, fraction: 0.999 });
   expect(dials.map(({ provider }) => provider)).toEqual(['aws', 'gcp']);
   dials[0]?.handlers?.onClose(1006);
   expect(receiver.readyCount()).toBe(1);
-  await clock.advance(1000 + DIAL_MS);
+  await clock.advance(990);
+  expect(dials).toHaveLength(2);
+  await clock.advance(10 + DIAL_MS);
   expect(dials.map(({ provider }) => provider)).toEqual(['aws', 'gcp', 'hetzner']);
   expect(receiver.readyCount()).toBe(2);
   await stop();

@@ -38,6 +38,30 @@ test.each([
     ],
   ],
   [
+    'more keys than there may be',
+    secrets({
+      capabilityKeys: Array.from({ length: 17 }, (_, place) => ({
+        id: Buffer.of(0, 0, 0, place).toString('base64url'),
+        key: KEY,
+        mint: place === 0,
+      })),
+      pepper: PEPPER,
+    }),
+    [
+      'secrets.capabilityKeys: expected a list of 1 to 16 keys',
+      'secrets.capabilityKeys: expected one key with "mint": true',
+    ],
+  ],
+  [
+    // Its last character has bits that four bytes do not have: what it seals would be of another key.
+    'an id in another spelling',
+    secrets({ capabilityKeys: [{ id: 'BBBBBB', key: KEY, mint: true }], pepper: PEPPER }),
+    [
+      'secrets.capabilityKeys[0].id: expected 4 bytes as base64url, different from the others',
+      'secrets.capabilityKeys: expected one key with "mint": true',
+    ],
+  ],
+  [
     'two keys that mint',
     secrets({
       capabilityKeys: ['AAAAAA', 'BBBBBA'].map((id) => ({ id, key: KEY, mint: true })),

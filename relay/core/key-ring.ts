@@ -21,6 +21,7 @@ export interface KeyRing {
 }
 
 const KEYS_MAX = 16;
+const KEY_ID_BYTES = 4;
 
 /**
  * Parses the secrets file: `{"capabilityKeys": [{"id", "key", "mint"?}, …], "pepper"}`, keys and pepper 32 bytes as
@@ -44,7 +45,7 @@ export function parseKeyRing(text: string): Result<KeyRing, readonly string[]> {
     const at = `secrets.capabilityKeys[${index}]`;
     const id = entry['id'];
     const key = secretBytes(entry['key']);
-    if (typeof id !== 'string' || !/^[A-Za-z0-9_-]{6}$/.test(id) || keys.has(id)) {
+    if (!isKeyId(id) || keys.has(id)) {
       faults.push(`${at}.id: expected 4 bytes as base64url, different from the others`);
     } else if (key === undefined) faults.push(`${at}.key: expected 32 bytes as base64url`);
     else {
@@ -58,6 +59,13 @@ export function parseKeyRing(text: string): Result<KeyRing, readonly string[]> {
   if (minting === undefined) faults.push('secrets.capabilityKeys: expected one key with "mint": true');
   if (faults.length > 0 || minting === undefined || pepper === undefined) return fail(faults);
   return ok({ keys, minting, pepper });
+}
+
+/** In its only spelling: a push URL carries the bytes, and what they are called here is looked up. */
+function isKeyId(value: unknown): value is string {
+  if (typeof value !== 'string') return false;
+  const bytes = Buffer.from(value, 'base64url');
+  return bytes.length === KEY_ID_BYTES && bytes.toString('base64url') === value;
 }
 
 function asRecord(value: unknown): Readonly<Record<string, unknown>> {

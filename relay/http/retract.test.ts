@@ -62,7 +62,7 @@ test('an address that nobody made, or of a push URL, deletes nothing', async () 
 });
 
 test('an address of a key that has not arrived here is no wrong one', async () => {
-  const minting = { id: 'BBBBBB', key: Buffer.alloc(32, 1) };
+  const minting = { id: 'BBBBBA', key: Buffer.alloc(32, 1) };
   const ring = { ...relay.ring, keys: new Map([[minting.id, minting]]), minting };
   const { id } = createTestMailbox().message('m');
   const opening = openingOf(TEST_CAPABILITY_ID, id);

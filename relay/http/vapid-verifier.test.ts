@@ -46,6 +46,15 @@ test('what was not believed is verified again, and nothing is kept of it', () =>
   expect(verified).toHaveLength(2);
 });
 
+test('a token that was believed of one sender is nothing to another, whose key is put beside it', () => {
+  const { verify, clock } = setUp(10);
+  const [sender, other] = [createVapidSender(), createVapidSender()];
+  const token = sender.token({ aud, exp: clock.wallMs() / 1000 + 600 });
+  const header = (key: Buffer): string => `vapid t=${token}, k=${key.toString('base64url')}`;
+  expect(verify(header(sender.publicKey), vapidKeyHashOf(sender.publicKey))).toBeUndefined();
+  expect(verify(header(other.publicKey), vapidKeyHashOf(other.publicKey))).toBe('vapid_signature_wrong');
+});
+
 test('the memory has an end: the oldest token is verified again', () => {
   const { verify, clock, verified } = setUp(2);
   const sender = createVapidSender();

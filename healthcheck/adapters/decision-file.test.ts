@@ -1,6 +1,7 @@
 /**
  * The decision log on a real disk: it goes on after a restart, it is bounded, and it notices what happened to it.
  */
+import { spawnSync } from 'node:child_process';
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -50,6 +51,25 @@ test('several lives make one chain', async () => {
   await life([manifest, change, change]);
   expect(await numbers()).toStrictEqual([1, 2, 3, 4, 5]);
   expect(faults).toStrictEqual([]);
+});
+
+test('a line that finds no room on the disk leaves no part of itself, and the next one follows', async () => {
+  const program = `
+    const { openDecisionFile } = await import(${JSON.stringify(join(import.meta.dirname, 'decision-file.ts'))});
+    const faults = [];
+    const options = { fileBytesMax: 1_000_000, faulted: (fault) => faults.push(fault) };
+    const log = await openDecisionFile({ directory: ${JSON.stringify(directory)}, ...options });
+    const entry = { kind: 'manifest', signed: 'a.b.c', key: 'k' };
+    log.append(entry, 1000);
+    log.append({ ...entry, signed: 'x'.repeat(5000) }, 1000);
+    log.append(entry, 1000);
+    await log.settled();
+    console.log(faults.join());`;
+  // A file may have four blocks of 512 bytes here, as on a disk that is full.
+  const shell = 'ulimit -f 4; exec "$0" --input-type=module -e "$1"';
+  const { stdout } = spawnSync('sh', ['-c', shell, process.execPath, program], { encoding: 'utf8' });
+  expect(stdout).toBe('log_unwritable\n');
+  expect(await numbers()).toStrictEqual([1, 2]);
 });
 
 test('it keeps two files at most, and each begins with the manifest of its time', async () => {

@@ -44,7 +44,7 @@ export async function openDecisionFile(options: DecisionFileOptions): Promise<De
   const current = join(options.directory, CURRENT);
   let tip = await lastTip(options);
   let manifest: LogEntry | undefined;
-  let bytes = (await contentOf(current)).length;
+  let bytes = Buffer.byteLength(await contentOf(current));
   let writing = Promise.resolve();
 
   const write = async (entry: LogEntry, atWallMs: number): Promise<void> => {
@@ -53,11 +53,15 @@ export async function openDecisionFile(options: DecisionFileOptions): Promise<De
     try {
       await file.appendFile(`${next.line}\n`);
       await file.datasync();
+    } catch (error) {
+      // A disk that is full takes a part of the line, and the next one would be read as the rest of it.
+      await file.truncate(bytes).catch(() => undefined);
+      throw error;
     } finally {
       await file.close();
     }
     tip = next.tip;
-    bytes += next.line.length + 1;
+    bytes += Buffer.byteLength(next.line) + 1;
   };
   const append = async (entry: LogEntry, atWallMs: number): Promise<void> => {
     if (entry.kind === 'manifest') manifest = entry;

@@ -22,7 +22,7 @@ const complain = (line: string): void => void process.stderr.write(`${line}\n`);
 const words = process.argv.slice(2);
 const operatorCommand = commandNamed(words[0]);
 const parsed = parseCommand(words);
-if (operatorCommand !== undefined && words.includes('--help')) {
+if (operatorCommand !== undefined && (words.includes('--help') || words.includes('-h'))) {
   print(operatorCommand.help);
 } else if (operatorCommand !== undefined) {
   outliveReaders();

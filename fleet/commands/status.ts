@@ -15,7 +15,7 @@ import {
   type SiteCertificate,
 } from '../operator/certificate-report.ts';
 import { lackingIn } from '../operator/copies.ts';
-import { statusAt } from '../operator/holding.ts';
+import { statusAt, statusIn } from '../operator/holding.ts';
 import { nameserversOf } from '../operator/nameservers.ts';
 import { ON_CALL_FLAGS, onCallOf } from '../operator/on-call.ts';
 import { shownAt } from '../operator/shown-certificate.ts';
@@ -36,7 +36,7 @@ const TIMEOUT_MS = 2000;
 
 interface Asked {
   readonly at: string;
-  /** Undefined when there was no answer in time. */
+  /** Undefined when there was no answer in time, or one that is no status. */
   readonly status: WholeStatus | undefined;
   /** The certificate that the site's relays show; null: not seen from here, or it is a witness. */
   readonly shown: Validity | null;
@@ -97,7 +97,7 @@ async function askAll(given: Words, io: CommandIo): Promise<Outcome<readonly Ask
 async function ask(at: Endpoint): Promise<WholeStatus | undefined> {
   try {
     const { body } = await askPrivate(at.host, at.port, '/status', TIMEOUT_MS);
-    return JSON.parse(body) as WholeStatus;
+    return statusIn(body);
   } catch {
     return undefined;
   }

@@ -37,9 +37,14 @@ async function holdings(
 /** The status of a nameserver, asked with the key of somebody on call; undefined when there is none. */
 export async function statusAt(to: Nameserver, identity: PinnedIdentity): Promise<WholeStatus | undefined> {
   const reply = await askNameserver(to, { method: 'GET', path: STATUS_PATH, identity });
-  if (!reply.ok || reply.value.status !== 200) return undefined;
+  return reply.ok && reply.value.status === 200 ? statusIn(reply.value.body) : undefined;
+}
+
+/** The status in a reply; undefined when it is something else, as of another service at that place. */
+export function statusIn(body: string): WholeStatus | undefined {
   try {
-    return JSON.parse(reply.value.body) as WholeStatus;
+    const value = JSON.parse(body) as Partial<WholeStatus> | null;
+    return typeof value?.site === 'string' && Array.isArray(value.sites) ? (value as WholeStatus) : undefined;
   } catch {
     return undefined;
   }

@@ -121,6 +121,13 @@ describe('before a signature', () => {
 
   test.each<[string, (manifest: object) => void]>([
     ['zone_changed', (manifest) => Object.assign(manifest, { zone: 'relay.example.net' })],
+    [
+      'address_shared',
+      (manifest) => {
+        const [aws, gcp] = (manifest as Manifest).sites;
+        Object.assign(gcp?.relay ?? {}, { ipv4: aws?.relay.ipv4 });
+      },
+    ],
     ['providers_leave', (manifest) => Object.assign(manifest, { overrides: overrides('aws', 'gcp') })],
   ])('%s is refused, and done when it is meant', async (check, change) => {
     edit(change);

@@ -12,6 +12,8 @@ export const SANITY_CHECKS = {
     'Another zone or port is another fleet: every push URL names the old one, and all relays would begin anew at once.',
   drains_everything: 'At some moment every site would be draining or drained, and one has to be left.',
   one_provider: 'A message is accepted once two providers hold it; with one provider, none would be.',
+  address_shared:
+    'Two sites would be reached at one address: the one would stand in for the other unseen, and no failover would help.',
   providers_leave: 'More than one provider would leave the answer at once; change one, look, then the next.',
   nameservers_replaced: 'No nameserver would keep its address, and resolvers know only the old ones.',
   address_moved: 'A nameserver would move to another address: its glue at the registrar has to move with it.',
@@ -41,6 +43,9 @@ export function sanityFaults(
   if (drainsEverything(after, wallMs)) add('drains_everything', 'Overrides:');
   const providers = new Set(after.sites.map(({ provider }) => provider));
   if (providers.size < 2) add('one_provider', `Only ${[...providers].join()} is left.`);
+  const relays = after.sites.flatMap(({ relay }) => [...relay.ipv4, ...relay.ipv6]);
+  const shared = relays.filter((address, index) => relays.indexOf(address) !== index);
+  for (const address of new Set(shared)) add('address_shared', `${address}.`);
   if (before === undefined) return found;
   if (before.zone !== after.zone || before.port !== after.port) {
     add('zone_changed', `${before.zone}:${before.port} becomes ${after.zone}:${after.port}.`);

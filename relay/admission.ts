@@ -21,7 +21,7 @@ export interface AdmissionDeps {
   readonly mailboxPerSecond: number;
   /** Push URLs that one operator token may make. */
   readonly mintsPerSecond: number;
-  /** Times that one mailbox may be asked for by its owner: hellos, polls, acks by poll, and push URLs. */
+  /** Times that one mailbox may be asked for by its owner: hellos, polls, acks by poll, push URLs and revocations. */
   readonly asksPerSecond: number;
   readonly clock: Clock;
   readonly random: Random;
@@ -35,6 +35,8 @@ export interface Admission {
   enter(urgency: string | undefined, address: string | undefined): (() => void) | undefined;
   /** Takes from the rates of a push URL (its 16-byte id) and of its mailbox. */
   spend(capabilityId: Uint8Array, mailbox: MailboxTag): Refusal | undefined;
+  /** Takes from the rate of a mailbox alone: for a sender that takes a message back. */
+  readonly maySendTo: (mailbox: MailboxTag) => boolean;
   /** Takes from the rate of an operator token, named by its hash. */
   mayMint(operatorToken: string): boolean;
   /** Takes from the rate of a mailbox that its owner asks for. */
@@ -88,6 +90,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
       if (!capabilities.take(name, nowMs)) return 'capability_too_fast';
       return mailboxes.take(mailbox, nowMs) ? undefined : 'mailbox_too_fast';
     },
+    maySendTo: (mailbox) => mailboxes.take(mailbox, clock.monotonicMs()),
     mayMint: (operatorToken) => operators.take(operatorToken, clock.monotonicMs()),
     mayReceive: (mailbox) => owners.take(mailbox, clock.monotonicMs()),
     isBusy: () => !hasRoom(load(), 'normal'),

@@ -72,6 +72,16 @@ test('an address of a key that has not arrived here is no wrong one', async () =
   expect(reply.headers['retry-after']).toBe('5');
 });
 
+test('who takes one message back again and again is too fast, like one who sends', async () => {
+  await using slow = await serveRelay({ messagesPerSecond: 1 });
+  const headers = { TTL: '60', 'Content-Encoding': 'aes128gcm' };
+  const path = pathOf(await slow.ask('POST', slow.recipient.path, { headers, body: BODY }));
+  const replies = await Promise.all(Array.from({ length: 40 }, () => slow.ask('DELETE', path)));
+  const [tooFast] = replies.filter(({ status }) => status !== 204);
+  expect(JSON.parse(tooFast?.body ?? '{}')).toMatchObject({ status: 429, code: 'mailbox_too_fast' });
+  expect(replies.filter(({ status }) => status === 204).length).toBeGreaterThanOrEqual(3);
+});
+
 test('when the store is away nobody is told that it is done', async () => {
   const path = pathOf(await send(BODY));
   await relay.store.close();

@@ -5,6 +5,7 @@
  */
 import type { Clock } from '../../system/clock.ts';
 import { fail, type Result } from '../../system/result.ts';
+import type { Admission } from '../admission.ts';
 import { openMessageAddress } from '../core/capability.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import type { Refusal } from '../core/refusal.ts';
@@ -15,6 +16,7 @@ import { buryFor } from './bury.ts';
 export interface RetractDeps {
   readonly ring: KeyRing;
   readonly acceptor: Pick<Acceptor, 'bury'>;
+  readonly admission: Pick<Admission, 'maySendTo'>;
   readonly clock: Clock;
   /** The longest that a message may live, which is how long it is remembered that this one is gone. */
   readonly ttlSecondsMax: number;
@@ -23,12 +25,14 @@ export interface RetractDeps {
 /** Resolves once this site has deleted it; the others hear of it. */
 export async function retractMessage(
   addressText: string,
-  { ring, acceptor, clock, ttlSecondsMax }: RetractDeps,
+  { ring, acceptor, admission, clock, ttlSecondsMax }: RetractDeps,
 ): Promise<Result<undefined, Refusal>> {
   const address = openMessageAddress(addressText, ring);
   if (!address.ok) {
     return fail(address.fault === 'key_unknown' ? 'capability_key_unknown' : 'message_address_unknown');
   }
+  // Each is written here and at every other site, also when the message is long gone.
+  if (!admission.maySendTo(address.value.mailbox)) return fail('mailbox_too_fast');
   const expiresMs = clock.wallMs() + ttlSecondsMax * 1000;
   return buryFor(acceptor, createRetraction(address.value.mailbox, [address.value], expiresMs));
 }

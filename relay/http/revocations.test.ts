@@ -30,13 +30,13 @@ function send(to: Recipient): Promise<Reply> {
 }
 
 /** Asks to revoke the push URL of `target` in the name of `signer`. */
-function revoke(target: Recipient, signer: Recipient = target): Promise<Reply> {
+function revoke(target: Recipient, signer: Recipient = target, at: ServedRelay = relay): Promise<Reply> {
   const capability = target.path.replace('/p/', '');
   const id = Buffer.from(revocationIdOf(capability), 'base64url');
   const content = Buffer.concat([Buffer.from('archipelago revoke v1\n'), id]);
   const signature = sign(null, content, signer.privateKey).toString('base64url');
   const body = JSON.stringify({ capability, key: signer.publicKey.toString('base64url'), signature });
-  return relay.ask('POST', '/v1/revocations', { body });
+  return at.ask('POST', '/v1/revocations', { body });
 }
 
 test('a push URL that was revoked takes nothing more; other push URLs do', async () => {
@@ -67,6 +67,16 @@ test.each([
   [JSON.stringify({ capability: 'x', key: 'A'.repeat(43), signature: 'A'.repeat(86) }), 404],
 ])('%s revokes nothing', async (body, status) => {
   expect((await relay.ask('POST', '/v1/revocations', { body })).status).toBe(status);
+});
+
+test('who revokes again and again is too fast, and nobody else is', async () => {
+  await using slow = await serveRelay({ asksPerSecond: 1 });
+  const [one, other] = [createRecipient(slow.ring), createRecipient(slow.ring)];
+  const replies = await Promise.all(Array.from({ length: 40 }, () => revoke(one, one, slow)));
+  const [tooFast] = replies.filter(({ status }) => status !== 204);
+  expect(JSON.parse(tooFast?.body ?? '{}')).toMatchObject({ status: 429, code: 'mailbox_token_too_fast' });
+  expect(replies.filter(({ status }) => status === 204).length).toBeGreaterThanOrEqual(4);
+  expect((await revoke(other, other, slow)).status).toBe(204);
 });
 
 test('a sender that leaves while the store is asked is named, and is not waited for', async () => {

@@ -8,6 +8,7 @@
 import type { Clock } from '../../system/clock.ts';
 import { createRecent } from '../../system/recent.ts';
 import { fail, type Result } from '../../system/result.ts';
+import type { Admission } from '../admission.ts';
 import { openPush } from '../core/capability.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import type { MailboxTag } from '../core/mailbox.ts';
@@ -53,6 +54,7 @@ export function createRevocations(store: Pick<MessageStore, 'missing'>, clock: C
 export interface RevokeDeps {
   readonly ring: KeyRing;
   readonly acceptor: Pick<Acceptor, 'bury'>;
+  readonly admission: Pick<Admission, 'mayReceive'>;
   readonly clock: Clock;
 }
 
@@ -61,7 +63,7 @@ const BODY_BYTES_MAX = 4096;
 /** Resolves once this site knows of the revocation; the others hear of it. */
 export async function revokePushUrl(
   context: PublicContext,
-  { ring, acceptor, clock }: RevokeDeps,
+  { ring, acceptor, admission, clock }: RevokeDeps,
 ): Promise<Result<undefined, Refusal>> {
   const body = await readBody(context.env.incoming, BODY_BYTES_MAX);
   if (!body.ok) return body;
@@ -71,5 +73,6 @@ export async function revokePushUrl(
   if (!capability.ok) return fail(CAPABILITY_REFUSALS[capability.fault]);
   const revocation = openRevocation(claim, capability.value, ring.pepper);
   if (!revocation.ok) return revocation;
+  if (!admission.mayReceive(revocation.value.mailbox)) return fail('mailbox_token_too_fast');
   return buryFor(acceptor, revocation.value);
 }

@@ -2,7 +2,9 @@
  * Operators' commands against real vantages: they wait, take what was signed, spread it, and refuse the rest by name;
  * somebody on call drains and freezes; a site whose processes are dead is dropped.
  */
+import { once } from 'node:events';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { commandNamed } from '../../fleet/commands/commands.ts';
@@ -291,7 +293,16 @@ test('machines with the new key of the operators and machines with the old one t
   fleet.startVantage('aws', {
     VANTAGE_MANIFEST_KEY: readFileSync(join(fleet.operators.path, 'operators-next.pub'), 'utf8').trim(),
   });
-  await fleet.until('it lives', async () => (await fleet.ask('aws', 'vantage', '/livez'))?.status === 200);
+  // It lives a moment before it takes documents.
+  await fleet.until('it takes documents', async () => {
+    const socket = connect(fleet.ports.votes, fleet.layout('aws').vantageAddress);
+    const isOpen = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    return isOpen;
+  });
   expect(await run('push', '--wait', '20', ...as)).toMatchObject({
     code: 0,
     text: expect.stringMatching(/aws: adopted\ngcp: (adopted|already)\nhetzner: (adopted|already)/) as string,

@@ -6,6 +6,7 @@ import { createFakeClock } from '../../test/support/fake-clock.ts';
 import { createTestMailbox } from '../../test/support/mailbox.ts';
 import { createRecordedEvents } from '../../test/support/recorded-events.ts';
 import { createMemoryStore } from '../adapters/memory-store.ts';
+import type { MessageStore } from '../ports.ts';
 import { createDeparted } from './departed.ts';
 
 const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -15,7 +16,14 @@ function setUp() {
   const store = createMemoryStore();
   const events = createRecordedEvents();
   const sites = [{ name: 'aws' }, { name: 'gcp' }];
-  const departed = createDeparted({ store, sites, clock, events, log });
+  /** Happens after each look at what is owed. */
+  let afterLook = async (): Promise<void> => undefined;
+  const owed: MessageStore['owed'] = async (...asked) => {
+    const found = await store.owed(...asked);
+    await afterLook();
+    return found;
+  };
+  const departed = createDeparted({ store: { ...store, owed }, sites, clock, events, log });
   const stopping = new AbortController();
   const running = departed.run(stopping.signal);
   const mailbox = createTestMailbox();
@@ -30,7 +38,10 @@ function setUp() {
     await clock.settle();
     await running;
   };
-  return { clock, events, sites, departed, insert, debts, stop };
+  const onLook = (then: () => Promise<void>): void => {
+    afterLook = then;
+  };
+  return { clock, events, sites, departed, insert, debts, stop, onLook };
 }
 
 test('debts to a site that left are dropped, also those that are made a little later', async () => {
@@ -56,5 +67,23 @@ test('a site that comes back is owed to again', async () => {
   await insert('for it, too');
   await clock.advance(5000);
   expect(await debts()).toStrictEqual([1, 1]);
+  await stop();
+});
+
+test('a site that comes back while its old debts are dropped loses none that are made from then on', async () => {
+  const { clock, sites, departed, insert, debts, stop, onLook } = setUp();
+  await insert('of its former life');
+  departed.add(['hetzner']);
+  let count = 0;
+  onLook(async () => {
+    if (count === 0) sites.push({ name: 'hetzner' });
+    count += 1;
+    if (count < 20) await insert(`for it, too: ${count}`);
+  });
+  await clock.advance(1100);
+  onLook(async () => undefined);
+  await clock.advance(5000);
+  expect(count).toBe(1);
+  expect((await debts())[1]).toBe(2);
   await stop();
 });

@@ -31,11 +31,13 @@ const PAGE = 1024;
 /** Nobody has left at first. */
 export function createDeparted({ store, sites, clock, events, log }: DepartedDeps): Departed {
   const untilMs = new Map<SiteName, number>();
+  const isBack = (site: SiteName): boolean => sites.some(({ name }) => name === site);
   const drop = async (site: SiteName, stopped: AbortSignal): Promise<void> => {
     let count = 0;
-    for (;;) {
-      const owed = stopped.aborted ? [] : await store.owed(site, Number.MAX_SAFE_INTEGER, PAGE);
-      if (owed.length === 0) break;
+    while (!stopped.aborted) {
+      const owed = await store.owed(site, Number.MAX_SAFE_INTEGER, PAGE);
+      // Many pages take their time, and what is owed to a site that is back is owed in earnest.
+      if (owed.length === 0 || isBack(site)) break;
       await store.settle(owed.map((reference) => ({ site, reference })));
       count += owed.length;
     }
@@ -48,7 +50,7 @@ export function createDeparted({ store, sites, clock, events, log }: DepartedDep
     run: async (stopped) => {
       while (!stopped.aborted) {
         for (const [site, until] of untilMs) {
-          if (until < clock.monotonicMs() || sites.some(({ name }) => name === site)) untilMs.delete(site);
+          if (until < clock.monotonicMs() || isBack(site)) untilMs.delete(site);
           else {
             await drop(site, stopped).catch((error: unknown) => {
               log.debug('dropping debts paused', { peer: site, reason: describeError(error) });

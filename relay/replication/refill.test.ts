@@ -192,6 +192,22 @@ describe('a site that was away', () => {
     expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([missed.id]);
   });
 
+  test('while its clock was put back an hour compares itself too', async () => {
+    const { events, replication } = fleet.site('gcp');
+    fleet.site('gcp').ahead(3_600_000);
+    await fleet.clock.advance(30_000);
+    expect(replication.isRecovering()).toBe(false);
+    events.happened.length = 0;
+    fleet.around('gcp', 'cut');
+    fleet.site('gcp').ahead(0);
+    await fleet.clock.advance(30_000);
+    expect(replication.isRecovering()).toBe(true);
+    fleet.around('gcp', 'whole');
+    await fleet.clock.advance(1500);
+    expect(replication.isRecovering()).toBe(false);
+    expect(events.happened.filter((event) => event.startsWith('recovering'))).toEqual(['recovering away']);
+  });
+
   test('for as long as a restart takes is whole at once', async () => {
     await fleet.clock.advance(30_000);
     fleet.site('gcp').events.happened.length = 0;

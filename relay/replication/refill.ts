@@ -56,7 +56,8 @@ export function createRefill(config: RefillConfig, deps: RefillDeps): Refill {
   const readOrBegin = async (): Promise<Epoch | undefined> => {
     const epoch = await store.readEpoch();
     const nowMs = clock.wallMs();
-    const wasAway = epoch !== undefined && nowMs - epoch.seenMs > ABSENT_MS;
+    // A mark from the future was made by a clock that has been put right since: nobody knows how old it is.
+    const wasAway = epoch !== undefined && Math.abs(nowMs - epoch.seenMs) > ABSENT_MS;
     if (epoch !== undefined && !wasAway) return epoch;
     if (!recovering) {
       recovering = true;

@@ -83,8 +83,12 @@ export function connectCommands(
       const replies = await send(redis, commands, options);
       const unknown = replies.flatMap((reply, index) => (isNoScript(reply) ? [index] : []));
       if (unknown.length === 0) return replies;
-      // Somebody flushed its scripts: they did nothing, so they are run now.
-      await loadScripts(redis);
+      // Somebody flushed its scripts: they did nothing, so they are run now. What was done already counts in any case.
+      try {
+        await loadScripts(redis);
+      } catch {
+        return replies;
+      }
       const repeated = await send(
         redis,
         commands.filter((_, index) => unknown.includes(index)),

@@ -177,6 +177,23 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     expect(await store.pending(mailbox.tag, 10, NOW_MS)).toHaveLength(1);
   });
 
+  test('is unavailable while its scripts are flushed and cannot be loaded, and recovers', async () => {
+    await start({}, 10_000);
+    await store.close();
+    const plain = new Redis({ host: server.host, port: server.port });
+    onTestFinished(() => plain.disconnect());
+    await plain.acl('SETUSER', 'relay', 'on', '>of-the-user', '~*', '&*', '+@all');
+    store = await openTestStore(server, { username: 'relay', password: 'of-the-user' });
+    await plain.acl('SETUSER', 'relay', '-script');
+    await plain.script('FLUSH');
+    const insertion = { message: mailbox.message('one'), owedTo: ['gcp'] };
+    await expect(store.insert([insertion], NOW_MS)).rejects.toThrow(StoreUnavailable);
+    await expect(store.pending(mailbox.tag, 10, NOW_MS)).rejects.toThrow(StoreUnavailable);
+    await plain.acl('SETUSER', 'relay', '+script');
+    expect(await store.insert([insertion], NOW_MS)).toEqual(['stored']);
+    expect(await store.owed('gcp', LATER_MS, 10)).toEqual([referenceTo(insertion.message)]);
+  });
+
   test('does not trust a Redis that came back with other settings', async () => {
     await start({}, 10_000);
     await server.kill();

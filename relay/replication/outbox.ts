@@ -10,7 +10,8 @@
 import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Clock } from '../../system/clock.ts';
 import { describeError, type Log } from '../../system/log.ts';
-import type { OfferedRecord } from '../core/peer-frame.ts';
+import { partitionOf } from '../core/mailbox.ts';
+import type { OfferedRecord, PeerRefusal } from '../core/peer-frame.ts';
 import type { Reference } from '../core/reference.ts';
 import { type PeerLink, PeerUnreachable } from '../ports.ts';
 import { type PullingDeps, pullFrom } from './pulling.ts';
@@ -44,6 +45,8 @@ const CALL_TIMEOUT_MS = 5000;
 /** After so long an entry that could not be resolved is looked at again, milliseconds. */
 const PARKED_MS = 10_000;
 const PARKED_MAX = 2048;
+/** When a site is without so many partitions and takes an ack in no other, its store is away as a whole. */
+const AWAY_MAX = 8;
 /** A frame ends before the record that would pass this; one record alone may be larger. */
 const FRAME_RECORDS_BYTES: number = 1024 * 1024;
 
@@ -121,12 +124,21 @@ async function drain(
   };
   await settle(await resolveUnreadable(gone, config, parked, deps));
   // Acks first: a message that its recipient has need not travel. What is confirmed is settled at once.
-  for (const some of framesOf(acks)) await settle(await bury(link, some, config.own));
+  const refused: Owed[] = [];
+  for (const some of framesOf(acks)) {
+    const refusal = await bury(link, some, config.own);
+    if (refusal === undefined) await settle(some.map(({ reference }) => reference));
+    else refused.push(...some);
+  }
   for (const some of framesOf(messages)) {
     const confirmed = await put(link, some, config.own);
     await settle(confirmed);
     // What the other site does not take stays owed, and must not keep what comes behind it waiting.
     parked.add(some.map(({ reference }) => reference).filter((reference) => !confirmed.includes(reference)));
+  }
+  for await (const { taken, left } of buryInParts(link, refused, config.own)) {
+    await settle(taken);
+    parked.add(left);
   }
   deps.events.drained(link.site, settledCount);
   return settledCount;
@@ -216,11 +228,41 @@ function offered(owed: readonly Owed[], own: SiteName): readonly OfferedRecord[]
   return owed.map(({ record }) => ({ record, holders: [own] }));
 }
 
-/** Offers acks; gives those that the other site has now. */
-async function bury(link: PeerLink, acks: readonly Owed[], own: SiteName): Promise<readonly Reference[]> {
+/** Offers acks, which are taken all or refused all; gives why they were refused. */
+async function bury(link: PeerLink, acks: readonly Owed[], own: SiteName): Promise<PeerRefusal | undefined> {
   const reply = await link.call({ type: 'bury', records: offered(acks, own) }, CALL_TIMEOUT_MS);
-  if (reply.type !== 'done') throw new PeerUnreachable(`bury was answered by ${reply.type}`);
-  return acks.map(({ reference }) => reference);
+  if (reply.type === 'done') return undefined;
+  if (reply.type === 'refused' && reply.reason !== 'overloaded') return reply.reason;
+  throw new PeerUnreachable(`bury was answered by ${reply.type}`);
+}
+
+/**
+ * Offers acks again that were refused together: a site may be without a part of its store, or of an older version that
+ * does not know one of them, and the others need not wait for that. Gives up when it finds the whole store away.
+ */
+async function* buryInParts(
+  link: PeerLink,
+  acks: readonly Owed[],
+  own: SiteName,
+): AsyncGenerator<{ readonly taken: readonly Reference[]; readonly left: readonly Reference[] }> {
+  const left: Reference[] = [];
+  let away = 0;
+  let isAnyTaken = false;
+  const parts = [...Map.groupBy(acks, ({ reference }) => partitionOf(reference.mailbox)).values()];
+  for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
+    const references = part.map(({ reference }) => reference);
+    const refusal = await bury(link, part, own);
+    if (refusal === undefined) {
+      isAnyTaken = true;
+      yield { taken: references, left: [] };
+    } else if (refusal !== 'store_unavailable' && part.length > 1) parts.push(...part.map((one) => [one]));
+    else {
+      left.push(...references);
+      if (refusal === 'store_unavailable') away += 1;
+      if (away >= AWAY_MAX && !isAnyTaken) throw new PeerUnreachable('bury was answered by refused');
+    }
+  }
+  yield { taken: [], left };
 }
 
 /** Offers messages; gives those that the other site has now, or will never need. */

@@ -54,3 +54,25 @@ test('a heap of what is not believed does not keep from others what is owed to t
   await clock.advance(6000);
   expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([good.id]);
 });
+
+test('an answer with fewer outcomes than messages confirms none but those that it names', async () => {
+  await using fleet = linkSites(['aws', 'gcp']);
+  const { clock } = fleet;
+  await clock.advance(5000);
+  const acceptedMs = clock.wallMs();
+  const { replication } = fleet.site('aws');
+  fleet.onTheWayBack((reply) =>
+    reply.type === 'outcomes' ? { ...reply, outcomes: reply.outcomes.slice(0, 1) } : reply,
+  );
+  const accepted = ['one', 'two'].map((name) =>
+    replication.acceptor.accept(mailbox.message(name, { acceptedMs, expiresMs: acceptedMs + 3_600_000 })),
+  );
+  await clock.advance(fleet.deadlineMs);
+  expect(await Promise.all(accepted)).toEqual(['accepted', 'unconfirmed']);
+  fleet.onTheWayBack((reply) => (reply.type === 'outcomes' ? { ...reply, outcomes: [] } : reply));
+  await clock.advance(5000);
+  expect(await fleet.site('aws').debts()).toEqual({ gcp: 1 });
+  fleet.onTheWayBack(undefined);
+  await clock.advance(15_000);
+  expect(await fleet.site('aws').debts()).toEqual({ gcp: 0 });
+});

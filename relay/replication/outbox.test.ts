@@ -35,7 +35,7 @@ function mailboxesApart(count: number): readonly TestMailbox[] {
 /** The store of a site is without these partitions, as a cluster is whose node has gone, until the returned function is called. */
 function takeAway(fleet: LinkedSites, site: string, mailboxes: readonly TestMailbox[]): () => void {
   const { store } = fleet.site(site);
-  const { insert, bury } = store;
+  const whole = { ...store };
   const away = new Set(mailboxes.map(({ tag }) => partitionOf(tag)));
   const isAway = ({ mailbox }: { readonly mailbox: TestMailbox['tag'] }): boolean =>
     away.has(partitionOf(mailbox));
@@ -43,9 +43,9 @@ function takeAway(fleet: LinkedSites, site: string, mailboxes: readonly TestMail
     insert: (insertions, nowMs) =>
       insertions.some(({ message }) => isAway(message))
         ? Promise.reject(new StoreUnavailable('away'))
-        : insert(insertions, nowMs),
+        : whole.insert(insertions, nowMs),
     bury: async (burials, nowMs) => {
-      await bury(
+      await whole.bury(
         burials.filter(({ ack }) => !isAway(ack)),
         nowMs,
       );
@@ -53,7 +53,7 @@ function takeAway(fleet: LinkedSites, site: string, mailboxes: readonly TestMail
       return burials.map(() => true);
     },
   } satisfies Pick<MessageStore, 'insert' | 'bury'>);
-  return () => void Object.assign(store, { insert, bury });
+  return () => void Object.assign(store, whole);
 }
 
 test('acks for a part of a store that is away keep neither other acks nor messages waiting', async () => {

@@ -120,6 +120,40 @@ describe('a store that lost its memory', () => {
     expect(events.happened.filter((event) => event === 'recovered')).toHaveLength(1);
   });
 
+  test('and loses it again while another relay of the site begins anew starts over as well', async () => {
+    const kept = message('kept');
+    await fleet.site('aws').store.insert([{ message: kept, owedTo: [] }], fleet.clock.wallMs());
+    fleet.site('gcp').wipe();
+    let asked = 0;
+    fleet.onTheWay((request) => {
+      if (request.type === 'totals') asked += 1;
+      if (request.type === 'totals' && asked === 2) {
+        // What the first site brought is lost, and it is the other relay that sees it.
+        fleet.site('gcp').wipe();
+        const begun = { id: 'BBBBBBBBBBBBBBBBBBBBBB', refilledFrom: [], seenMs: fleet.clock.wallMs() };
+        void fleet.site('gcp').store.replaceEpoch(undefined, begun);
+      }
+      return request;
+    });
+    while (asked < 2 || fleet.site('gcp').replication.isRecovering()) await fleet.clock.advance(10);
+    expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([kept.id]);
+  });
+
+  test('takes all of what does not fit into one answer', async () => {
+    const large = Array.from({ length: 60 }, (_, index) =>
+      mailbox.message(`${index}`, {
+        body: Buffer.alloc(60_000),
+        acceptedMs: fleet.clock.wallMs() + index,
+        expiresMs: fleet.clock.wallMs() + 600_000,
+      }),
+    );
+    const insertions = large.map((one) => ({ message: one, owedTo: [] }));
+    await fleet.site('aws').store.insert(insertions, fleet.clock.wallMs());
+    fleet.site('gcp').wipe();
+    await fleet.clock.advance(2000);
+    expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual(large.map(({ id }) => id));
+  });
+
   test('stops asking for the rest when one partition failed, and begins again later', async () => {
     for (let index = 0; index < 64; index += 1) {
       const each = createTestMailbox().message('m', { expiresMs: fleet.clock.wallMs() + 600_000 });

@@ -62,6 +62,8 @@ export interface LinkedSites {
   readonly traffic: { readonly bytes: number; readonly listed: number };
   /** What happens to a request on its way; for damage. */
   onTheWay(change: ((request: PeerRequest) => PeerRequest) | undefined): void;
+  /** What happens to a reply on its way back; for sites that do not answer by the rules. */
+  onTheWayBack(change: ((reply: PeerReply) => PeerReply) | undefined): void;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -82,6 +84,7 @@ export function linkSites(names: readonly string[]): LinkedSites {
   const sites = new Map<string, LinkedSite & { readonly answers: Replication['service'] }>();
   const traffic = { bytes: 0, listed: 0 };
   let change: ((request: PeerRequest) => PeerRequest) | undefined;
+  let changeBack: ((reply: PeerReply) => PeerReply) | undefined;
   const wire = (one: string, other: string): WireState =>
     wires.get([one, other].toSorted().join(' ')) ?? 'whole';
 
@@ -99,7 +102,8 @@ export function linkSites(names: readonly string[]): LinkedSites {
         const target = sites.get(to);
         if (target === undefined) throw new Error(`no site ${to}`);
         target.asked.push(arrived.type);
-        const reply = asReply(throughFrame(await target.answers(arrived, from), traffic));
+        const answer = await target.answers(arrived, from);
+        const reply = asReply(throughFrame(changeBack?.(answer) ?? answer, traffic));
         if (reply.type === 'page') traffic.listed += reply.references.length;
         if (wire(from, to) === 'whole') resolve(reply);
       };
@@ -193,6 +197,9 @@ export function linkSites(names: readonly string[]): LinkedSites {
     traffic,
     onTheWay: (next) => {
       change = next;
+    },
+    onTheWayBack: (next) => {
+      changeBack = next;
     },
     [Symbol.asyncDispose]: async () => {
       for (const name of names) await site(name).die();

@@ -37,6 +37,8 @@ const LIST_PAGE = 512;
 const LIST_STEPS_MAX = 8;
 /** Messages at the head of a mailbox that one site tells another of. */
 const WAITING_MAX = 64;
+/** Records that are read at once for a reply of records. */
+const LOAD_STEP = 32;
 /** A reply of records ends after the record that passes this. */
 const RECORDS_BYTES = 1024 * 1024;
 
@@ -172,13 +174,16 @@ async function pull(references: readonly Reference[], store: MessageStore): Prom
   const acks: Uint8Array[] = [];
   let bytes = 0;
   let served = 0;
-  for (const found of await store.load(references)) {
-    if (bytes > RECORDS_BYTES) break;
-    served += 1;
-    if (found === undefined) continue;
-    bytes += found.record.length;
-    if ('body' in found) messages.push(found.record);
-    else acks.push(found.record);
+  // In steps: whoever asks for thousands of large messages must not have them all read for the few that an answer takes.
+  while (served < references.length && bytes <= RECORDS_BYTES) {
+    for (const found of await store.load(references.slice(served, served + LOAD_STEP))) {
+      if (bytes > RECORDS_BYTES) break;
+      served += 1;
+      if (found === undefined) continue;
+      bytes += found.record.length;
+      if ('body' in found) messages.push(found.record);
+      else acks.push(found.record);
+    }
   }
   return { type: 'records', served, messages, acks };
 }

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type LinkedSites, linkSites } from '../../test/support/linked-sites.ts';
 import { createTestMailbox, type TestMailbox } from '../../test/support/mailbox.ts';
 import type { Message } from '../core/message.ts';
+import type { MessageStore } from '../ports.ts';
 
 let fleet: LinkedSites;
 let mailbox: TestMailbox;
@@ -139,8 +140,8 @@ describe('a store that lost its memory', () => {
     expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([kept.id]);
   });
 
-  test('takes all of what does not fit into one answer', async () => {
-    const large = Array.from({ length: 60 }, (_, index) =>
+  test('takes all of what does not fit into one answer, of which no more is read than about goes into it', async () => {
+    const large = Array.from({ length: 200 }, (_, index) =>
       mailbox.message(`${index}`, {
         body: Buffer.alloc(60_000),
         acceptedMs: fleet.clock.wallMs() + index,
@@ -148,10 +149,21 @@ describe('a store that lost its memory', () => {
       }),
     );
     const insertions = large.map((one) => ({ message: one, owedTo: [] }));
-    await fleet.site('aws').store.insert(insertions, fleet.clock.wallMs());
+    const { store } = fleet.site('aws');
+    await store.insert(insertions, fleet.clock.wallMs());
+    const whole = { ...store };
+    let read = 0;
+    Object.assign(store, {
+      load: (references) => {
+        read += references.length;
+        return whole.load(references);
+      },
+    } satisfies Pick<MessageStore, 'load'>);
     fleet.site('gcp').wipe();
-    await fleet.clock.advance(2000);
+    await fleet.clock.advance(5000);
     expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual(large.map(({ id }) => id));
+    expect(read).toBeGreaterThanOrEqual(large.length);
+    expect(read).toBeLessThan(3 * large.length);
   });
 
   test('stops asking for the rest when one partition failed, and begins again later', async () => {

@@ -2,6 +2,8 @@
  * What happens to a Redis, and what the store makes of it: death, silence, a full memory, a restart with other
  * settings, a Redis that was never fit. Nothing that was confirmed is lost, nothing hangs, and it recovers by itself.
  */
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
@@ -10,6 +12,7 @@ import { partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message } from '../../relay/core/message.ts';
 import { referenceTo } from '../../relay/core/reference.ts';
 import { type MessageStore, StoreUnavailable } from '../../relay/ports.ts';
+import { eventually } from '../support/eventually.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore, redisStoreOptions, untilAvailable } from '../support/redis-store.ts';
@@ -117,6 +120,28 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     await untilAvailable(store);
     const again = await store.insert([{ message: mailbox.message('one'), owedTo: [] }], NOW_MS);
     expect(['stored', 'duplicate']).toContain(again[0]);
+  });
+
+  test('never does late what it has said that it could not do', async () => {
+    await start({}, 10_000);
+    await store.close();
+    await using wire = await layWire(server);
+    store = await openTestStore(server, { nodes: [wire.end], commandTimeoutMs: 500 });
+    const insert = (name: string): Promise<readonly string[]> =>
+      store.insert([{ message: mailbox.message(name), owedTo: [] }], NOW_MS);
+    wire.swallow();
+    // The first is on its way and arrives nowhere; then the connection is given up.
+    await expect(insert('one')).rejects.toThrow(StoreUnavailable);
+    await expect(insert('two')).rejects.toThrow(StoreUnavailable);
+    // The other one listens, and sends nothing.
+    await eventually('that it is given up', () => (wire.open() === 1 ? true : undefined));
+    await expect(insert('three')).rejects.toThrow(StoreUnavailable);
+    wire.mend();
+    await untilAvailable(store);
+    // What goes the same way afterwards is answered afterwards.
+    await store.ping();
+    expect(await store.pending(mailbox.tag, 10, NOW_MS)).toEqual([]);
+    expect(await insert('one')).toEqual(['stored']);
   });
 
   test('can be closed while the Redis is silent', async () => {
@@ -258,3 +283,52 @@ describe.skipIf(redisMissing !== undefined)(`opening a Redis store${reason}`, ()
     }
   });
 });
+
+/** A wire to a Redis that can swallow what is sent through it: nobody hears of an end, and nothing arrives. */
+async function layWire({ host, port }: RedisServer): Promise<
+  AsyncDisposable & {
+    readonly end: { readonly host: string; readonly port: number };
+    readonly swallow: () => void;
+    readonly mend: () => void;
+    /** Connections through it that were there when it began to swallow. */
+    readonly open: () => number;
+  }
+> {
+  const before = new Set<Socket>();
+  const sockets = new Set<Socket>();
+  let isWhole = true;
+  const wire = createServer((near) => {
+    sockets.add(near);
+    near.on('error', () => near.destroy());
+    near.on('close', () => {
+      sockets.delete(near);
+      before.delete(near);
+    });
+    if (!isWhole) return near.destroy();
+    const far = connect({ host, port });
+    near.on('data', (bytes) => isWhole && far.write(bytes));
+    far.on('data', (bytes) => isWhole && near.write(bytes));
+    far.on('error', () => near.destroy()).on('close', () => near.destroy());
+    near.on('close', () => far.destroy());
+    return undefined;
+  });
+  wire.listen(0, host);
+  await once(wire, 'listening');
+  return {
+    end: { host, port: (wire.address() as AddressInfo).port },
+    swallow: () => {
+      isWhole = false;
+      for (const socket of sockets) before.add(socket);
+    },
+    mend: () => {
+      isWhole = true;
+    },
+    open: () => before.size,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of sockets) socket.destroy();
+      const closed = once(wire, 'close');
+      wire.close();
+      await closed;
+    },
+  };
+}

@@ -125,10 +125,10 @@ describe('a store that lost its memory', () => {
     const kept = message('kept');
     await fleet.site('aws').store.insert([{ message: kept, owedTo: [] }], fleet.clock.wallMs());
     fleet.site('gcp').wipe();
-    let asked = 0;
+    const asked: string[] = [];
     fleet.onTheWay((request) => {
-      if (request.type === 'totals') asked += 1;
-      if (request.type === 'totals' && asked === 2) {
+      if (request.type === 'totals') asked.push(request.type);
+      if (request.type === 'totals' && asked.length === 2) {
         // What the first site brought is lost, and it is the other relay that sees it.
         fleet.site('gcp').wipe();
         const begun = { id: 'BBBBBBBBBBBBBBBBBBBBBB', refilledFrom: [], seenMs: fleet.clock.wallMs() };
@@ -136,7 +136,7 @@ describe('a store that lost its memory', () => {
       }
       return request;
     });
-    while (asked < 2 || fleet.site('gcp').replication.isRecovering()) await fleet.clock.advance(10);
+    while (asked.length < 2 || fleet.site('gcp').replication.isRecovering()) await fleet.clock.advance(10);
     expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([kept.id]);
   });
 

@@ -232,9 +232,9 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     await server.start();
     store = await openTestStore(server, { log: watching });
     await server.kill();
-    let isOver = false;
+    const over = new AbortController();
     const impatient = (async () => {
-      for (let index = 0; !isOver; index += 1) {
+      for (let index = 0; !over.signal.aborted; index += 1) {
         await store
           .insert([{ message: mailbox.message(`${index}`), owedTo: [] }], NOW_MS)
           .catch(() => sleep(0));
@@ -243,7 +243,7 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     await server.start({ appendfsync: 'everysec' });
     await reconnected.promise;
     await expect(store.ping()).rejects.toThrow(StoreUnavailable);
-    isOver = true;
+    over.abort();
     await impatient;
     const plain = new Redis({ host: server.host, port: server.port });
     // Also between the moment when it answered and the moment when its settings were known.

@@ -68,6 +68,48 @@ function describeTombstones(open: () => Promise<MessageStore>): void {
     await store.close();
   });
 
+  test('an ack and a retraction of one message keep it out for as long as either is remembered', async () => {
+    const store = await open();
+    for (const longer of ['ack', 'retraction'] as const) {
+      const mailbox = createTestMailbox();
+      const message = mailbox.message('one', { expiresMs: 20_000 });
+      const later = longer === 'ack' ? 60_000 : 30_000;
+      const ack = mailbox.ack([message.id], later);
+      const retraction = mailbox.retraction([message.id], 90_000 - later);
+      await store.insert([{ message, owedTo: [] }], NOW_MS);
+      for (const each of [ack, retraction]) await store.bury([{ ack: each, owedTo: [] }], NOW_MS);
+      await store.expire(59_999 + TOMBSTONE_SLACK_MS, 1000);
+      expect(await store.insert([{ message, owedTo: [] }], NOW_MS), longer).toEqual(['buried']);
+      await store.expire(60_000 + TOMBSTONE_SLACK_MS, 1000);
+      expect(await store.insert([{ message, owedTo: [] }], NOW_MS), longer).toEqual(['stored']);
+    }
+    await store.close();
+  });
+
+  test('an ack that comes again and is to be remembered longer is', async () => {
+    const store = await open();
+    const mailbox = createTestMailbox();
+    const message = mailbox.message('one', { expiresMs: 20_000 });
+    const bury = async (expiresMs: number): Promise<readonly boolean[]> =>
+      store.bury([{ ack: mailbox.ack([message.id], expiresMs), owedTo: [] }], NOW_MS);
+    expect([await bury(30_000), await bury(60_000), await bury(40_000)]).toEqual([[true], [false], [false]]);
+    await store.expire(59_999 + TOMBSTONE_SLACK_MS, 1000);
+    expect(await store.insert([{ message, owedTo: [] }], NOW_MS)).toEqual(['buried']);
+    await store.close();
+  });
+
+  test('a message that has expired and was not swept keeps no other out that has its id', async () => {
+    const store = await open();
+    const mailbox = createTestMailbox();
+    const old = mailbox.message('one', { expiresMs: 20_000 });
+    const other = mailbox.message('one', { expiresMs: 90_000, body: Buffer.from('another body') });
+    await store.insert([{ message: old, owedTo: [] }], NOW_MS);
+    expect(await store.insert([{ message: other, owedTo: [] }], 19_999)).toEqual(['other_kept']);
+    expect(await store.insert([{ message: other, owedTo: [] }], 20_000)).toEqual(['stored']);
+    expect(await store.pending(mailbox.tag, 10, 20_000)).toMatchObject([{ expiresMs: 90_000 }]);
+    await store.close();
+  });
+
   test('a revocation is there for as long as there are years of four digits', async () => {
     const store = await open();
     const mailbox = createTestMailbox();

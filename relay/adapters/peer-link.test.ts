@@ -1,8 +1,7 @@
 /** Links between relays over real TLS: who is believed, what survives, and what ends a connection. */
 import { once } from 'node:events';
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
-import { setImmediate as turn } from 'node:timers/promises';
-import { connect, createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { connect, type TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makePinnedIdentity } from '../../fleet/certificates.ts';
 import type { SiteEntry } from '../../fleet/manifest/manifest.ts';
@@ -243,53 +242,6 @@ describe('a link', () => {
       }),
     );
     expect(arrived).toEqual(sizes);
-  });
-
-  test('carries a frame of the greatest length, and hears nothing of a longer one', async () => {
-    const arrived: number[] = [];
-    answer = (request) => {
-      if (request.type === 'put') arrived.push(...request.records.map(({ record }) => record.length));
-      return Promise.resolve(request.type === 'ping' ? { type: 'pong', wallMs: 0 } : { type: 'done' });
-    };
-    const made = link();
-    await up(made);
-    const putOf = (length: number): PeerRequest => ({
-      type: 'put',
-      records: [{ record: Buffer.alloc(length, 1), holders: [] }],
-    });
-    // What stands around the record, behind the length of the frame.
-    const longest = FRAME_BYTES_MAX - (encodePeerFrame(1, putOf(0)).length - 4);
-    expect(await made.call(putOf(longest), 60_000)).toEqual({ type: 'done' });
-    await expect(made.call(putOf(longest + 1), 60_000)).rejects.toThrow(/ended/);
-    expect(arrived).toEqual([longest]);
-  });
-
-  test('says at once that its peer does not read, and keeps only so much for it', async () => {
-    await stopListening();
-    const deaf = createTlsServer(pinnedServerOptions(identities.gcp));
-    deaf.on('secureConnection', (socket) => {
-      sockets.add(socket);
-      socket.on('error', () => socket.destroy());
-    });
-    server = deaf.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    port = (server.address() as AddressInfo).port;
-    const made = link();
-    await up(made);
-    const record = Buffer.alloc(1024 * 1024);
-    const calls: Promise<string>[] = [];
-    let answered = '';
-    while (answered === '' && calls.length < 100) {
-      calls.push(
-        made.call({ type: 'put', records: [{ record, holders: [] }] }, 60_000).then(() => 'done', String),
-      );
-      answered = await Promise.race([...calls, turn().then(() => '')]);
-    }
-    expect(answered).toContain('does not read as fast');
-    // The kernel takes some, and the link 16 of them.
-    expect(calls.length).toBeGreaterThan(16);
-    for (const socket of sockets) socket.destroy();
-    await Promise.all(calls);
   });
 
   test('that is down says so at once', async () => {

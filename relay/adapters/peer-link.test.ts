@@ -6,12 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { makePinnedIdentity } from '../../fleet/certificates.ts';
 import type { SiteEntry } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
-import {
-  connectPinned,
-  type PinnedDestination,
-  pinnedServerOptions,
-  pinOf,
-} from '../../system/pinned-tls.ts';
+import { connectPinned, type PinnedDestination, pinOf } from '../../system/pinned-tls.ts';
 import { seededRandom, systemRandom } from '../../system/random.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { createFakeClock, type FakeClock } from '../../test/support/fake-clock.ts';

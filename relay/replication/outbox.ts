@@ -238,15 +238,17 @@ async function bury(link: PeerLink, acks: readonly Owed[], own: SiteName): Promi
 
 /**
  * Offers acks again that were refused together: a site may be without a part of its store, or of an older version that
- * does not know one of them, and the others need not wait for that. Gives up when it finds the whole store away.
+ * does not know one of them, and the others need not wait for that. Gives what is taken, and what is better left alone
+ * for a while: nothing when the site takes nothing at all, for then it may be there again at any moment.
  */
 async function* buryInParts(
   link: PeerLink,
   acks: readonly Owed[],
   own: SiteName,
 ): AsyncGenerator<{ readonly taken: readonly Reference[]; readonly left: readonly Reference[] }> {
-  const left: Reference[] = [];
-  let away = 0;
+  const away: Reference[] = [];
+  const unknown: Reference[] = [];
+  let partsAway = 0;
   let isAnyTaken = false;
   const parts = [...Map.groupBy(acks, ({ reference }) => partitionOf(reference.mailbox)).values()];
   for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
@@ -255,14 +257,15 @@ async function* buryInParts(
     if (refusal === undefined) {
       isAnyTaken = true;
       yield { taken: references, left: [] };
-    } else if (refusal !== 'store_unavailable' && part.length > 1) parts.push(...part.map((one) => [one]));
-    else {
-      left.push(...references);
-      if (refusal === 'store_unavailable') away += 1;
-      if (away >= AWAY_MAX && !isAnyTaken) throw new PeerUnreachable('bury was answered by refused');
-    }
+    } else if (refusal === 'store_unavailable') {
+      away.push(...references);
+      partsAway += 1;
+      if (partsAway >= AWAY_MAX && !isAnyTaken) break;
+    } else if (part.length > 1) parts.push(...part.map((one) => [one]));
+    else unknown.push(...references);
   }
-  yield { taken: [], left };
+  const isInTheWay = unknown.length >= PAGE_SHARE;
+  yield { taken: [], left: [...(isAnyTaken ? away : []), ...(isAnyTaken || isInTheWay ? unknown : [])] };
 }
 
 /** Offers messages; gives those that the other site has now, or will never need. */

@@ -140,13 +140,18 @@ if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1`);
 
-/** ARGV: partition, sites. Gives for each site how many entries it is owed, and since when ('' for never). */
+/**
+ * ARGV: partition, sites. Gives for each site how many entries it is owed, and since when ('' for never). What is no outbox
+ * owes nothing, and is made anew by whatever is owed next.
+ */
 export const DEBT: Script = script(`#!lua flags=no-writes
 local debts = {}
 for n = 2, #ARGV do
   local o = 'o:{' .. ARGV[1] .. '}:' .. ARGV[n]
-  debts[#debts + 1] = redis.call('ZCARD', o)
-  debts[#debts + 1] = redis.call('ZRANGE', o, 0, 0, 'WITHSCORES')[2] or ''
+  local count = redis.pcall('ZCARD', o)
+  if type(count) == 'table' then count = 0 end
+  debts[#debts + 1] = count
+  debts[#debts + 1] = count > 0 and redis.call('ZRANGE', o, 0, 0, 'WITHSCORES')[2] or ''
 end
 return debts`);
 

@@ -185,7 +185,13 @@ while at <= #packed do
   local p, site, time, count
   p, site, time, count, at = struct.unpack('>c2I2c16I2', packed, at)
   local o = 'o:{' .. p .. '}:' .. ARGV[site + 1]
-  local entries, room = {}, ${OUTBOX_ENTRIES_MAX} - redis.call('ZCARD', o)
+  local held = redis.pcall('ZCARD', o)
+  if type(held) == 'table' then
+    -- It is no outbox: nothing of it can be used, and it must not keep what is owed elsewhere.
+    redis.call('DEL', o)
+    held = 0
+  end
+  local entries, room = {}, ${OUTBOX_ENTRIES_MAX} - held
   for n = 1, count do
     if n <= room then
       entries[2 * n - 1], entries[2 * n] = time, string.sub(packed, at, at + 40)
@@ -208,6 +214,6 @@ while at <= #packed do
     members[n] = string.sub(packed, at, at + 40)
     at = at + 41
   end
-  redis.call('ZREM', 'o:{' .. p .. '}:' .. ARGV[site + 1], unpack(members))
+  redis.pcall('ZREM', 'o:{' .. p .. '}:' .. ARGV[site + 1], unpack(members))
 end
 return 1`);

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { partitionOf } from '../../relay/core/mailbox.ts';
 import { referenceTo } from '../../relay/core/reference.ts';
-import type { MessageStore } from '../../relay/ports.ts';
+import { type MessageStore, StoreUnavailable } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore } from '../support/redis-store.ts';
@@ -105,6 +105,42 @@ describe.skipIf(redisMissing !== undefined)(`pages of debts in the Redis store${
     await plain.hset('o:{00}', '0000000000000001 other 1 gcp', 'no member');
     await using next = closing(await openTestStore(server));
     expect(await owedBy(next, 'gcp')).toEqual([referenceTo(mailbox.message('one'))]);
+  });
+
+  test('an outbox that is no outbox keeps no debt from any other, and is made anew', async () => {
+    await using store = closing(await openTestStore(server));
+    const other = createTestMailbox();
+    const reference = referenceTo(mailbox.message('one'));
+    const broken = `o:{${partitionOf(mailbox.tag)}}:gcp`;
+    await plain.set(broken, 'no set');
+    await insert(store, 'one');
+    await store.insert([{ message: other.message('one'), owedTo: ['gcp'] }], NOW_MS);
+    expect(await store.debts(['gcp'])).toEqual(new Map([['gcp', { count: 2, oldestMs: NOW_MS }]]));
+    // To none of the others it is said that they are settled because this one cannot be.
+    await store.settle([
+      { site: 'hetzner', reference },
+      { site: 'gcp', reference: referenceTo(mailbox.message('never here')) },
+      { site: 'aws', reference },
+    ]);
+    expect(await owedBy(store, 'gcp')).toHaveLength(2);
+    expect(await owedBy(store, 'aws')).toEqual([]);
+    expect(await plain.type(broken)).toBe('zset');
+  });
+
+  test('a page stays until what is on it is in the outboxes', async () => {
+    const user = { username: 'relay', password: 'of-the-user' };
+    await plain.acl('SETUSER', user.username, 'on', `>${user.password}`, '~*', '&*', '+@all');
+    await using store = closing(await openTestStore(server, user));
+    await insert(store, 'one');
+    // Everything but outboxes.
+    await plain.acl('SETUSER', user.username, 'resetkeys', '~[^o]*', '~o:{??}');
+    await expect(owedBy(store, 'gcp')).rejects.toThrow(StoreUnavailable);
+    expect(await plain.hlen('o:{00}')).toBe(1);
+    await plain.acl('SETUSER', user.username, '~*');
+    for (const site of ['gcp', 'aws']) {
+      expect(await owedBy(store, site)).toEqual([referenceTo(mailbox.message('one'))]);
+    }
+    expect(await plain.hlen('o:{00}')).toBe(0);
   });
 
   test('an item that is broken takes neither the others of its batch along nor their debts', async () => {

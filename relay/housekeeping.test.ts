@@ -153,3 +153,11 @@ test('a store that is away is asked again, and nothing else happens', async () =
   expect(asked).toBe(6);
   expect(events.happened).toEqual([]);
 });
+
+test('what has expired goes although a part of the store cannot tell what it owes', async () => {
+  const store = createMemoryStore();
+  const { keep, events } = house({ ...store, debts: () => Promise.reject(new StoreUnavailable('away')) });
+  await store.insert([{ message: mailbox.message('m', { expiresMs: 1_001_000 }), owedTo: [] }], 1_000_000);
+  await keep(2500);
+  expect(events.happened).toEqual(['discarded expired 1']);
+});

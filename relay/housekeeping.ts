@@ -36,24 +36,26 @@ export function createHousekeeping(deps: HousekeepingDeps): (stopped: AbortSigna
   const { store, clock, events, readiness } = deps;
   const debts = new Map<string, Debt>();
   exportGauges(deps, debts);
+  const noteDebts = async (sites: readonly string[]): Promise<void> => {
+    for (const [site, debt] of await store.debts(sites)) {
+      debts.set(site, debt);
+      deps.catchUp.note(site, debt);
+    }
+  };
+  const expire = async (sites: readonly string[]): Promise<void> => {
+    // A clock that the others contradict, or that nobody has confirmed, must not expire anything.
+    const isConfirmed = sites.length === 0 || deps.skews().size > 0;
+    if (!isConfirmed || readiness.reasons().includes('clock_skew')) return;
+    const expired = await store.expire(clock.wallMs() - readiness.expiryLagMs(), EXPIRE_STEP);
+    if (expired > 0) events.discarded('expired', expired);
+  };
   return async (stopped) => {
     while (!stopped.aborted) {
       const sites = deps.links.map(({ site }) => site);
       for (const site of debts.keys()) if (!sites.includes(site)) debts.delete(site);
-      try {
-        for (const [site, debt] of await store.debts(sites)) {
-          debts.set(site, debt);
-          deps.catchUp.note(site, debt);
-        }
-        // A clock that the others contradict, or that nobody has confirmed, must not expire anything.
-        const isConfirmed = sites.length === 0 || deps.skews().size > 0;
-        if (isConfirmed && !readiness.reasons().includes('clock_skew')) {
-          const expired = await store.expire(clock.wallMs() - readiness.expiryLagMs(), EXPIRE_STEP);
-          if (expired > 0) events.discarded('expired', expired);
-        }
-      } catch {
-        // The store is away: readiness says so, and the next round tries again.
-      }
+      // When the store is away, or a part of it, readiness says so, and the next round tries again.
+      await noteDebts(sites).catch(() => undefined);
+      await expire(sites).catch(() => undefined);
       await clock.sleep(INTERVAL_MS, stopped).catch(() => undefined);
     }
   };

@@ -16,10 +16,9 @@ import { MEMBER_BYTES, type Outbox, packOutboxes } from './redis-packing.ts';
 import { addDebts, type Owed, type PageName, type Pages, readPageName } from './redis-pages.ts';
 import type { Run } from './redis-reads.ts';
 import { listOf, outboxKey, readMembers } from './redis-records.ts';
-import { numberIn, STEP_PARTITIONS, scoreAt, UNKNOWN_EACH } from './redis-rounds.ts';
+import { assertSome, numberIn, STEP_PARTITIONS, scoreAt, UNKNOWN_EACH } from './redis-rounds.ts';
 import { DEBT } from './redis-scripts.ts';
 import { OWE, SETTLE } from './redis-write-scripts.ts';
-import { unavailable } from './redis-writes.ts';
 
 export interface OutboxKeeper extends Pick<MessageStore, 'owed' | 'settle' | 'debts'> {
   /** To be told when a page may have been written that nobody remembers. */
@@ -223,8 +222,7 @@ async function collectOwed(
     const replies = await runEach(
       some.map((p) => ['ZRANGE', outboxKey(p, site), 0, share - 1, 'WITHSCORES']),
     );
-    const failed = replies.find((reply) => reply instanceof Error);
-    if (failed !== undefined && replies.every((reply) => reply instanceof Error)) throw unavailable(failed);
+    assertSome(replies);
     for (const [index, partition] of some.entries()) {
       // A node that is away must not keep what the others owe: its partitions are asked again.
       if (replies[index] instanceof Error) continue;
@@ -241,6 +239,7 @@ async function collectOwed(
   return found.slice(0, limit);
 }
 
+/** Of all partitions or of none: what is owed from one that cannot be asked would look as if it were paid. */
 async function sumDebts(
   timesOf: ReadonlyMap<SiteName, DueTimes>,
   run: Run,

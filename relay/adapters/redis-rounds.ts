@@ -10,6 +10,7 @@ import { evalsha } from './redis-connection.ts';
 import type { Run } from './redis-reads.ts';
 import { listOf } from './redis-records.ts';
 import { EXPIRE } from './redis-scripts.ts';
+import { unavailable } from './redis-writes.ts';
 
 export interface Rounds extends Pick<MessageStore, 'expire'> {
   /**
@@ -27,8 +28,11 @@ export const STEP_PARTITIONS = 32;
 /** How many things one script discards: an ack among them may name 512 messages. */
 const EXPIRE_MAX = 64;
 
-/** Looks through `run`, by what it is told of writes. */
-export function createRounds(run: Run): Rounds {
+/**
+ * Looks through `runEach`, which gives the Error of a command in place of its reply, by what it is told of writes. A node
+ * that is away must not keep the others: its partitions are looked at again.
+ */
+export function createRounds(runEach: Run): Rounds {
   const expiries = createDueTimes();
   return {
     inserting: (insertions) => {
@@ -39,23 +43,25 @@ export function createRounds(run: Run): Rounds {
         expiries.note(partitionOf(ack.mailbox), ack.expiresMs + TOMBSTONE_SLACK_MS);
     },
     expire: async (nowMs, limit) => {
-      await lookAhead(expiries, run);
-      return sweep(expiries, nowMs, limit, run);
+      await lookAhead(expiries, runEach);
+      return sweep(expiries, nowMs, limit, runEach);
     },
   };
 }
 
 /** Learns when the next partitions of the round have something to discard. */
-async function lookAhead(times: DueTimes, run: Run): Promise<void> {
+async function lookAhead(times: DueTimes, runEach: Run): Promise<void> {
   const moment = times.moment();
   const partitions = times.round(UNKNOWN_EACH);
-  const replies = await run(partitions.map((p) => ['ZRANGE', `x:{${p}}`, 0, 0, 'WITHSCORES']));
+  const replies = await runEach(partitions.map((p) => ['ZRANGE', `x:{${p}}`, 0, 0, 'WITHSCORES']));
+  assertSome(replies);
   for (const [index, partition] of partitions.entries()) {
+    if (replies[index] instanceof Error) continue;
     times.found(partition, moment, scoreAt(listOf(replies[index]), 0));
   }
 }
 
-async function sweep(times: DueTimes, nowMs: number, limit: number, run: Run): Promise<number> {
+async function sweep(times: DueTimes, nowMs: number, limit: number, runEach: Run): Promise<number> {
   let due = times.before(nowMs + 1);
   let left = limit;
   let messages = 0;
@@ -63,9 +69,10 @@ async function sweep(times: DueTimes, nowMs: number, limit: number, run: Run): P
     const some = due.slice(0, Math.min(STEP_PARTITIONS, left));
     const step = Math.min(Math.floor(left / some.length), EXPIRE_MAX);
     const moment = times.moment();
-    const replies = await run(some.map((p) => evalsha(EXPIRE, `x:{${p}}`, [p, nowMs, step])));
+    const replies = await runEach(some.map((p) => evalsha(EXPIRE, `x:{${p}}`, [p, nowMs, step])));
     const unfinished: Partition[] = [];
     for (const [index, partition] of some.entries()) {
+      if (replies[index] instanceof Error) continue;
       const [discarded, total, next] = listOf(replies[index]);
       messages += Number(discarded);
       left -= Number(total);
@@ -75,6 +82,12 @@ async function sweep(times: DueTimes, nowMs: number, limit: number, run: Run): P
     due = [...unfinished, ...due.slice(some.length)];
   }
   return messages;
+}
+
+/** Throws a `StoreUnavailable` when every reply, and at least one, is an Error. */
+export function assertSome(replies: readonly unknown[]): void {
+  const failed = replies.find((reply) => reply instanceof Error);
+  if (failed !== undefined && replies.every((reply) => reply instanceof Error)) throw unavailable(failed);
 }
 
 /** The score behind the member at `place` of a reply WITHSCORES; undefined when there is none. */

@@ -166,7 +166,7 @@ function createStore(
     }
   };
   const read: MessageStore['load'] = (references) => load(references, run, discard, pepper);
-  const rounds = createRounds(run);
+  const rounds = createRounds(runEach);
   const pages = createPages(origin);
   const outbox = createOutboxKeeper({
     connection,

@@ -219,6 +219,33 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     expect(await store.owed('gcp', LATER_MS, 10)).toEqual([referenceTo(insertion.message)]);
   });
 
+  test('lets messages expire in some partitions while others cannot be asked, and says of no debt that it is paid', async () => {
+    await start({}, 10_000);
+    await store.close();
+    const plain = new Redis({ host: server.host, port: server.port });
+    onTestFinished(() => plain.disconnect());
+    await plain.acl('SETUSER', 'relay', 'on', '>of-the-user', '~*', '&*', '+@all');
+    store = await openTestStore(server, { username: 'relay', password: 'of-the-user' });
+    // Pages are in the first of all.
+    while (mailbox.tag.startsWith('0')) mailbox = createTestMailbox();
+    let other = createTestMailbox();
+    while (other.tag.startsWith(mailbox.tag.slice(0, 1))) other = createTestMailbox();
+    for (const each of [mailbox, other]) {
+      const message = each.message('one', { expiresMs: NOW_MS + 1 });
+      await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
+    }
+    expect(await store.owed('gcp', LATER_MS, 10)).toHaveLength(2);
+    await plain.acl('SETUSER', 'relay', 'resetkeys', `~*{[^${mailbox.tag.slice(0, 1)}]?}*`);
+    await expect(store.debts(['gcp'])).rejects.toThrow(StoreUnavailable);
+    expect(await store.expire(LATER_MS, 10)).toBe(1);
+    expect(await store.expire(LATER_MS, 10)).toBe(0);
+    await plain.acl('SETUSER', 'relay', 'resetkeys', '~nothing');
+    await expect(store.expire(LATER_MS, 10)).rejects.toThrow(StoreUnavailable);
+    await plain.acl('SETUSER', 'relay', '~*');
+    expect((await store.debts(['gcp'])).get('gcp')).toEqual({ count: 2, oldestMs: NOW_MS });
+    expect(await store.expire(LATER_MS, 10)).toBe(1);
+  });
+
   test('does not trust a Redis that came back with other settings', async () => {
     await start({}, 10_000);
     await server.kill();

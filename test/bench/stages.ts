@@ -5,11 +5,10 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { openRedisStore } from '../../relay/adapters/redis-store.ts';
 import { systemClock } from '../../system/clock.ts';
-import { createLog, writeToStdout } from '../../system/log.ts';
 import { systemRandom } from '../../system/random.ts';
-import { createTestMailbox, TEST_PEPPER } from '../support/mailbox.ts';
+import { createTestMailbox } from '../support/mailbox.ts';
+import { openBenchStore } from './bench-store.ts';
 import { type Deployment, deploy, infoOf, type Mode, targetsOf } from './deployment.ts';
 import { measureInserts } from './floor.ts';
 import type { LoadConfig, LoadResult } from './load.ts';
@@ -129,17 +128,7 @@ async function load(deployment: Deployment, options: LoadOptions): Promise<LoadR
 async function preload(deployment: Deployment, from: number, to: number): Promise<void> {
   const [site] = deployment.sites;
   if (site === undefined) throw new RangeError('no site');
-  const opened = await openRedisStore({
-    nodes: [{ host: site.redis.host, port: site.redis.port }],
-    pepper: TEST_PEPPER,
-    commandTimeoutMs: 10_000,
-    openTimeoutMs: 10_000,
-    clock: systemClock,
-    random: systemRandom,
-    log: createLog({ clock: systemClock, base: {}, level: 'warn', write: writeToStdout }),
-  });
-  if (!opened.ok) throw new Error(opened.fault.join('; '));
-  const store = opened.value;
+  const store = await openBenchStore(site.redis);
   const body = systemRandom.bytes(BODY_BYTES);
   const nowMs = systemClock.wallMs();
   let mailbox = createTestMailbox();

@@ -7,15 +7,14 @@
  * time. Other work on the machine makes it slower and changes these figures little.
  */
 import { randomBytes } from 'node:crypto';
-import { openRedisStore } from '../../relay/adapters/redis-store.ts';
 import type { SignedAck } from '../../relay/core/ack.ts';
 import type { Message } from '../../relay/core/message.ts';
 import type { Settlement } from '../../relay/ports.ts';
 import { systemClock } from '../../system/clock.ts';
-import { createLog, writeToStdout } from '../../system/log.ts';
-import { systemRandom } from '../../system/random.ts';
-import { createTestMailbox, TEST_PEPPER } from '../support/mailbox.ts';
+import { writeToStdout } from '../../system/log.ts';
+import { createTestMailbox } from '../support/mailbox.ts';
 import { startRedis } from '../support/redis-server.ts';
+import { openBenchStore } from './bench-store.ts';
 import { infoOf } from './deployment.ts';
 import { cpuSeconds } from './process-usage.ts';
 
@@ -58,17 +57,7 @@ const work = Array.from({ length: WRITERS }, (_, writer) => {
 
 const server = await startRedis();
 const pid = Number(await infoOf(server, 'process_id'));
-const opened = await openRedisStore({
-  nodes: [{ host: server.host, port: server.port }],
-  pepper: TEST_PEPPER,
-  commandTimeoutMs: 20_000,
-  openTimeoutMs: 10_000,
-  clock: systemClock,
-  random: systemRandom,
-  log: createLog({ clock: systemClock, base: {}, level: 'warn', write: writeToStdout }),
-});
-if (!opened.ok) throw new Error(opened.fault.join('; '));
-const store = opened.value;
+const store = await openBenchStore(server);
 
 const measure = async (): Promise<readonly number[]> => [
   cpuSeconds(pid),

@@ -7,14 +7,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { openRedisStore } from '../../relay/adapters/redis-store.ts';
 import type { Reference } from '../../relay/core/reference.ts';
-import type { MessageStore } from '../../relay/ports.ts';
 import { systemClock } from '../../system/clock.ts';
-import { createLog, writeToStdout } from '../../system/log.ts';
-import { systemRandom } from '../../system/random.ts';
-import { createTestMailbox, TEST_PEPPER } from '../support/mailbox.ts';
+import { writeToStdout } from '../../system/log.ts';
+import { createTestMailbox } from '../support/mailbox.ts';
 import { startRedis } from '../support/redis-server.ts';
+import { openBenchStore } from './bench-store.ts';
 
 const MESSAGES = Number(process.argv[2] ?? 10_000);
 const WORKERS = Number(process.argv[3] ?? 64);
@@ -25,17 +23,7 @@ const HOUR_MS = 3_600_000;
 
 const server = await startRedis();
 const plain = new Redis({ host: server.host, port: server.port, enableAutoPipelining: true });
-const opened = await openRedisStore({
-  nodes: [{ host: server.host, port: server.port }],
-  pepper: TEST_PEPPER,
-  commandTimeoutMs: 5_000,
-  openTimeoutMs: 10_000,
-  clock: systemClock,
-  random: systemRandom,
-  log: createLog({ clock: systemClock, base: {}, level: 'warn', write: writeToStdout }),
-});
-if (!opened.ok) throw new Error(opened.fault.join('; '));
-const store: MessageStore = opened.value;
+const store = await openBenchStore(server);
 
 const mailboxes = Array.from({ length: MAILBOXES }, createTestMailbox);
 const work = Array.from({ length: MESSAGES }, (_, index) => {

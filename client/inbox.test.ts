@@ -95,6 +95,15 @@ test('a copy that comes while another is being tried is tried next', async () =>
   expect(noted).toContain('copy_undecryptable');
 });
 
+test('of copies that come while one is being tried, so many are kept and no more', async () => {
+  const { inbox, noted } = createFixture();
+  const rubbish = frame(1, { coding: 'aes128gcm', body: new Uint8Array(200) });
+  for (let copy = 0; copy < 100; copy += 1) inbox.arrived(aws, rubbish);
+  expect(await inbox.take(now())).toBeUndefined();
+  // The one that is being tried, and four that wait.
+  expect(noted.filter((event) => event === 'copy_undecryptable')).toHaveLength(5);
+});
+
 test('the same provider twice does not prove a message lost', async () => {
   const { acked, inbox } = createFixture();
   const rubbish = frame(1, { coding: 'aes128gcm', body: new Uint8Array(200) });

@@ -106,6 +106,15 @@ test.each<[string, LinkEnd, (relay: SocketHandlers) => void]>([
       relay.onText('{"t":"drain","alternates":[]}');
     },
   ],
+  [
+    'a message for a mailbox that nobody asked for',
+    'relay_malformed',
+    (relay) => {
+      relay.onText(welcome);
+      relay.onText(ready);
+      relay.onBinary(Uint8Array.from(message, (byte, place) => (place === 2 ? 1 : byte)));
+    },
+  ],
   ['a drain notice before ready', 'relay_malformed', (relay) => relay.onText(drain)],
   ['1012', 'draining', (relay) => relay.onClose(1012)],
   ['1013', 'overloaded', (relay) => relay.onClose(1013)],

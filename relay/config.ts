@@ -89,8 +89,8 @@ export const RELAY_SETTINGS: RelayShape = {
   RELAY_MINTING: oneOf(['token', 'open'], 'token'),
   RELAY_OPERATOR_TOKENS: optional(contentOf('one SHA-256 of an operator token per line, in hex')),
   RELAY_CIPHERTEXT_TYPES: text(
-    'media types that are ciphertext by themselves, with commas between them',
-    /^[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]+(,[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]+)*$/,
+    'media types that are ciphertext by themselves, of 64 characters at most, with commas between them',
+    /^(?:(?=[^,]{1,64}(?:,|$))[a-z0-9!#$&^_.+-]+\/[a-z0-9!#$&^_.+-]+(?:,(?!$)|$))+$/,
     'message/mls',
   ),
   RELAY_BODY_BYTES_MAX: integer(4096, 1_048_576, 65_536),

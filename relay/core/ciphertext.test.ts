@@ -77,6 +77,7 @@ test('a body of which nothing is said has to be empty', () => {
 });
 
 test('a type that the operator allows is taken at its word', () => {
+  expect(isPlausible('application/octet-stream', Buffer.alloc(9))).toBe(true);
   expect(isPlausible('application/pgp-encrypted', Buffer.from('-----BEGIN PGP MESSAGE-----'))).toBe(true);
 });
 

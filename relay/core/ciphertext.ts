@@ -6,8 +6,10 @@
  * What passes may still be rubbish; what is refused is never ciphertext.
  */
 
-/** What a body without a content coding and without an allowed type is called; it has to be empty. */
-export const NOTHING = 'application/octet-stream';
+/** The coding of a body without a content coding and without an allowed type, which has to be empty. */
+export const NOTHING = '';
+/** What recipients are told of such a body. An operator may allow bodies of this type, too. */
+export const CODING_OF_NOTHING = 'application/octet-stream';
 /** MLS messages (RFC 9420 §6): like `aes128gcm` never the same bytes twice, because each has a generation. */
 export const MLS = 'message/mls';
 

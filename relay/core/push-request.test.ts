@@ -6,7 +6,7 @@ import { type HeaderValues, type PushLimits, parsePushRequest } from './push-req
 
 const limits: PushLimits = {
   ttlSecondsMax: 2_592_000,
-  ciphertextTypes: ['message/mls', 'application/x-sealed'],
+  ciphertextTypes: ['message/mls', 'application/x-sealed', 'application/octet-stream'],
 };
 const plain = { ttl: ['60'], 'content-encoding': ['aes128gcm'] };
 
@@ -62,6 +62,15 @@ describe('taken is', () => {
         'idempotency-key': ['1'],
       },
       { coding: 'application/x-sealed' },
+    ],
+    [
+      'even the type that says nothing, where the operator allows it',
+      {
+        'content-encoding': undefined,
+        'content-type': ['application/octet-stream'],
+        'idempotency-key': ['1'],
+      },
+      { coding: 'application/octet-stream' },
     ],
     ['what has blanks around it', { ttl: [' 60 '], urgency: [' low '] }, { ttlSeconds: 60, urgency: 'low' }],
   ])('%s', (_, headers, expected) => {

@@ -8,7 +8,7 @@ import type { Random } from '../../system/random.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 import type { Admission } from '../admission.ts';
 import { type CapabilityFault, sealMessage } from '../core/capability.ts';
-import { isPlausible, NOTHING } from '../core/ciphertext.ts';
+import { CODING_OF_NOTHING, isPlausible, NOTHING } from '../core/ciphertext.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import { createMessage, messageIdOf, topicTagOf } from '../core/message.ts';
 import { type HeaderValues, type PushLimits, parsePushRequest } from '../core/push-request.ts';
@@ -128,7 +128,7 @@ async function accept(
     commitment: commitmentOf({ id, opening }),
     urgency,
     topic: topicTagOf(request.value.topic, capabilityId, deps.ring.pepper),
-    coding,
+    coding: isNothing ? CODING_OF_NOTHING : coding,
     body: body.value,
   });
   const location = `${deps.origin}/m/${sealMessage({ mailbox, id, opening }, deps.ring)}`;

@@ -16,6 +16,8 @@ interface House {
   readonly events: RecordedEvents;
   readonly reasons: ReturnType<Readiness['reasons']>[number][];
   readonly lag: { ms: number };
+  /** What is known of the clocks of others. */
+  readonly skews: Map<string, number>;
   readonly figure: (line: string) => Promise<number>;
   /** Keeps house for a while. */
   readonly keep: (ms: number) => Promise<void>;
@@ -27,6 +29,7 @@ function house(store: MessageStore = createMemoryStore()): House {
   const events = createRecordedEvents();
   const reasons: House['reasons'] = [];
   const lag = { ms: 0 };
+  const skews = new Map([['gcp', -3]]);
   const keepHouse = createHousekeeping({
     store,
     links: [
@@ -44,7 +47,7 @@ function house(store: MessageStore = createMemoryStore()): House {
       expiryLagMs: () => lag.ms,
       watch: () => Promise.resolve(),
     },
-    skews: () => new Map([['gcp', -3]]),
+    skews: () => skews,
     isRecovering: () => true,
     recoveringForMs: () => 2500,
     catchUp: createCatchUp({ clock, events }),
@@ -61,6 +64,7 @@ function house(store: MessageStore = createMemoryStore()): House {
     events,
     reasons,
     lag,
+    skews,
     figure: async (name) => {
       const line = (await metrics.text()).split('\n').find((text) => text.startsWith(`relay_${name} `));
       return Number(line?.split(' ').at(-1));
@@ -111,6 +115,17 @@ test('nothing expires by a clock that the others contradict', async () => {
   await keep(5000);
   expect((await store.usage(mailbox.tag)).messages).toBe(1);
   reasons.pop();
+  await keep(1000);
+  expect(events.happened).toEqual(['discarded expired 1']);
+});
+
+test('nothing expires by a clock that nobody has confirmed', async () => {
+  const { store, keep, events, skews } = house();
+  await store.insert([{ message: mailbox.message('m', { expiresMs: 1_001_000 }), owedTo: [] }], 1_000_000);
+  skews.clear();
+  await keep(5000);
+  expect((await store.usage(mailbox.tag)).messages).toBe(1);
+  skews.set('hetzner', 12);
   await keep(1000);
   expect(events.happened).toEqual(['discarded expired 1']);
 });

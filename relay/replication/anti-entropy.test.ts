@@ -150,14 +150,17 @@ test('a site that says it remembers an ack for ever is believed as far as a mess
 });
 
 describe('a damaged message', () => {
-  test('is fetched again soon after somebody tried to read it', async () => {
+  test('is fetched again soon after somebody tried to read it, whenever that is', async () => {
     const whole = message('m');
     await put([whole], ...SITES);
     await fleet.clock.advance(ROUND_MS);
-    fleet.site('gcp').damage(whole.id);
-    expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([]);
-    await fleet.clock.advance(10_000);
-    expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([whole.id]);
+    for (let time = 0; time < 6; time += 1) {
+      fleet.site('gcp').damage(whole.id);
+      expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([]);
+      // A look whether something is due, and the second look of the comparison.
+      await fleet.clock.advance(5000);
+      expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([whole.id]);
+    }
   });
 
   test('that is still owed is fetched from another site before it is brought where it belongs', async () => {

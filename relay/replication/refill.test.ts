@@ -140,6 +140,19 @@ describe('a store that lost its memory', () => {
     expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([kept.id]);
   });
 
+  test('takes also what cannot be reckoned because much of it is about to expire', async () => {
+    const kept = message('kept');
+    const { store } = fleet.site('aws');
+    await store.insert([{ message: kept, owedTo: [] }], fleet.clock.wallMs());
+    Object.assign(store, {
+      digest: async (partitions) => partitions.map(() => undefined),
+    } satisfies Pick<MessageStore, 'digest'>);
+    fleet.site('gcp').wipe();
+    await fleet.clock.advance(2000);
+    expect(fleet.site('gcp').replication.isRecovering()).toBe(false);
+    expect(await fleet.site('gcp').pending(mailbox.tag)).toEqual([kept.id]);
+  });
+
   test('takes all of what does not fit into one answer, of which no more is read than about goes into it', async () => {
     const large = Array.from({ length: 200 }, (_, index) =>
       mailbox.message(`${index}`, {

@@ -206,18 +206,21 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
       }
     });
 
-    test.each([20, 100, -1])('(byte %i) is no copy: the message sent again is stored', async (byte) => {
-      const store = await openEmpty();
-      const mailbox = createTestMailbox();
-      const message = mailbox.message('one');
-      const all = [mailbox.message('two'), message, mailbox.message('three')];
-      const insertions = all.map((each) => ({ message: each, owedTo: ['gcp'] }));
-      await store.insert(insertions, NOW_MS);
-      await damage(plain, referenceTo(message), (byte + message.record.length) % message.record.length);
-      expect(await store.insert(insertions, NOW_MS)).toEqual(['duplicate', 'stored', 'duplicate']);
-      expect(await store.pending(message.mailbox, 10, NOW_MS)).toHaveLength(3);
-      expect(await store.insert(insertions, NOW_MS)).toEqual(['duplicate', 'duplicate', 'duplicate']);
-    });
+    test.each([20, 60, 80, 100, -1])(
+      '(byte %i) is no copy: the message sent again is stored',
+      async (byte) => {
+        const store = await openEmpty();
+        const mailbox = createTestMailbox();
+        const message = mailbox.message('one');
+        const all = [mailbox.message('two'), message, mailbox.message('three')];
+        const insertions = all.map((each) => ({ message: each, owedTo: ['gcp'] }));
+        await store.insert(insertions, NOW_MS);
+        await damage(plain, referenceTo(message), (byte + message.record.length) % message.record.length);
+        expect(await store.insert(insertions, NOW_MS)).toEqual(['duplicate', 'stored', 'duplicate']);
+        expect(await store.pending(message.mailbox, 10, NOW_MS)).toHaveLength(3);
+        expect(await store.insert(insertions, NOW_MS)).toEqual(['duplicate', 'duplicate', 'duplicate']);
+      },
+    );
 
     test('of an ack is missing and comes back, and its tombstones stay meanwhile', async () => {
       const store = await openEmpty();

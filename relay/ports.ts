@@ -132,6 +132,11 @@ export interface MessageStore {
   onPassed(listener: (message: Message) => void): void;
   /** Calls `listener` for each damaged record found. */
   onDamage(listener: () => void): void;
+  /**
+   * Calls `listener` when the store, or a part of it, answers again after it was away, or a part is elsewhere than before:
+   * what was confirmed last may be gone, with the power or because an older copy took over.
+   */
+  onReturn(listener: () => void): void;
   /** Calls `listener` with how many entries found no room in an outbox: the full comparison has to find them. */
   onOutboxFull(listener: (count: number) => void): void;
   close(): Promise<void>;

@@ -139,8 +139,9 @@ export function createMemoryStore(): MessageStore {
 }
 
 /** There is no other relay at this store, and no disk. */
-const QUIET: Pick<MessageStore, 'pass' | 'onPassed' | 'onDamage'> = {
+const QUIET: Pick<MessageStore, 'pass' | 'onPassed' | 'onDamage' | 'onReturn'> = {
   onDamage: () => undefined,
+  onReturn: () => undefined,
   pass: () => Promise.resolve(),
   onPassed: () => undefined,
 };

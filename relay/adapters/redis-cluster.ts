@@ -107,6 +107,10 @@ function createNodes(seeds: readonly Endpoint[], options: RedisConnectionOptions
       const faults: string[] = [];
       const found = await find(faults);
       if (found.size > 0) {
+        // A replica that takes over may lack what was confirmed last.
+        if ([...topology].some(([partition, { name }]) => found.get(partition)?.name !== name)) {
+          options.onReturn?.();
+        }
         topology = found;
         faults.length = 0;
       }

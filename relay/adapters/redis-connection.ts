@@ -29,6 +29,8 @@ export interface RedisConnectionOptions {
   readonly commandTimeoutMs: number;
   /** How long the first connection may take, milliseconds, loading of the data included. */
   readonly openTimeoutMs: number;
+  /** Called when it can be used again after the connection was lost. */
+  readonly onReturn?: () => void;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
@@ -187,8 +189,10 @@ function connect<Connection>(
       }
       failures = 0;
       up = true;
-      if (opened) log.info('redis_back', { where });
-      else {
+      if (opened) {
+        log.info('redis_back', { where });
+        options.onReturn?.();
+      } else {
         opened = true;
         cancelDeadline();
         resolve(ok(wrap(redis, close)));

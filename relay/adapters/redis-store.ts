@@ -49,7 +49,8 @@ import {
   type Writing,
 } from './redis-writes.ts';
 
-export interface RedisStoreOptions extends Omit<RedisConnectionOptions, 'host' | 'port' | 'isCluster'> {
+export interface RedisStoreOptions
+  extends Omit<RedisConnectionOptions, 'host' | 'port' | 'isCluster' | 'onReturn'> {
   /** The Redis; or several nodes of a Redis Cluster, from which the others are learnt. */
   readonly nodes: readonly Endpoint[];
   /** The fleet's pepper, under which acks name their mailbox. */
@@ -79,9 +80,11 @@ export async function openRedisStore(
   const [single] = nodes;
   if (single === undefined) return fail(['no Redis is given']);
   const isCluster = nodes.length > 1;
+  const returned = createEvent<undefined>();
+  const watched = { ...options, onReturn: () => returned.tell(undefined) };
   const commands = isCluster
-    ? await connectCluster(nodes, { ...options, ...single })
-    : await connectCommands({ ...options, ...single });
+    ? await connectCluster(nodes, { ...watched, ...single })
+    : await connectCommands({ ...watched, ...single });
   if (!commands.ok) return fail(commands.fault);
   const listeners: Parameters<MessageStore['onChange']>[0][] = [];
   const tell: Parameters<MessageStore['onChange']>[0] = (mailbox, what) => {
@@ -114,6 +117,7 @@ export async function openRedisStore(
       if (reply instanceof Error) throw unavailable(reply);
     },
     onPassed: passed.listen,
+    onReturn: returned.listen,
     onChange: (listener) => void listeners.push(listener),
     close,
   });
@@ -149,7 +153,7 @@ function createStore(
   { pepper, clock }: Pick<RedisStoreOptions, 'pepper' | 'clock'>,
   origin: string,
   tell: Parameters<MessageStore['onChange']>[0],
-): Omit<MessageStore, 'onChange' | 'pass' | 'onPassed' | 'close'> {
+): Omit<MessageStore, 'onChange' | 'pass' | 'onPassed' | 'onReturn' | 'close'> {
   const damage = createEvent<undefined>();
   const outboxFull = createEvent<number>();
 

@@ -149,6 +149,16 @@ test('a site that says it remembers an ack for ever is believed as far as a mess
   expect(await store.missing([reference])).toEqual([reference]);
 });
 
+test('what a store lost while it was away for a moment is found soon after it came back, whenever that is', async () => {
+  for (let time = 0; time < 6; time += 1) {
+    const lost = message(`${time}`);
+    await put([lost], 'aws', 'hetzner');
+    fleet.site('gcp').comeBack();
+    await fleet.clock.advance(5000);
+    expect(await fleet.site('gcp').pending(mailbox.tag)).toContain(lost.id);
+  }
+});
+
 describe('a damaged message', () => {
   test('is fetched again soon after somebody tried to read it, whenever that is', async () => {
     const whole = message('m');

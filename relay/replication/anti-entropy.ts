@@ -3,7 +3,8 @@
  * disk, a write that a cluster forgot in a failover. Every half minute a site compares itself with each other one,
  * and within an hour it reads everything it holds once, because Redis loads a damaged byte without a word.
  *
- * Damage that is found anywhere brings the next comparison forward.
+ * Damage that is found anywhere brings the next comparison forward, and so does a store that was away: a Redis that had no
+ * power, or an older copy that took over, may lack what was confirmed last.
  */
 import { describeError, type Log } from '../../system/log.ts';
 import type { Random } from '../../system/random.ts';
@@ -35,12 +36,14 @@ const VERIFY_PAGE = 256;
 
 /** Compares and verifies until `stopped`; never rejects before. */
 export async function runAntiEntropy(deps: AntiEntropyDeps, stopped: AbortSignal): Promise<void> {
-  let damages = 0;
-  deps.store.onDamage(() => {
-    damages += 1;
-  });
+  let occasions = 0;
+  const note = (): void => {
+    occasions += 1;
+  };
+  deps.store.onDamage(note);
+  deps.store.onReturn(note);
   const comparing = deps.eachLink(
-    (link, gone) => compareAgainAndAgain(link, () => damages, deps, gone),
+    (link, gone) => compareAgainAndAgain(link, () => occasions, deps, gone),
     stopped,
   );
   await Promise.all([verifyAgainAndAgain(deps, stopped), comparing]);
@@ -48,19 +51,19 @@ export async function runAntiEntropy(deps: AntiEntropyDeps, stopped: AbortSignal
 
 async function compareAgainAndAgain(
   link: PeerLink,
-  damagesNow: () => number,
+  occasionsNow: () => number,
   deps: AntiEntropyDeps,
   stopped: AbortSignal,
 ): Promise<void> {
   const { clock, events, log, random } = deps;
-  let damages = damagesNow();
+  let occasions = occasionsNow();
   let waitMs = COMPARE_MS * random.fraction();
   while (!stopped.aborted) {
     await clock.sleep(TICK_MS, stopped).catch(() => undefined);
     waitMs -= TICK_MS;
-    const isDue = waitMs <= 0 || damages !== damagesNow();
+    const isDue = waitMs <= 0 || occasions !== occasionsNow();
     if (stopped.aborted || !isDue || !link.isUp() || deps.isRecovering()) continue;
-    damages = damagesNow();
+    occasions = occasionsNow();
     waitMs = COMPARE_MS * (0.75 + random.fraction() / 2);
     try {
       const options = { marginMs: MARGIN_MS, confirmMs: CONFIRM_MS, stopped };

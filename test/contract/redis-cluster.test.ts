@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
 import { openRedisStore } from '../../relay/adapters/redis-store.ts';
-import { PARTITIONS } from '../../relay/core/mailbox.ts';
+import { PARTITIONS, partitionOf } from '../../relay/core/mailbox.ts';
 import type { Message, MessageId } from '../../relay/core/message.ts';
 import type { PeerReply, PeerRequest } from '../../relay/core/peer-frame.ts';
 import { referenceTo } from '../../relay/core/reference.ts';
@@ -189,11 +189,55 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store on a cluster${reaso
     });
   });
 
+  test('follows a slot that moves from one node to another while all of them run', async () => {
+    const store = await openEmpty();
+    const [first, second] = cluster.masters;
+    const mailbox = createTestMailbox();
+    const key = `x:{${partitionOf(mailbox.tag)}}`;
+    if (first === undefined || second === undefined) throw new Error('no nodes');
+    const slot = Number(await cluster.tell(first, 'CLUSTER', 'KEYSLOT', key));
+    const ids = await Promise.all(
+      cluster.masters.map(async (node) => String(await cluster.tell(node, 'CLUSTER', 'MYID'))),
+    );
+    const slots = String(await cluster.tell(first, 'CLUSTER', 'NODES'));
+    const ownerOf = (line: string): boolean =>
+      line
+        .split(' ')
+        .slice(8)
+        .some((range) => {
+          const [from = '', to = from] = range.split('-');
+          return Number(from) <= slot && slot <= Number(to);
+        });
+    const owner =
+      slots
+        .split('\n')
+        .find((line) => ownerOf(line))
+        ?.slice(0, 40) ?? '';
+    const other = ids.find((id) => id !== owner) ?? '';
+    const assign = async (id: string): Promise<void> => {
+      for (const node of cluster.masters) await cluster.tell(node, 'CLUSTER', 'SETSLOT', slot, 'NODE', id);
+    };
+    onTestFinished(async () => {
+      await cluster.flush();
+      await assign(owner);
+    });
+    await assign(other);
+    await eventually('the message', async () => {
+      const message = mailbox.message('one');
+      return await store.insert([{ message, owedTo: [] }], 10_000).catch(() => undefined);
+    });
+    expect(await store.pending(mailbox.tag, 10, 10_000)).toHaveLength(1);
+  });
+
   // The last one: afterwards the cluster has lost its first node.
   test('loses nothing for good when a node fails over to a replica that is behind', {
     timeout: MINUTE_MS,
   }, async () => {
     const store = await openEmpty();
+    let returns = 0;
+    store.onReturn(() => {
+      returns += 1;
+    });
     const elsewhere = createMemoryStore();
     const nowMs = systemClock.wallMs();
     const mailboxes = Array.from({ length: 100 }, createTestMailbox);
@@ -228,6 +272,7 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store on a cluster${reaso
     void untilAvailable(store).then(takenOver.resolve);
     await takenOver.promise;
     await eventually('writes succeed', async () => ((await write('after')) === 0 ? true : undefined), 20_000);
+    expect(returns).toBeGreaterThan(0);
 
     const lost = await store.missing(confirmed.map(referenceTo));
     // The replica did not have these: the site confirmed them and lost them.

@@ -71,11 +71,16 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     expect(await store.insert([{ message: mailbox.message('new'), owedTo: [] }], NOW_MS)).toEqual(['stored']);
   });
 
-  test('hears of changes again after the Redis came back', async () => {
+  test('hears of changes again after the Redis came back, and tells that it did', async () => {
     await start({}, 10_000);
+    let returns = 0;
+    store.onReturn(() => {
+      returns += 1;
+    });
     await server.kill();
     await server.start();
     await untilAvailable(store);
+    expect(returns).toBe(1);
     const woken = Promise.withResolvers<string>();
     store.onChange(woken.resolve);
     const heard = woken.promise.then((tag) => ({ tag }));

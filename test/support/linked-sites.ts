@@ -40,6 +40,8 @@ interface LinkedSite {
   wipe(): void;
   /** A record is damaged on disk: whoever reads it finds nothing, until it is stored again. */
   damage(id: string): void;
+  /** The store was away for a moment and answers again. */
+  comeBack(): void;
   /** Its wall clock is ahead by so much, milliseconds, and the other sites' clocks tell it. */
   ahead(ms: number): void;
   /** The process ends: nothing of it runs or answers any more. Its store remains. */
@@ -118,7 +120,7 @@ export function linkSites(names: readonly string[]): LinkedSites {
 
   for (const own of manifest.sites) {
     const stopping = new AbortController();
-    const { store, wipe, damage } = createWipeableStore();
+    const { store, wipe, damage, comeBack } = createWipeableStore();
     const events = createRecordedEvents();
     const connected = new Set<MailboxTag>();
     const delivered: string[] = [];
@@ -167,6 +169,7 @@ export function linkSites(names: readonly string[]): LinkedSites {
       delivered,
       wipe,
       damage,
+      comeBack,
       ahead: (ms) => {
         aheadMs = ms;
       },
@@ -244,11 +247,13 @@ function createWipeableStore(): {
   readonly store: MessageStore;
   readonly wipe: () => void;
   readonly damage: (id: string) => void;
+  readonly comeBack: () => void;
 } {
   let inner = createMemoryStore();
   const damaged = new Set<string>();
   const isWhole = ({ id }: { readonly id: string }): boolean => !damaged.has(id);
   const damageListeners: (() => void)[] = [];
+  const returnListeners: (() => void)[] = [];
   /** What a store does that finds damage: it forgets and reports. */
   const find = (ids: readonly string[]): void => {
     for (const id of ids) if (damaged.has(id)) for (const listener of damageListeners) listener();
@@ -265,6 +270,9 @@ function createWipeableStore(): {
       listen();
     },
     damage: (id) => void damaged.add(id),
+    comeBack: () => {
+      for (const listener of returnListeners) listener();
+    },
     store: {
       durable: false,
       insert: async (insertions, nowMs) => {
@@ -305,6 +313,7 @@ function createWipeableStore(): {
       pass: (message) => inner.pass(message),
       onPassed: (listener) => inner.onPassed(listener),
       onDamage: (listener) => void damageListeners.push(listener),
+      onReturn: (listener) => void returnListeners.push(listener),
       onOutboxFull: (listener) => inner.onOutboxFull(listener),
       digest: async (partitions, fromMs) => {
         const digests = await inner.digest(partitions, fromMs);

@@ -134,6 +134,7 @@ export function createStoreClient(
     pass: async () => undefined,
     onPassed: () => undefined,
     onDamage: () => undefined,
+    onReturn: () => undefined,
     onOutboxFull: () => undefined,
     close: async () => undefined,
   };

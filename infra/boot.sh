@@ -152,9 +152,15 @@ fetch_secrets() {
   done
 }
 
+# readable DEVICE: its first MiB can be read. What a device that answers with errors, or has no size yet, holds is not known:
+# blkid finds nothing on it, as on a new one.
+readable() {
+  [ "$(head -c 1048576 "$1" 2>/dev/null | wc -c)" -eq 1048576 ]
+}
+
 # The disk of Redis: encrypted here where the provider does not do it, formatted only when it is empty.
 prepare_disk() {
-  retry 60 test -b "$DISK"
+  retry 60 readable "$DISK" || { say "$DISK cannot be read" && return 1; }
   device=$DISK
   if [ -n "$DISK_KEY" ]; then
     cryptsetup isLuks "$DISK" || {
@@ -164,6 +170,7 @@ prepare_disk() {
     device=/dev/mapper/archipelago
     [ -b "$device" ] || cryptsetup open --key-file "$DISK_KEY" "$DISK" archipelago
   fi
+  readable "$device" || { say "$device cannot be read" && return 1; }
   [ -n "$(blkid -o value -s TYPE "$device")" ] || mkfs.ext4 -q "$device"
   mkdir -p /var/lib/archipelago-redis
   mountpoint -q /var/lib/archipelago-redis || mount -o noatime,nodev,nosuid,noexec "$device" /var/lib/archipelago-redis

@@ -150,6 +150,34 @@ test('packages are installed by a later try when the first finds the lock taken 
   expect(readFileSync(log, 'utf8')).toBe(`${'update\n'.repeat(3)}${'install\n'.repeat(3)}`);
 });
 
+describe('the disk of a Redis', () => {
+  const record = (name: string): string => `#!/bin/sh\necho ${name} >>'${root}/done'\n`;
+  const prepare = async (bytes: number): Promise<{ readonly code: number; readonly done: string }> => {
+    writeFileSync(join(root, 'disk'), Buffer.alloc(bytes));
+    writeFileSync(join(root, 'done'), '');
+    const nothing = '#!/bin/sh\n';
+    const { code } = await run('redis', 'prepare_disk', [], {
+      blkid: nothing,
+      mkdir: nothing,
+      chmod: nothing,
+      mountpoint: '#!/bin/sh\nexit 1\n',
+      'mkfs.ext4': record('formatted'),
+      mount: record('mounted'),
+    });
+    return { code, done: readFileSync(join(root, 'done'), 'utf8') };
+  };
+
+  test('is formatted when there is nothing on it', async () => {
+    expect(await prepare(1_048_576)).toEqual({ code: 0, done: 'formatted\nmounted\n' });
+  });
+
+  test('is left alone while it cannot be read', async () => {
+    const { code, done } = await prepare(1_048_575);
+    expect(code).not.toBe(0);
+    expect(done).toBe('');
+  });
+});
+
 test('a Redis keeps what it has accepted, listens inside the site only, and waits for its disk', async () => {
   await run('redis', 'fetch_secrets');
   expect((await run('redis', 'install_redis')).code).toBe(0);
@@ -245,7 +273,13 @@ async function run(
   mkdirSync(programs);
   for (const [name, text] of Object.entries({ chown: '#!/bin/sh\n', ...stubs }))
     writeFileSync(join(programs, name), text, { mode: 0o755 });
-  writeFileSync(script, render(role, paths, secrets).replace("ROOT=''", `ROOT='${root}'`));
+  writeFileSync(
+    script,
+    render(role, paths, secrets)
+      .replace("ROOT=''", `ROOT='${root}'`)
+      .replace(/^DISK=.*$/m, `DISK='${root}/disk'`)
+      .replace(/^DISK_KEY=.*$/m, "DISK_KEY=''"),
+  );
   return new Promise((resolve) => {
     const [name, ...words] = part.split(' ');
     const env = { PATH: `${programs}:${process.env['PATH']}`, BOOT_FUNCTION: name, RETRY_SECONDS: '0' };

@@ -16,7 +16,7 @@ import { RELAY_SETTINGS } from '../relay/config.ts';
 import { readSettings, type Shape } from '../system/settings.ts';
 import { secretsOf } from '../test/support/mock-engine.ts';
 import { suiteWith } from '../test/support/programs.ts';
-import { renderBoot } from './boot.ts';
+import { BOOT_BYTES_MAX, renderBoot } from './boot.ts';
 import type { Role, SecretFiles, SiteSpec } from './site.ts';
 
 const SET_ASIDE = join(import.meta.dirname, 'set-aside.sh');
@@ -249,6 +249,15 @@ test.skipIf(exposing.skipped)(exposing.title, async () => {
     expect(status, stdout).toBe(0);
   }
 });
+
+test.each<Role>(['relay', 'nameserver', 'redis'])(
+  'the script of a %s leaves room for secret files',
+  (role) => {
+    expect(
+      BOOT_BYTES_MAX - Buffer.byteLength(render(role, [], { relay: {}, nameserver: {}, redis: {} })),
+    ).toBeGreaterThan(3000);
+  },
+);
 
 test('a script that is larger than its provider takes is refused with what to do', () => {
   const secrets = secretsOf(spec) as unknown as SecretFiles;

@@ -40,7 +40,8 @@ export interface BootPlan {
   readonly group?: string;
 }
 
-const BODY = readFileSync(join(import.meta.dirname, 'boot.sh'), 'utf8');
+/** Lines that are comments stay behind: they would take a sixth of what AWS gives. No document within the script has any. */
+const BODY = readFileSync(join(import.meta.dirname, 'boot.sh'), 'utf8').replace(/^ *#.*\n/gm, '');
 /** Runs before each start of Redis. */
 const SET_ASIDE = readFileSync(join(import.meta.dirname, 'set-aside.sh'), 'utf8');
 

@@ -5,6 +5,7 @@ import { createManualClock } from '../test/support/manual-clock.ts';
 import { createRecordedEvents } from '../test/support/recorded-events.ts';
 import { AcksTooFast, type BuryAck, CONNECTION_UNKNOWN_MAX, createAckGate } from './ack-gate.ts';
 import { createMemoryStore } from './adapters/memory-store.ts';
+import { partitionOf } from './core/mailbox.ts';
 import type { MessageId } from './core/message.ts';
 import type { MessageStore } from './ports.ts';
 
@@ -93,12 +94,51 @@ test('many connections together do not get further than the relay allows', async
   expect(kept).toBe(32_768);
 });
 
-test('a store that runs short of memory keeps none', async () => {
+test('a store that runs short of memory keeps none, and is freed by what names old ones as well', async () => {
   const { open, store } = gate(0.8);
   const mailbox = createTestMailbox();
+  const old = madeUp(64);
+  await store.bury([{ ack: mailbox.ack(old, 100_000), owedTo: [] }], 0);
   expect(await ackMadeUp(open(), mailbox, 1)).toBe(false);
   const here = mailbox.message('here');
   await store.insert([{ message: here, owedTo: [] }], 0);
-  await open()(mailbox.ack([here.id], 100_000), [here.id]);
+  await open()(mailbox.ack([here.id, ...old], 100_000), [here.id, ...old]);
   expect(await store.pending(mailbox.tag, 1, 0)).toEqual([]);
+});
+
+/** The acks that a store keeps, as far as a first page tells. */
+async function acksIn(store: MessageStore, mailbox: TestMailbox): Promise<number> {
+  const { references } = await store.list(partitionOf(mailbox.tag), '', 4096);
+  return references.filter(({ kind }) => kind === 'ack').length;
+}
+
+test('what is buried already leaves nothing behind, however it is chosen again', async () => {
+  const { open, store, happened } = gate();
+  const mailbox = createTestMailbox();
+  const ids = madeUp(512);
+  const bury = open();
+  await bury(mailbox.ack(ids, 100_000), ids);
+  for (let from = 1; from < 100; from += 1)
+    await bury(mailbox.ack(ids.slice(from), 100_000), ids.slice(from));
+  expect(await acksIn(store, mailbox)).toBe(1);
+  expect(happened).toEqual(['ackedUnknown 512']);
+});
+
+test('what is buried already counts for the room that it takes beside something new', async () => {
+  const { open, store } = gate();
+  const mailbox = createTestMailbox();
+  const ids = madeUp(480);
+  const bury = open();
+  await bury(mailbox.ack(ids, 100_000), ids);
+  let kept = 0;
+  for (const id of madeUp(100)) {
+    const isKept = await bury(mailbox.ack([id, ...ids], 100_000), [id, ...ids]).then(
+      () => true,
+      () => false,
+    );
+    if (isKept) kept += 1;
+  }
+  // Of the 544 that are left of a thousand each takes 31.
+  expect(kept).toBe(17);
+  expect(await acksIn(store, mailbox)).toBe(18);
 });

@@ -3,6 +3,9 @@
  * copy is still on its way. So such an ack is kept as a tombstone; but anybody can make mailbox keys and sign acks of made-up
  * ids, so how many of them are kept is bounded: for each connection, for each mailbox, for the relay, and not at all once
  * the store runs short of memory. What is refused is not acked and will be sent again.
+ *
+ * An ack that names nothing but what is buried here is done already and leaves nothing behind: otherwise each choice among a
+ * few acked ids would be a record of its own at every site. Beside others such ids take room in a record, and count for it.
  */
 import type { Clock } from '../system/clock.ts';
 import { createTokenBuckets } from '../system/token-buckets.ts';
@@ -13,7 +16,7 @@ import type { RelayEvents } from './events.ts';
 import type { MessageStore } from './ports.ts';
 
 export interface AckGateDeps {
-  readonly store: Pick<MessageStore, 'missing'>;
+  readonly store: Pick<MessageStore, 'missing' | 'buriedBy'>;
   /** Deletes and tells the other sites; rejects when that is not certain. */
   readonly bury: (ack: SignedAck) => Promise<void>;
   /** Share of the store's memory that is in use, 0 to 1. */
@@ -36,6 +39,8 @@ export class AcksTooFast extends Error {
 /** Unknown ids of one connection in all its life: eight full acks. */
 export const CONNECTION_UNKNOWN_MAX = 4096;
 export const MAILBOX_RATE = { perSecond: 8, burst: 1024, keysMax: 50_000 } as const;
+/** An id that is buried already takes so much less room than the tombstone of an unknown one, index and all. */
+const BURIED_PER_UNKNOWN = 16;
 export const RELAY_RATE = { perSecond: 256, burst: 32_768, keysMax: 1 } as const;
 
 /** The returned function opens the gate for one connection, or one request. */
@@ -47,15 +52,19 @@ export function createAckGate(deps: AckGateDeps): () => BuryAck {
     return async (ack, doubtful) => {
       if (doubtful.length > 0) {
         const references = doubtful.map((id) => ({ kind: 'message', mailbox: ack.mailbox, id }) as const);
+        const burials = await deps.store.buriedBy(references);
+        const buried = burials.filter((burial) => burial !== undefined).length;
+        if (buried === ack.ids.length) return;
         const unknown = (await deps.store.missing(references)).length;
-        left -= unknown;
+        const cost = unknown + Math.floor(buried / BURIED_PER_UNKNOWN);
+        left -= cost;
         const nowMs = deps.clock.monotonicMs();
         const isBounded =
-          unknown === 0 ||
+          cost === 0 ||
           (left >= 0 &&
-            deps.fullness() < GUARD_FROM &&
-            ofMailbox.take(ack.mailbox, nowMs, unknown) &&
-            ofRelay.take('', nowMs, unknown));
+            (unknown === 0 || deps.fullness() < GUARD_FROM) &&
+            ofMailbox.take(ack.mailbox, nowMs, cost) &&
+            ofRelay.take('', nowMs, cost));
         if (!isBounded) throw new AcksTooFast('too many of the acked ids are unknown here');
         deps.events.ackedUnknown(unknown);
       }

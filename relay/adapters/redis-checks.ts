@@ -3,7 +3,7 @@
  *
  * The defaults of Redis, and of most managed offers, lose accepted messages: they do not write to disk before they
  * answer, or evict what has not been read. A relay refuses to start on such a Redis and says what to change, and
- * it asks again after every reconnection, because a restart may bring other settings.
+ * it asks again after every reconnection and every ten seconds, because a restart or somebody's hand may bring other settings.
  */
 import type { Redis } from 'ioredis';
 import { describeError } from '../../system/log.ts';

@@ -3,7 +3,8 @@
  *
  * The defaults of ioredis keep commands for a Redis that is away and execute them late. Here nothing is kept: a
  * command is answered within its time-out or fails, a Redis that stays silent that long is hung up on, and it is
- * dialled again for ever. After every connection its settings are checked before anything is written to it.
+ * dialled again for ever. After every connection its settings are checked before anything is written to it, and every
+ * ten seconds from then on, because somebody may change them while it runs.
  */
 import { Redis } from 'ioredis';
 import { type BackoffConfig, backoffMs } from '../../system/backoff.ts';
@@ -29,6 +30,8 @@ export interface RedisConnectionOptions {
   readonly commandTimeoutMs: number;
   /** How long the first connection may take, milliseconds, loading of the data included. */
   readonly openTimeoutMs: number;
+  /** Between two looks at its settings, milliseconds; 10,000 by default. */
+  readonly recheckMs?: number;
   /** Called when it can be used again after the connection was lost. */
   readonly onReturn?: () => void;
   readonly clock: Clock;
@@ -55,6 +58,7 @@ export interface RedisConnection {
 }
 
 const CONNECT_TIMEOUT_MS = 2_000;
+const RECHECK_MS = 10_000;
 const RECONNECT: BackoffConfig = { baseMs: 50, maxMs: 2_000 };
 const LOADING_RETRY_MAX_MS = 250;
 
@@ -69,8 +73,10 @@ export function connectCommands(
 ): Promise<Result<RedisConnection, readonly string[]>> {
   const where = nameOf(options);
   let usable = false;
+  const check = (redis: Redis): Promise<readonly string[]> =>
+    checkRedis(redis, where, options.isCluster ?? false);
   const prepare = async (redis: Redis): Promise<readonly string[]> => {
-    const faults = await checkRedis(redis, where, options.isCluster ?? false);
+    const faults = await check(redis);
     if (faults.length > 0) return faults;
     await loadScripts(redis);
     usable = true;
@@ -79,7 +85,7 @@ export function connectCommands(
   const onLost = (): void => {
     usable = false;
   };
-  return connect(options, prepare, onLost, (redis, close) => {
+  return connect(options, { prepare, check }, onLost, (redis, close) => {
     const run: RedisConnection['run'] = async (commands) => {
       if (!usable) throw new StoreUnavailable(`${where} is not usable now`);
       const replies = await send(redis, commands, options);
@@ -132,7 +138,7 @@ export function connectSubscriber(
   const onLost = (): void => {
     isUp = false;
   };
-  return connect(options, prepare, onLost, (redis, close) => {
+  return connect(options, { prepare }, onLost, (redis, close) => {
     redis.on('message', (_channel: string, text: string) => onMessage(text));
     return { close, isUp: () => isUp };
   });
@@ -142,13 +148,19 @@ function nameOf({ host, port }: RedisConnectionOptions): string {
   return `redis ${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
+/** What a Redis is asked before it is used, and while it is. Both give every fault as a sentence. */
+interface Asking {
+  readonly prepare: (redis: Redis) => Promise<readonly string[]>;
+  readonly check?: (redis: Redis) => Promise<readonly string[]>;
+}
+
 /**
  * Dials until `prepare` has found the Redis good once, then gives what `wrap` makes of it, and goes on dialling
- * and preparing whenever the connection is lost.
+ * and preparing whenever the connection is lost, or `check` finds a fault.
  */
 function connect<Connection>(
   options: RedisConnectionOptions,
-  prepare: (redis: Redis) => Promise<readonly string[]>,
+  { prepare, check }: Asking,
   onLost: () => void,
   wrap: (redis: Redis, close: () => Promise<void>) => Connection,
 ): Promise<Result<Connection, readonly string[]>> {
@@ -164,9 +176,30 @@ function connect<Connection>(
     failures += 1;
     return Math.ceil(backoffMs(failures, options.random.fraction(), RECONNECT));
   });
+  let cancelRecheck = (): void => undefined;
   const close = (): Promise<void> => {
     closing = true;
+    cancelRecheck();
     return hangUp(redis);
+  };
+  const report = (faults: readonly string[]): void => {
+    for (const fault of faults) log.error('redis_misconfigured', { fault });
+  };
+  /** From here on until the connection is lost, which happens when a fault is found. */
+  const recheckLater = ({ stream }: Redis): void => {
+    if (check === undefined || closing) return;
+    cancelRecheck = clock.after(options.recheckMs ?? RECHECK_MS, () => void recheck(stream));
+  };
+  const recheck = async (stream: Redis['stream']): Promise<void> => {
+    const faults = await check?.(redis).catch(() => []);
+    if (redis.stream !== stream || !up) return;
+    if (faults === undefined || faults.length === 0) {
+      recheckLater(redis);
+      return;
+    }
+    report(faults);
+    onLost();
+    stream.destroy();
   };
   const refuse = (faults: readonly string[]): void => {
     if (opened) return;
@@ -182,13 +215,14 @@ function connect<Connection>(
     try {
       const faults = await prepare(redis);
       if (faults.length > 0) {
-        for (const fault of faults) log.error('redis_misconfigured', { fault });
+        report(faults);
         refuse(faults);
         stream.destroy();
         return;
       }
       failures = 0;
       up = true;
+      recheckLater(redis);
       if (opened) {
         log.info('redis_back', { where });
         options.onReturn?.();
@@ -207,6 +241,7 @@ function connect<Connection>(
     onLost();
     if (up && !closing) log.warn('redis_lost', { where, reason: lastError });
     up = false;
+    cancelRecheck();
   });
   redis.on('error', (error) => {
     lastError = describeError(error);

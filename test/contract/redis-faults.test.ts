@@ -251,6 +251,23 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     expect(await store.expire(LATER_MS, 10)).toBe(1);
   });
 
+  test('does not trust a Redis whose settings somebody changes while it runs, until they are right again', async () => {
+    await start({}, 10_000);
+    await store.close();
+    store = await openTestStore(server, { recheckMs: 50 });
+    const plain = new Redis({ host: server.host, port: server.port });
+    onTestFinished(() => plain.disconnect());
+    await plain.config('SET', 'appendfsync', 'everysec');
+    await eventually('no trust', async () =>
+      store.ping().then(
+        () => undefined,
+        (error: unknown) => (error instanceof StoreUnavailable ? true : undefined),
+      ),
+    );
+    await plain.config('SET', 'appendfsync', 'always');
+    await untilAvailable(store);
+  });
+
   test('does not trust a Redis that came back with other settings', async () => {
     await start({}, 10_000);
     await server.kill();

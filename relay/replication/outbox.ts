@@ -136,7 +136,7 @@ async function drain(
     // What the other site does not take stays owed, and must not keep what comes behind it waiting.
     parked.add(some.map(({ reference }) => reference).filter((reference) => !confirmed.includes(reference)));
   }
-  for await (const { taken, left } of buryInParts(link, refused, config.own)) {
+  for await (const { taken, left } of buryInParts(link, refused, parked.turn(), config.own)) {
     await settle(taken);
     parked.add(left);
   }
@@ -149,6 +149,8 @@ interface Parked {
   readonly has: (reference: Reference) => boolean;
   readonly add: (references: readonly Reference[]) => void;
   readonly count: () => number;
+  /** Another number each time, one after the other. */
+  readonly turn: () => number;
 }
 
 function keyOf({ kind, mailbox, id }: Reference): string {
@@ -157,6 +159,7 @@ function keyOf({ kind, mailbox, id }: Reference): string {
 
 function createParked(clock: Clock): Parked {
   const untilMs = new Map<string, number>();
+  let turns = 0;
   return {
     has: (reference) => (untilMs.get(keyOf(reference)) ?? 0) > clock.monotonicMs(),
     add: (references) => {
@@ -166,6 +169,10 @@ function createParked(clock: Clock): Parked {
       }
     },
     count: () => untilMs.size,
+    turn: () => {
+      turns += 1;
+      return turns;
+    },
   };
 }
 
@@ -239,18 +246,22 @@ async function bury(link: PeerLink, acks: readonly Owed[], own: SiteName): Promi
 /**
  * Offers acks again that were refused together: a site may be without a part of its store, or of an older version that
  * does not know one of them, and the others need not wait for that. Gives what is taken, and what is better left alone
- * for a while: nothing when the site takes nothing at all, for then it may be there again at any moment.
+ * for a while: nothing when the site takes nothing at all, for then it may be there again at any moment. Each `turn` begins
+ * with other parts, so that none is always behind those that are away.
  */
 async function* buryInParts(
   link: PeerLink,
   acks: readonly Owed[],
+  turn: number,
   own: SiteName,
 ): AsyncGenerator<{ readonly taken: readonly Reference[]; readonly left: readonly Reference[] }> {
   const away: Reference[] = [];
   const unknown: Reference[] = [];
   let partsAway = 0;
   let isAnyTaken = false;
-  const parts = [...Map.groupBy(acks, ({ reference }) => partitionOf(reference.mailbox)).values()];
+  const all = [...Map.groupBy(acks, ({ reference }) => partitionOf(reference.mailbox)).values()];
+  const from = (turn * AWAY_MAX) % Math.max(1, all.length);
+  const parts = [...all.slice(from), ...all.slice(0, from)];
   for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
     const references = part.map(({ reference }) => reference);
     const refusal = await bury(link, part, own);

@@ -55,6 +55,19 @@ function votePort(site: string): string {
   return `${fleet.layout(site).vantageAddress}:${fleet.ports.votes}`;
 }
 
+/** A vantage lives a moment before it takes documents. */
+async function untilItTakesDocuments(site: string): Promise<void> {
+  await fleet.until('it takes documents', async () => {
+    const socket = connect(fleet.ports.votes, fleet.layout(site).vantageAddress);
+    const isOpen = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    return isOpen;
+  });
+}
+
 describe('a push', () => {
   test('to one nameserver reaches all, is no news twice, and is seen from afar', async () => {
     const first = await run('push', '--at', votePort('gcp'));
@@ -110,7 +123,7 @@ describe('a push', () => {
       VANTAGE_TLS_KEY: join(stolen, 'tls-key'),
       VANTAGE_MANIFEST: join(fleet.operators.path, '..', 'other-manifest'),
     });
-    await fleet.until('it lives', async () => (await fleet.ask('aws', 'vantage', '/livez'))?.status === 200);
+    await untilItTakesDocuments('aws');
     const none = await run('push');
     expect(none.code).toBe(3);
     expect(none.text).toContain('a key that the manifest does not list');
@@ -293,16 +306,7 @@ test('machines with the new key of the operators and machines with the old one t
   fleet.startVantage('aws', {
     VANTAGE_MANIFEST_KEY: readFileSync(join(fleet.operators.path, 'operators-next.pub'), 'utf8').trim(),
   });
-  // It lives a moment before it takes documents.
-  await fleet.until('it takes documents', async () => {
-    const socket = connect(fleet.ports.votes, fleet.layout('aws').vantageAddress);
-    const isOpen = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    );
-    socket.destroy();
-    return isOpen;
-  });
+  await untilItTakesDocuments('aws');
   expect(await run('push', '--wait', '20', ...as)).toMatchObject({
     code: 0,
     text: expect.stringMatching(/aws: adopted\ngcp: (adopted|already)\nhetzner: (adopted|already)/) as string,

@@ -73,6 +73,7 @@ export function connectCommands(
 ): Promise<Result<RedisConnection, readonly string[]>> {
   const where = nameOf(options);
   let usable = false;
+  let watch: Watch | undefined;
   const check = (redis: Redis): Promise<readonly string[]> =>
     checkRedis(redis, where, options.isCluster ?? false);
   const prepare = async (redis: Redis): Promise<readonly string[]> => {
@@ -80,12 +81,15 @@ export function connectCommands(
     if (faults.length > 0) return faults;
     await loadScripts(redis);
     usable = true;
+    watch ??= createWatch(redis, check, options);
+    watch.begin();
     return [];
   };
   const onLost = (): void => {
     usable = false;
+    watch?.end();
   };
-  return connect(options, { prepare, check }, onLost, (redis, close) => {
+  return connect(options, prepare, onLost, (redis, close) => {
     const run: RedisConnection['run'] = async (commands) => {
       if (!usable) throw new StoreUnavailable(`${where} is not usable now`);
       const replies = await send(redis, commands, options);
@@ -138,7 +142,7 @@ export function connectSubscriber(
   const onLost = (): void => {
     isUp = false;
   };
-  return connect(options, { prepare }, onLost, (redis, close) => {
+  return connect(options, prepare, onLost, (redis, close) => {
     redis.on('message', (_channel: string, text: string) => onMessage(text));
     return { close, isUp: () => isUp };
   });
@@ -148,19 +152,13 @@ function nameOf({ host, port }: RedisConnectionOptions): string {
   return `redis ${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** What a Redis is asked before it is used, and while it is. Both give every fault as a sentence. */
-interface Asking {
-  readonly prepare: (redis: Redis) => Promise<readonly string[]>;
-  readonly check?: (redis: Redis) => Promise<readonly string[]>;
-}
-
 /**
  * Dials until `prepare` has found the Redis good once, then gives what `wrap` makes of it, and goes on dialling
- * and preparing whenever the connection is lost, or `check` finds a fault.
+ * and preparing whenever the connection is lost.
  */
 function connect<Connection>(
   options: RedisConnectionOptions,
-  { prepare, check }: Asking,
+  prepare: (redis: Redis) => Promise<readonly string[]>,
   onLost: () => void,
   wrap: (redis: Redis, close: () => Promise<void>) => Connection,
 ): Promise<Result<Connection, readonly string[]>> {
@@ -176,30 +174,9 @@ function connect<Connection>(
     failures += 1;
     return Math.ceil(backoffMs(failures, options.random.fraction(), RECONNECT));
   });
-  let cancelRecheck = (): void => undefined;
   const close = (): Promise<void> => {
     closing = true;
-    cancelRecheck();
     return hangUp(redis);
-  };
-  const report = (faults: readonly string[]): void => {
-    for (const fault of faults) log.error('redis_misconfigured', { fault });
-  };
-  /** From here on until the connection is lost, which happens when a fault is found. */
-  const recheckLater = ({ stream }: Redis): void => {
-    if (check === undefined || closing) return;
-    cancelRecheck = clock.after(options.recheckMs ?? RECHECK_MS, () => void recheck(stream));
-  };
-  const recheck = async (stream: Redis['stream']): Promise<void> => {
-    const faults = await check?.(redis).catch(() => []);
-    if (redis.stream !== stream || !up) return;
-    if (faults === undefined || faults.length === 0) {
-      recheckLater(redis);
-      return;
-    }
-    report(faults);
-    onLost();
-    stream.destroy();
   };
   const refuse = (faults: readonly string[]): void => {
     if (opened) return;
@@ -215,14 +192,13 @@ function connect<Connection>(
     try {
       const faults = await prepare(redis);
       if (faults.length > 0) {
-        report(faults);
+        report(faults, log);
         refuse(faults);
         stream.destroy();
         return;
       }
       failures = 0;
       up = true;
-      recheckLater(redis);
       if (opened) {
         log.info('redis_back', { where });
         options.onReturn?.();
@@ -241,7 +217,6 @@ function connect<Connection>(
     onLost();
     if (up && !closing) log.warn('redis_lost', { where, reason: lastError });
     up = false;
-    cancelRecheck();
   });
   redis.on('error', (error) => {
     lastError = describeError(error);
@@ -250,6 +225,50 @@ function connect<Connection>(
     }
   });
   return promise;
+}
+
+interface Watch {
+  /** Over the connection that there is now. */
+  readonly begin: () => void;
+  readonly end: () => void;
+}
+
+/** Looks at the settings again and again while a connection lasts, and ends it when there is a fault. */
+function createWatch(
+  redis: Redis,
+  check: (redis: Redis) => Promise<readonly string[]>,
+  { clock, log, recheckMs = RECHECK_MS }: RedisConnectionOptions,
+): Watch {
+  let watched: Redis['stream'] | undefined;
+  let cancel = (): void => undefined;
+  const later = (): void => {
+    cancel = clock.after(recheckMs, () => void look());
+  };
+  const look = async (): Promise<void> => {
+    const stream = watched;
+    // A connection that is lost meanwhile is looked at when it is back.
+    const faults = await check(redis).catch(() => []);
+    if (stream === undefined || watched !== stream) return;
+    if (faults.length === 0) later();
+    else {
+      report(faults, log);
+      stream.destroy();
+    }
+  };
+  return {
+    begin: () => {
+      watched = redis.stream;
+      later();
+    },
+    end: () => {
+      watched = undefined;
+      cancel();
+    },
+  };
+}
+
+function report(faults: readonly string[], log: Log): void {
+  for (const fault of faults) log.error('redis_misconfigured', { fault });
 }
 
 function dial(options: RedisConnectionOptions, retryStrategy: () => number): Redis {

@@ -19,32 +19,19 @@ export interface AckConfig {
   readonly batchIdsMax: number;
   /** Or so old, milliseconds, when its first message came alone. */
   readonly batchForMs: number;
-  /** Or so old, milliseconds, while they come one after the other; four times that while many come. */
+  /** Or so old, milliseconds, while they come one after the other. */
   readonly batchForMsMax: number;
 }
 
-/** A batch of so many messages and more is of a recipient that gets many, whose acks are gathered for longer still. */
-const MANY_IDS = 8;
-const MANY_TIMES = 4;
-
-/** The batch of a mailbox before the one that is gathered. */
-export interface BatchBefore {
-  /** How long ago it went out, milliseconds. */
-  readonly sinceMs: number;
-  /** How many messages it acked. */
-  readonly ids: number;
-}
-
 /**
- * How long acks are gathered, milliseconds: a lone message is acked soon, one that follows others waits for those that follow
- * it, and four times as long when the batch before was of eight or more.
+ * How long acks are gathered, milliseconds, when the batch before went out `sinceMs` ago: a lone message is acked soon,
+ * and one that follows others waits for those that follow it.
  */
 export function gatherMs(
-  { sinceMs, ids }: BatchBefore,
+  sinceMs: number,
   { batchForMs, batchForMsMax }: Omit<AckConfig, 'batchIdsMax'>,
 ): number {
-  if (sinceMs >= batchForMsMax) return batchForMs;
-  return Math.max(batchForMs, ids >= MANY_IDS ? MANY_TIMES * batchForMsMax : batchForMsMax);
+  return sinceMs < batchForMsMax ? Math.max(batchForMs, batchForMsMax) : batchForMs;
 }
 
 export interface Acks {
@@ -52,8 +39,6 @@ export interface Acks {
   /** Resolves when everything that was added is handed to the sockets. */
   flush(): Promise<void>;
 }
-
-const NONE_BEFORE = { sentMs: Number.NEGATIVE_INFINITY, ids: 0 } as const;
 
 interface Batch {
   /** Where a copy of each id came from. */
@@ -72,8 +57,8 @@ export function createAcks(
   readyLinks: () => readonly Link[],
 ): Acks {
   const batches = new Map<number, Batch>();
-  /** The last batch of each mailbox that went out. */
-  const last = new Map<number, { readonly sentMs: number; readonly ids: number }>();
+  /** When the last batch of each mailbox went out. */
+  const sentMs = new Map<number, number>();
   const sending = new Set<Promise<void>>();
 
   const sendBatch = async (place: number, batch: Batch): Promise<void> => {
@@ -93,7 +78,7 @@ export function createAcks(
     const batch = batches.get(place);
     if (batch === undefined) return;
     batches.delete(place);
-    last.set(place, { sentMs: clock.monotonicMs(), ids: batch.linksOf.size });
+    sentMs.set(place, clock.monotonicMs());
     batch.cancelTimer();
     const sent = sendBatch(place, batch).finally(() => sending.delete(sent));
     sending.add(sent);
@@ -102,9 +87,8 @@ export function createAcks(
     add: (place, id, links) => {
       let batch = batches.get(place);
       if (batch === undefined) {
-        const { sentMs, ids } = last.get(place) ?? NONE_BEFORE;
-        const waitMs = gatherMs({ sinceMs: clock.monotonicMs() - sentMs, ids }, config);
-        const cancelTimer = clock.after(waitMs, () => dispatch(place));
+        const sinceMs = clock.monotonicMs() - (sentMs.get(place) ?? Number.NEGATIVE_INFINITY);
+        const cancelTimer = clock.after(gatherMs(sinceMs, config), () => dispatch(place));
         batch = { linksOf: new Map(), cancelTimer };
         batches.set(place, batch);
       }

@@ -105,17 +105,15 @@ function createAckBatch(
 ): AckBatch {
   let ids: Buffer[] = [];
   let count = 0;
-  let before = { sentMs: Number.NEGATIVE_INFINITY, ids: 0 };
+  let sentMs = Number.NEGATIVE_INFINITY;
   let cancelTimer: (() => void) | undefined;
-  const waitMs = (): number =>
-    gatherMs({ sinceMs: systemClock.monotonicMs() - before.sentMs, ids: before.ids }, gathering);
   const flush = (): void => {
     cancelTimer?.();
     cancelTimer = undefined;
     if (ids.length === 0) return;
     const idBytes = Buffer.concat(ids);
     count += ids.length;
-    before = { sentMs: systemClock.monotonicMs(), ids: ids.length };
+    sentMs = systemClock.monotonicMs();
     ids = [];
     send(encodeAck(0, mailbox.signAck(idBytes), idBytes));
   };
@@ -123,7 +121,7 @@ function createAckBatch(
     add: (id) => {
       ids.push(id);
       if (ids.length >= ACK_IDS) flush();
-      else cancelTimer ??= systemClock.after(waitMs(), flush);
+      else cancelTimer ??= systemClock.after(gatherMs(systemClock.monotonicMs() - sentMs, gathering), flush);
     },
     count: () => count,
     flush,

@@ -42,6 +42,8 @@ const STALL_MS = 250;
 /** With its encryption the largest body that every push service takes, so it fills several packets. */
 const PLAINTEXT_BYTES = 3500;
 const BODY_BYTES_MAX = 4096;
+/** Near the end a site answers at once: asked without a pause it would refuse, rightly, and a refusal is no finding. */
+const ASK_AGAIN_MS = 250;
 const NONCE_BYTES = 16;
 const TTL_SECONDS = 60;
 const RESPONSE_BYTES_MAX = 1024 * 1024;
@@ -144,7 +146,10 @@ async function fetch({ mailbox }: Line, target: Target, nonce: Uint8Array, attem
     requireStatus(reply, 200, 'not_fetched');
     const frames = parsePolled(reply.body, 0);
     if (frames === undefined) throw new Ended('not_fetched');
-    if (frames.length === 0) continue;
+    if (frames.length === 0) {
+      await clock.sleep(ASK_AGAIN_MS);
+      continue;
+    }
     const nonces = await Promise.all(frames.map(async (frame) => nonceIn(frame, mailbox)));
     await ack(frames, mailbox, target, attempt);
     if (nonces.some((one) => one !== undefined && Buffer.compare(one, nonce) === 0)) return;

@@ -78,6 +78,20 @@ test('a site that is away is named by its role', async () => {
   await relays.untilStatus('hetzner', 200);
 }, 60_000);
 
+test('a site that forgets is not asked so often that its refusals hide it', async () => {
+  await relays.kill('gcp');
+  relays.start('gcp', { RELAY_MAILBOX_ASKS_PER_SECOND: '2' }, 'test/mutants/relay-forgets.ts');
+  await relays.untilStatus('gcp', 200);
+  const send = createMessageCanary({
+    manifest,
+    trust: trust(),
+    operatorToken: undefined,
+    clock: systemClock,
+    random: systemRandom,
+  });
+  expect(await send({ store: target('gcp'), fetch: target('gcp') })).toBe('not_delivered');
+}, 60_000);
+
 test.each([[SITES], [SITES.slice(0, 2)]])(
   'a site of %j that is ready and forgets messages is found, and nobody else is blamed',
   async (among) => {

@@ -12,6 +12,7 @@ import { createTokenBuckets } from '../system/token-buckets.ts';
 import type { SignedAck } from './core/ack.ts';
 import type { MessageId } from './core/message.ts';
 import { GUARD_FROM } from './core/quota.ts';
+import { referenceTo } from './core/reference.ts';
 import type { RelayEvents } from './events.ts';
 import type { MessageStore } from './ports.ts';
 
@@ -39,9 +40,9 @@ export class AcksTooFast extends Error {
 /** Unknown ids of one connection in all its life: eight full acks. */
 export const CONNECTION_UNKNOWN_MAX = 4096;
 export const MAILBOX_RATE = { perSecond: 8, burst: 1024, keysMax: 50_000 } as const;
+export const RELAY_RATE = { perSecond: 256, burst: 32_768, keysMax: 1 } as const;
 /** An id that is buried already takes so much less room than the tombstone of an unknown one, index and all. */
 const BURIED_PER_UNKNOWN = 16;
-export const RELAY_RATE = { perSecond: 256, burst: 32_768, keysMax: 1 } as const;
 
 /** The returned function opens the gate for one connection, or one request. */
 export function createAckGate(deps: AckGateDeps): () => BuryAck {
@@ -51,11 +52,12 @@ export function createAckGate(deps: AckGateDeps): () => BuryAck {
     let left = CONNECTION_UNKNOWN_MAX;
     return async (ack, doubtful) => {
       if (doubtful.length > 0) {
-        const references = doubtful.map((id) => ({ kind: 'message', mailbox: ack.mailbox, id }) as const);
+        const references = doubtful.map((id) => referenceTo({ mailbox: ack.mailbox, id }));
         const burials = await deps.store.buriedBy(references);
-        const buried = burials.filter((burial) => burial !== undefined).length;
+        const others = references.filter((_, place) => burials[place] === undefined);
+        const buried = references.length - others.length;
         if (buried === ack.ids.length) return;
-        const unknown = (await deps.store.missing(references)).length;
+        const unknown = (await deps.store.missing(others)).length;
         const cost = unknown + Math.floor(buried / BURIED_PER_UNKNOWN);
         left -= cost;
         const nowMs = deps.clock.monotonicMs();

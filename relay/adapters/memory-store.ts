@@ -8,7 +8,13 @@ import { type SignedAck, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { type Digest, emptyDigest, sliceOf, weightOf } from '../core/digest.ts';
 import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
 import { isSameContent, type Message } from '../core/message.ts';
-import type { Asked, InsertOutcome, Listed, Reference } from '../core/reference.ts';
+import {
+  type Asked,
+  type InsertOutcome,
+  type Listed,
+  type Reference,
+  referenceTo,
+} from '../core/reference.ts';
 import {
   type Burial,
   type Debt,
@@ -315,7 +321,7 @@ function insertInto(
     before = mailbox.order[at - 1];
   }
   mailbox.order.splice(at, 0, message);
-  const reference: Reference = { kind: 'message', mailbox: message.mailbox, id: message.id };
+  const reference = referenceTo(message);
   hold(shelf, reference, message.expiresMs);
   owe(shelf, reference, owedTo, nowMs, onFull);
   return 'stored';
@@ -338,7 +344,7 @@ function buryIn(shelf: Shelf, { ack, owedTo }: Burial, nowMs: number, onFull: ()
   const untilMs = Math.max(ack.expiresMs, ...lifetimesMs) + TOMBSTONE_SLACK_MS;
   for (const id of buried) {
     remove(mailbox, id);
-    shelf.expiries.delete(keyOf({ kind: 'message', mailbox: ack.mailbox, id }));
+    shelf.expiries.delete(keyOf(referenceTo({ mailbox: ack.mailbox, id })));
   }
   for (const name of names) {
     const earlier = { kind: 'ack', mailbox: ack.mailbox, id: mailbox.tombstones.get(name) ?? '' } as const;

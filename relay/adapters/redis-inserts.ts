@@ -5,7 +5,7 @@
  */
 import type { SignedAck } from '../core/ack.ts';
 import type { Message } from '../core/message.ts';
-import type { InsertOutcome, Reference } from '../core/reference.ts';
+import { type InsertOutcome, type Reference, referenceTo } from '../core/reference.ts';
 import type { Insertion } from '../ports.ts';
 import { insertGroup, type Timed, unavailable, type Writing } from './redis-writes.ts';
 
@@ -23,11 +23,7 @@ export async function insertBeside(
     outcomes[place] === 'duplicate' || outcomes[place] === 'other_kept' ? [{ item, place }] : [],
   );
   if (beside.length === 0) return outcomes;
-  const references = beside.map(({ item: { message } }) => ({
-    kind: 'message' as const,
-    mailbox: message.mailbox,
-    id: message.id,
-  }));
+  const references = beside.map(({ item: { message } }) => referenceTo(message));
   try {
     const found = await load(references);
     const again = beside.filter((_, nth) => found[nth] === undefined);

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { SignedAck } from '../core/ack.ts';
 import { type MailboxTag, partitionOf } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
-import type { Asked, Reference } from '../core/reference.ts';
+import { type Asked, type Reference, referenceTo } from '../core/reference.ts';
 import { evalsha, type RedisCommand } from './redis-connection.ts';
 import { member } from './redis-packing.ts';
 import { listOf, namesIn, rawId, readAck, readMessage, unseal } from './redis-records.ts';
@@ -35,7 +35,7 @@ export function readPending(
     const id = parts[at];
     const record = parts[at + 1];
     if (!Buffer.isBuffer(id) || !Buffer.isBuffer(record)) continue;
-    const reference: Reference = { kind: 'message', mailbox, id: id.toString('base64url') };
+    const reference = referenceTo({ mailbox, id: id.toString('base64url') });
     const message = readMessage(reference, record);
     if (message === undefined) damaged.push({ reference, value: record });
     else messages.push(message);

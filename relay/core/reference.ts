@@ -12,13 +12,7 @@ export interface Reference {
 }
 
 /** Names a message. */
-export function referenceTo({
-  mailbox,
-  id,
-}: {
-  readonly mailbox: MailboxTag;
-  readonly id: string;
-}): Reference {
+export function referenceTo({ mailbox, id }: Omit<Reference, 'kind'>): Reference {
   return { kind: 'message', mailbox, id };
 }
 

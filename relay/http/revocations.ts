@@ -13,6 +13,7 @@ import { openPush } from '../core/capability.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import type { MailboxTag } from '../core/mailbox.ts';
 import type { MessageId } from '../core/message.ts';
+import { referenceTo } from '../core/reference.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { openRevocation, parseRevocation } from '../core/revocation.ts';
 import { type MessageStore, StoreUnavailable } from '../ports.ts';
@@ -40,7 +41,7 @@ export function createRevocations(store: Pick<MessageStore, 'missing'>, clock: C
       const untilMs = answers.get(id) ?? 0;
       if (untilMs > clock.monotonicMs()) return untilMs === Number.POSITIVE_INFINITY;
       try {
-        const isRevoked = (await store.missing([{ kind: 'message', mailbox, id }])).length === 0;
+        const isRevoked = (await store.missing([referenceTo({ mailbox, id })])).length === 0;
         answers.set(id, isRevoked ? Number.POSITIVE_INFINITY : clock.monotonicMs() + BELIEVED_MS);
         return isRevoked;
       } catch (error) {

@@ -12,7 +12,7 @@ import type { SignedAck } from '../core/ack.ts';
 import { type CopyCount, countCopies } from '../core/copies.ts';
 import type { Message } from '../core/message.ts';
 import type { OfferedRecord, PutOutcome } from '../core/peer-frame.ts';
-import type { InsertOutcome } from '../core/reference.ts';
+import { type InsertOutcome, referenceTo } from '../core/reference.ts';
 import type { RelayEvents } from '../events.ts';
 import { type Burial, type Insertion, type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
@@ -164,8 +164,7 @@ async function confirmed(
     if (left > 0) return;
     resolve('unconfirmed');
     const isHere = copies.holders.has(config.own.name);
-    const { mailbox, id } = message;
-    deps.notices.tell(isHere, copies.holders, { kind: 'message', mailbox, id });
+    deps.notices.tell(isHere, copies.holders, referenceTo(message));
   };
   const heard = (site: SiteName, result: PutOutcome): void => {
     // Buried counts as held: its recipient has it already, and nothing is left to lose.

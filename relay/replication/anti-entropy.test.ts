@@ -6,6 +6,7 @@ import { type LinkedSites, linkSites } from '../../test/support/linked-sites.ts'
 import { createTestMailbox, type TestMailbox } from '../../test/support/mailbox.ts';
 import { TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import type { Message } from '../core/message.ts';
+import { referenceTo } from '../core/reference.ts';
 
 const SITES = ['aws', 'gcp', 'hetzner'] as const;
 const HOUR_MS = 3_600_000;
@@ -221,14 +222,6 @@ describe('a damaged message', () => {
     expect(events.happened).toContain('owedNowhere 1');
   });
 });
-
-function referenceTo({ id, mailbox: tag }: Message): {
-  readonly kind: 'message';
-  readonly mailbox: Message['mailbox'];
-  readonly id: string;
-} {
-  return { kind: 'message', mailbox: tag, id };
-}
 
 /** Bytes that comparing costs when `count` more are stored and nothing differs. */
 async function cost(count: number): Promise<number> {

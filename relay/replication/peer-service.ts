@@ -9,7 +9,7 @@ import { sliceOf, totalOf } from '../core/digest.ts';
 import { type MailboxTag, PARTITIONS } from '../core/mailbox.ts';
 import { type Message, openForeignMessage } from '../core/message.ts';
 import type { OfferedRecord, PeerReply, PeerRequest, PutOutcome } from '../core/peer-frame.ts';
-import type { Listed, Reference } from '../core/reference.ts';
+import { type Listed, type Reference, referenceTo } from '../core/reference.ts';
 import { openForeignTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
 import { type Burial, type Insertion, type MessageStore, StoreUnavailable } from '../ports.ts';
@@ -160,12 +160,7 @@ async function list(request: PeerRequest & { type: 'list' }, store: MessageStore
 
 async function waiting(mailbox: MailboxTag, { store, clock }: PeerServiceDeps): Promise<PeerReply> {
   const messages = await store.pending(mailbox, WAITING_MAX, clock.wallMs());
-  const references = messages.map(({ id, expiresMs }) => ({
-    kind: 'message' as const,
-    mailbox,
-    id,
-    untilMs: expiresMs,
-  }));
+  const references = messages.map((message) => ({ ...referenceTo(message), untilMs: message.expiresMs }));
   return { type: 'page', references, cursor: '' };
 }
 

@@ -10,6 +10,7 @@ import type { Clock } from '../../system/clock.ts';
 import { ACK_IDS_MAX, type SignedAck } from '../core/ack.ts';
 import type { MailboxTag } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
+import { referenceTo } from '../core/reference.ts';
 import { createRetraction, openingOf } from '../core/retraction.ts';
 import type { RelayEvents } from '../events.ts';
 import type { MessageStore } from '../ports.ts';
@@ -68,7 +69,7 @@ export function createTopics({ store, bury, clock, events }: TopicsDeps): Topics
       if (topic === '') return;
       try {
         // What was sent again is as old as its first copy, and what is buried replaces nothing.
-        const [stored] = await store.load([{ kind: 'message', mailbox, id }]);
+        const [stored] = await store.load([referenceTo({ mailbox, id })]);
         if (stored === undefined || !('body' in stored)) return;
         const sent = {
           capabilityId,

@@ -34,6 +34,16 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     store = await openTestStore(server, { commandTimeoutMs });
     mailbox = createTestMailbox();
   };
+  /** The store as a user of Redis that may do everything; gives what may change that. */
+  const startAsUser = async (): Promise<Redis> => {
+    await start({}, 10_000);
+    await store.close();
+    const plain = new Redis({ host: server.host, port: server.port });
+    onTestFinished(() => plain.disconnect());
+    await plain.acl('SETUSER', 'relay', 'on', '>of-the-user', '~*', '&*', '+@all');
+    store = await openTestStore(server, { username: 'relay', password: 'of-the-user' });
+    return plain;
+  };
   afterEach(async () => {
     await store.close();
     await server.stop();
@@ -208,12 +218,7 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
   });
 
   test('is unavailable while its scripts are flushed and cannot be loaded, and recovers', async () => {
-    await start({}, 10_000);
-    await store.close();
-    const plain = new Redis({ host: server.host, port: server.port });
-    onTestFinished(() => plain.disconnect());
-    await plain.acl('SETUSER', 'relay', 'on', '>of-the-user', '~*', '&*', '+@all');
-    store = await openTestStore(server, { username: 'relay', password: 'of-the-user' });
+    const plain = await startAsUser();
     await plain.acl('SETUSER', 'relay', '-script');
     await plain.script('FLUSH');
     const insertion = { message: mailbox.message('one'), owedTo: ['gcp'] };
@@ -225,12 +230,7 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
   });
 
   test('lets messages expire in some partitions while others cannot be asked, and says of no debt that it is paid', async () => {
-    await start({}, 10_000);
-    await store.close();
-    const plain = new Redis({ host: server.host, port: server.port });
-    onTestFinished(() => plain.disconnect());
-    await plain.acl('SETUSER', 'relay', 'on', '>of-the-user', '~*', '&*', '+@all');
-    store = await openTestStore(server, { username: 'relay', password: 'of-the-user' });
+    const plain = await startAsUser();
     // Pages are in the first of all.
     while (mailbox.tag.startsWith('0')) mailbox = createTestMailbox();
     let other = createTestMailbox();

@@ -42,10 +42,7 @@ describe.skipIf(redisMissing !== undefined)(`an ack that a site does not know of
       ca: sites.identities.authorityPem,
       connectTimeoutMs: 2000,
       keepAlive: true,
-      lookup: async (hostname) =>
-        sites.layouts
-          .filter(({ name }) => hostname === `${name}.relay.test` || hostname === 'relay.test')
-          .map(({ relayAddress }) => relayAddress),
+      lookup: sites.lookup,
     });
     fleet = await discoverFleet(transport, `https://relay.test:${sites.ports.relay}`, 5000);
     mailbox = await createMailbox(webRandom);

@@ -58,12 +58,7 @@ beforeAll(async () => {
     ca: sites.identities.authorityPem,
     connectTimeoutMs: 2000,
     keepAlive: true,
-    lookup: (hostname) =>
-      Promise.resolve(
-        sites.layouts
-          .filter(({ name }) => hostname === 'relay.test' || hostname === `${name}.relay.test`)
-          .map(({ relayAddress }) => proxyAddressOf(relayAddress)),
-      ),
+    lookup: async (hostname) => (await sites.lookup(hostname)).map(proxyAddressOf),
   });
   fleet = await discoverFleet(transport, `https://relay.test:${sites.ports.relay}`, 5000);
 }, TEST_MS);

@@ -27,12 +27,7 @@ beforeAll(async () => {
     ca: sites.identities.authorityPem,
     connectTimeoutMs: 2000,
     keepAlive: true,
-    lookup: (hostname) =>
-      Promise.resolve(
-        sites.layouts
-          .filter(({ name }) => hostname === 'relay.test' || hostname === `${name}.relay.test`)
-          .map(({ relayAddress }) => relayAddress),
-      ),
+    lookup: sites.lookup,
   });
   fleet = await discoverFleet(transport, `https://relay.test:${sites.ports.relay}`, 5000);
 });

@@ -21,6 +21,8 @@ export interface RelaySites extends Pick<PreparedSites, 'identities' | 'ports' |
   /** Resolves once the private `/readyz` of a site gives this status. */
   untilStatus(site: string, status: number): Promise<void>;
   metrics(site: string): Promise<string>;
+  /** What a resolver says of a site's own name, and of the name that all sites have. */
+  readonly lookup: (hostname: string) => Promise<readonly string[]>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -60,6 +62,10 @@ export async function createRelaySites(): Promise<RelaySites> {
       }
     },
     metrics: async (site) => (await ask(site, '/metrics')).body,
+    lookup: async (hostname) =>
+      layouts
+        .filter(({ name }) => hostname === 'relay.test' || hostname === `${name}.relay.test`)
+        .map(({ relayAddress }) => relayAddress),
     [Symbol.asyncDispose]: async () => {
       await relays[Symbol.asyncDispose]();
       prepared[Symbol.dispose]();

@@ -2,8 +2,9 @@
  * Which ids go out over which socket, and how often a signature is made for that.
  */
 import { expect, test } from 'vitest';
-import { systemClock } from '../system/clock.ts';
-import { type Acks, createAcks, gatherMs } from './acks.ts';
+import { type Clock, systemClock } from '../system/clock.ts';
+import { createManualClock } from '../test/support/manual-clock.ts';
+import { type AckConfig, type Acks, createAcks, gatherMs } from './acks.ts';
 import { toBase64url } from './bytes.ts';
 import type { Link } from './link.ts';
 import { createMailbox, type Mailbox } from './mailbox.ts';
@@ -23,10 +24,11 @@ function fakeLink(): { readonly link: Link; readonly frames: string[][] } {
   return { link: { isReady: true, ack } as unknown as Link, frames };
 }
 
-function createCountingAcks(ready: readonly Link[]): {
-  readonly acks: Acks;
-  readonly signatures: () => number;
-} {
+function createCountingAcks(
+  ready: readonly Link[],
+  clock: Clock = systemClock,
+  config: AckConfig = { batchForMs: 60_000, batchForMsMax: 60_000, batchIdsMax: 3 },
+): { readonly acks: Acks; readonly signatures: () => number } {
   let count = 0;
   const counting: Mailbox = {
     ...mailbox,
@@ -35,8 +37,7 @@ function createCountingAcks(ready: readonly Link[]): {
       return mailbox.signAck(idBytes);
     },
   };
-  const config = { batchForMs: 60_000, batchForMsMax: 60_000, batchIdsMax: 3 };
-  return { acks: createAcks([counting], systemClock, config, () => ready), signatures: () => count };
+  return { acks: createAcks([counting], clock, config, () => ready), signatures: () => count };
 }
 
 test('sockets that brought the same messages share one signature', async () => {
@@ -80,11 +81,31 @@ test('a full batch goes out without waiting', async () => {
   expect(one.frames).toEqual(expect.arrayContaining([[id(1), id(2), id(3)], [id(4)]]));
 });
 
-test('acks are gathered for longer while messages follow each other', () => {
+test('acks are gathered for longer while messages follow each other, and longer still while many come', () => {
   const config = { batchForMs: 20, batchForMsMax: 250 };
-  expect([0, 249, 250, Number.POSITIVE_INFINITY].map((ms) => gatherMs(ms, config))).toEqual([
-    250, 250, 20, 20,
-  ]);
-  expect(gatherMs(5, { batchForMs: 400, batchForMsMax: 250 })).toBe(400);
-  expect(gatherMs(0, { batchForMs: 0, batchForMsMax: 0 })).toBe(0);
+  const after = (ids: number): readonly number[] =>
+    [0, 249, 250, Number.POSITIVE_INFINITY].map((sinceMs) => gatherMs({ sinceMs, ids }, config));
+  expect(after(7)).toEqual([250, 250, 20, 20]);
+  expect(after(8)).toEqual([1000, 1000, 20, 20]);
+  expect(gatherMs({ sinceMs: 5, ids: 1 }, { batchForMs: 400, batchForMsMax: 250 })).toBe(400);
+  expect(gatherMs({ sinceMs: 0, ids: 9 }, { batchForMs: 0, batchForMsMax: 0 })).toBe(0);
+});
+
+test('a batch of many lets the next one grow, until nothing came for a while', () => {
+  const clock = createManualClock();
+  const { acks, signatures } = createCountingAcks([fakeLink().link], clock, {
+    batchForMs: 20,
+    batchForMsMax: 250,
+    batchIdsMax: 8,
+  });
+  for (let number = 1; number <= 9; number += 1) acks.add(0, id(number), []);
+  expect(signatures()).toBe(1);
+  clock.advance(999);
+  expect(signatures()).toBe(1);
+  clock.advance(1);
+  expect(signatures()).toBe(2);
+  clock.advance(250);
+  acks.add(0, id(10), []);
+  clock.advance(20);
+  expect(signatures()).toBe(3);
 });

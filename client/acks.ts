@@ -19,19 +19,32 @@ export interface AckConfig {
   readonly batchIdsMax: number;
   /** Or so old, milliseconds, when its first message came alone. */
   readonly batchForMs: number;
-  /** Or so old, milliseconds, while they come one after the other. */
+  /** Or so old, milliseconds, while they come one after the other; four times that while many come. */
   readonly batchForMsMax: number;
 }
 
+/** A batch of so many messages and more is of a recipient that gets many, whose acks are gathered for longer still. */
+const MANY_IDS = 8;
+const MANY_TIMES = 4;
+
+/** The batch of a mailbox before the one that is gathered. */
+export interface BatchBefore {
+  /** How long ago it went out, milliseconds. */
+  readonly sinceMs: number;
+  /** How many messages it acked. */
+  readonly ids: number;
+}
+
 /**
- * How long acks are gathered, milliseconds, when the batch before went out `sinceMs` ago: a lone message is acked soon,
- * and one that follows others waits for those that follow it.
+ * How long acks are gathered, milliseconds: a lone message is acked soon, one that follows others waits for those that follow
+ * it, and four times as long when the batch before was of eight or more.
  */
 export function gatherMs(
-  sinceMs: number,
+  { sinceMs, ids }: BatchBefore,
   { batchForMs, batchForMsMax }: Omit<AckConfig, 'batchIdsMax'>,
 ): number {
-  return sinceMs < batchForMsMax ? Math.max(batchForMs, batchForMsMax) : batchForMs;
+  if (sinceMs >= batchForMsMax) return batchForMs;
+  return Math.max(batchForMs, ids >= MANY_IDS ? MANY_TIMES * batchForMsMax : batchForMsMax);
 }
 
 export interface Acks {
@@ -39,6 +52,8 @@ export interface Acks {
   /** Resolves when everything that was added is handed to the sockets. */
   flush(): Promise<void>;
 }
+
+const NONE_BEFORE = { sentMs: Number.NEGATIVE_INFINITY, ids: 0 } as const;
 
 interface Batch {
   /** Where a copy of each id came from. */
@@ -57,8 +72,8 @@ export function createAcks(
   readyLinks: () => readonly Link[],
 ): Acks {
   const batches = new Map<number, Batch>();
-  /** When the last batch of each mailbox went out. */
-  const sentMs = new Map<number, number>();
+  /** The last batch of each mailbox that went out. */
+  const last = new Map<number, { readonly sentMs: number; readonly ids: number }>();
   const sending = new Set<Promise<void>>();
 
   const sendBatch = async (place: number, batch: Batch): Promise<void> => {
@@ -78,7 +93,7 @@ export function createAcks(
     const batch = batches.get(place);
     if (batch === undefined) return;
     batches.delete(place);
-    sentMs.set(place, clock.monotonicMs());
+    last.set(place, { sentMs: clock.monotonicMs(), ids: batch.linksOf.size });
     batch.cancelTimer();
     const sent = sendBatch(place, batch).finally(() => sending.delete(sent));
     sending.add(sent);
@@ -87,8 +102,9 @@ export function createAcks(
     add: (place, id, links) => {
       let batch = batches.get(place);
       if (batch === undefined) {
-        const sinceMs = clock.monotonicMs() - (sentMs.get(place) ?? Number.NEGATIVE_INFINITY);
-        const cancelTimer = clock.after(gatherMs(sinceMs, config), () => dispatch(place));
+        const { sentMs, ids } = last.get(place) ?? NONE_BEFORE;
+        const waitMs = gatherMs({ sinceMs: clock.monotonicMs() - sentMs, ids }, config);
+        const cancelTimer = clock.after(waitMs, () => dispatch(place));
         batch = { linksOf: new Map(), cancelTimer };
         batches.set(place, batch);
       }

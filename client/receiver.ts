@@ -66,7 +66,7 @@ export interface ReceiverOptions {
   readonly socketRetry?: BackoffConfig;
   /** The ack of a lone message waits so long for others, in milliseconds; 20 by default. */
   readonly ackBatchForMs?: number;
-  /** Acks are gathered for so long while messages follow each other, in milliseconds; 250 by default. */
+  /** Acks are gathered for so long while messages follow each other, in milliseconds, and four times that while many do; 250 by default. */
   readonly ackBatchForMsMax?: number;
   /** Or until there are so many, 1 to 512; 64 by default, and no more than half of the window. */
   readonly ackBatchIdsMax?: number;

@@ -105,15 +105,17 @@ function createAckBatch(
 ): AckBatch {
   let ids: Buffer[] = [];
   let count = 0;
-  let sentMs = Number.NEGATIVE_INFINITY;
+  let before = { sentMs: Number.NEGATIVE_INFINITY, ids: 0 };
   let cancelTimer: (() => void) | undefined;
+  const waitMs = (): number =>
+    gatherMs({ sinceMs: systemClock.monotonicMs() - before.sentMs, ids: before.ids }, gathering);
   const flush = (): void => {
     cancelTimer?.();
     cancelTimer = undefined;
     if (ids.length === 0) return;
     const idBytes = Buffer.concat(ids);
     count += ids.length;
-    sentMs = systemClock.monotonicMs();
+    before = { sentMs: systemClock.monotonicMs(), ids: ids.length };
     ids = [];
     send(encodeAck(0, mailbox.signAck(idBytes), idBytes));
   };
@@ -121,7 +123,7 @@ function createAckBatch(
     add: (id) => {
       ids.push(id);
       if (ids.length >= ACK_IDS) flush();
-      else cancelTimer ??= systemClock.after(gatherMs(systemClock.monotonicMs() - sentMs, gathering), flush);
+      else cancelTimer ??= systemClock.after(waitMs(), flush);
     },
     count: () => count,
     flush,

@@ -19,7 +19,7 @@ import { createTestMailbox, TEST_PEPPER } from '../support/mailbox.ts';
 import { testManifest } from '../support/manifests.ts';
 import { createRecordedEvents } from '../support/recorded-events.ts';
 import { type RedisCluster, startRedisCluster } from '../support/redis-cluster.ts';
-import { redisMissing, startRedis } from '../support/redis-server.ts';
+import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { redisStoreOptions, untilAvailable } from '../support/redis-store.ts';
 import { describeMessageStore, nextWake } from './message-store.ts';
 
@@ -199,8 +199,7 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store on a cluster${reaso
     const ids = await Promise.all(
       cluster.masters.map(async (node) => String(await cluster.tell(node, 'CLUSTER', 'MYID'))),
     );
-    const slots = String(await cluster.tell(first, 'CLUSTER', 'NODES'));
-    const ownerOf = (line: string): boolean =>
+    const hasIt = (line: string): boolean =>
       line
         .split(' ')
         .slice(8)
@@ -208,14 +207,26 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store on a cluster${reaso
           const [from = '', to = from] = range.split('-');
           return Number(from) <= slot && slot <= Number(to);
         });
-    const owner =
-      slots
-        .split('\n')
-        .find((line) => ownerOf(line))
-        ?.slice(0, 40) ?? '';
+    /** Who has it as this node knows. */
+    const ownerAt = async (node: RedisServer): Promise<string> => {
+      const lines = String(await cluster.tell(node, 'CLUSTER', 'NODES')).split('\n');
+      return lines.find(hasIt)?.slice(0, 40) ?? '';
+    };
+    const owner = await ownerAt(first);
     const other = ids.find((id) => id !== owner) ?? '';
     const assign = async (id: string): Promise<void> => {
       for (const node of cluster.masters) await cluster.tell(node, 'CLUSTER', 'SETSLOT', slot, 'NODE', id);
+      // With a new epoch, as `redis-cli --cluster reshard` makes one: what was said of the slot before, and is still on its way,
+      // is believed no more. A node that did would vote for no replica of its owner.
+      await cluster.tell(cluster.masters[ids.indexOf(id)] ?? first, 'CLUSTER', 'BUMPEPOCH');
+      await eventually(
+        'all agree',
+        async () => {
+          const owners = await Promise.all([...cluster.masters, cluster.replica].map(ownerAt));
+          return owners.every((one) => one === id) ? true : undefined;
+        },
+        20_000,
+      );
     };
     onTestFinished(async () => {
       await cluster.flush();

@@ -1,5 +1,4 @@
 /** What Node's HTTP does not hand on has a name and a counter too, and what it need not refuse is a request like others. */
-import type { TLSSocket } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { ciphertext } from '../../test/support/ciphertext.ts';
 import { eventually } from '../../test/support/eventually.ts';
@@ -21,12 +20,8 @@ async function answerTo(
     if (wanted.test(heard)) socket.destroy();
   });
   for (const part of bytes) socket.write(part);
-  await closed(socket);
-  return heard;
-}
-
-async function closed(socket: TLSSocket): Promise<void> {
   await socketClosed(socket);
+  return heard;
 }
 
 function push(relay: ServedRelay, ...lines: readonly string[]): readonly (string | Buffer)[] {

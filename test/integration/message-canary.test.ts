@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Manifest } from '../../fleet/manifest/manifest.ts';
 import { probeTrust } from '../../healthcheck/adapters/https-probe.ts';
-import { createMessageCanary } from '../../healthcheck/adapters/message-canary.ts';
+import { createMessageCanary, type MessageCanary } from '../../healthcheck/adapters/message-canary.ts';
 import type { CanaryOutcome } from '../../healthcheck/core/canary.ts';
 import type { ProbeOutcome } from '../../healthcheck/core/observation.ts';
 import type { Target } from '../../healthcheck/core/target.ts';
@@ -43,18 +43,22 @@ function trust(): ReturnType<typeof probeTrust> {
   return probeTrust(readFileSync(relays.identities.files.authority, 'utf8'));
 }
 
-function target(site: string): Target {
-  return { site, family: 'ipv4' };
-}
-
-test('an encrypted message gets through every pair, through each site alone, and again', async () => {
-  const send = createMessageCanary({
+function canary(): MessageCanary {
+  return createMessageCanary({
     manifest,
     trust: trust(),
     operatorToken: undefined,
     clock: systemClock,
     random: systemRandom,
   });
+}
+
+function target(site: string): Target {
+  return { site, family: 'ipv4' };
+}
+
+test('an encrypted message gets through every pair, through each site alone, and again', async () => {
+  const send = canary();
   for (const store of SITES) {
     for (const fetch of SITES) {
       expect(await send({ store: target(store), fetch: target(fetch) })).toBe('delivered');
@@ -65,13 +69,7 @@ test('an encrypted message gets through every pair, through each site alone, and
 
 test('a site that is away is named by its role', async () => {
   await relays.kill('hetzner');
-  const send = createMessageCanary({
-    manifest,
-    trust: trust(),
-    operatorToken: undefined,
-    clock: systemClock,
-    random: systemRandom,
-  });
+  const send = canary();
   expect(await send({ store: target('hetzner'), fetch: target('aws') })).toBe('not_stored');
   expect(await send({ store: target('aws'), fetch: target('hetzner') })).toBe('not_fetched');
   relays.start('hetzner');
@@ -82,13 +80,7 @@ test('a site that forgets is not asked so often that its refusals hide it', asyn
   await relays.kill('gcp');
   relays.start('gcp', { RELAY_MAILBOX_ASKS_PER_SECOND: '2' }, 'test/mutants/relay-forgets.ts');
   await relays.untilStatus('gcp', 200);
-  const send = createMessageCanary({
-    manifest,
-    trust: trust(),
-    operatorToken: undefined,
-    clock: systemClock,
-    random: systemRandom,
-  });
+  const send = canary();
   expect(await send({ store: target('gcp'), fetch: target('gcp') })).toBe('not_delivered');
 }, 60_000);
 

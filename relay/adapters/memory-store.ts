@@ -6,7 +6,7 @@
 import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import { type SignedAck, TOMBSTONE_SLACK_MS } from '../core/ack.ts';
 import { type Digest, emptyDigest, sliceOf, weightOf } from '../core/digest.ts';
-import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
+import { type MailboxTag, partitionOf } from '../core/mailbox.ts';
 import { isSameContent, type Message } from '../core/message.ts';
 import {
   type Asked,
@@ -23,49 +23,17 @@ import {
   type MailboxUsage,
   type MessageStore,
   OUTBOX_ENTRIES_MAX,
-  StoreUnavailable,
 } from '../ports.ts';
-
-interface Mailbox {
-  /** In order of (acceptedMs, id). */
-  readonly order: Message[];
-  readonly byId: Map<string, Message>;
-  /** Of all records in it. */
-  bytes: number;
-  /** Message id, of a retraction with the commitment → the ack that lasts longest of those that name it. */
-  readonly tombstones: Map<string, string>;
-}
-
-interface Dated {
-  readonly reference: Reference;
-  readonly atMs: number;
-}
-
-interface Held extends Dated {
-  /** Of the digest. */
-  readonly slice: number;
-  readonly weight: bigint;
-}
-
-interface Shelf {
-  readonly mailboxes: Map<MailboxTag, Mailbox>;
-  readonly acks: Map<string, SignedAck>;
-  /** Everything that the partition holds, with its expiry. */
-  readonly expiries: Map<string, Held>;
-  readonly outboxes: Map<SiteName, Map<string, Dated>>;
-}
-
-/** The shelves of an open store; every way to them throws `StoreUnavailable` once it is closed. */
-interface Shelves {
-  readonly assertOpen: () => void;
-  /** The shelf of a partition, if anything was ever put there. */
-  readonly held: (partition: Partition) => Shelf | undefined;
-  /** The same, made when there is none. */
-  readonly shelfOf: (partition: Partition) => Shelf;
-  /** All of them, beginning at another one every time, so that a limit starves none. */
-  readonly rotation: () => readonly Shelf[];
-  readonly close: () => void;
-}
+import {
+  createShelves,
+  type Dated,
+  type Held,
+  keyOf,
+  type Mailbox,
+  mailboxIn,
+  type Shelf,
+  type Shelves,
+} from './memory-shelves.ts';
 
 /** Records beyond this are more than a laptop should hold. */
 const BYTES_MAX = 512 * 1024 * 1024;
@@ -173,51 +141,6 @@ function readingOf(
       return { checked: page.references.length, cursor: page.cursor };
     },
   };
-}
-
-function createShelves(): Shelves {
-  const shelves = new Map<Partition, Shelf>();
-  let first = 0;
-  let closed = false;
-  const assertOpen = (): void => {
-    if (closed) throw new StoreUnavailable('the store is closed');
-  };
-  return {
-    assertOpen,
-    held: (partition) => {
-      assertOpen();
-      return shelves.get(partition);
-    },
-    shelfOf: (partition) => {
-      const shelf = shelves.get(partition) ?? emptyShelf();
-      shelves.set(partition, shelf);
-      return shelf;
-    },
-    rotation: () => {
-      assertOpen();
-      first = (first + 1) % PARTITIONS.length;
-      return [...PARTITIONS.slice(first), ...PARTITIONS.slice(0, first)]
-        .map((partition) => shelves.get(partition))
-        .filter((shelf) => shelf !== undefined);
-    },
-    close: () => {
-      closed = true;
-    },
-  };
-}
-
-function emptyShelf(): Shelf {
-  return { mailboxes: new Map(), acks: new Map(), expiries: new Map(), outboxes: new Map() };
-}
-
-function mailboxIn(shelf: Shelf, tag: MailboxTag): Mailbox {
-  const mailbox = shelf.mailboxes.get(tag) ?? { order: [], byId: new Map(), bytes: 0, tombstones: new Map() };
-  shelf.mailboxes.set(tag, mailbox);
-  return mailbox;
-}
-
-function keyOf(reference: Reference): string {
-  return `${reference.kind} ${reference.mailbox} ${reference.id}`;
 }
 
 function find(shelf: Shelf | undefined, reference: Reference): Message | SignedAck | undefined {

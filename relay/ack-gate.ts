@@ -41,8 +41,19 @@ export class AcksTooFast extends Error {
 export const CONNECTION_UNKNOWN_MAX = 4096;
 export const MAILBOX_RATE = { perSecond: 8, burst: 1024, keysMax: 50_000 } as const;
 export const RELAY_RATE = { perSecond: 256, burst: 32_768, keysMax: 1 } as const;
+/**
+ * Signatures that a relay checks of acks which name nothing that is on its way: so many come at once when clients lose a
+ * provider, and a check takes 0.1 ms.
+ */
+export const DOUBTFUL_RATE = { perSecond: 1000, burst: 4096, keysMax: 1 } as const;
 /** An id that is buried already takes so much less room than the tombstone of an unknown one, index and all. */
 const BURIED_PER_UNKNOWN = 16;
+
+/** Whether a relay looks at one more ack that names nothing which is on its way; `nowMs`: monotonic. */
+export function createDoubtfulChecks(): (nowMs: number) => boolean {
+  const checks = createTokenBuckets(DOUBTFUL_RATE);
+  return (nowMs) => checks.take('', nowMs);
+}
 
 /** The returned function opens the gate for one connection, or one request. */
 export function createAckGate(deps: AckGateDeps): () => BuryAck {

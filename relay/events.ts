@@ -65,6 +65,8 @@ export interface RelayEvents extends ReplicationEvents {
   heldBack(): void;
   sessionOpened(): void;
   sessionClosed(reason: CloseReason | 'gone'): void;
+  /** A recipient sends more than it has reason to, and is not read for a while. */
+  slowed(): void;
   /** Recipients of a site that has not been ready for a while were told to go elsewhere. */
   sentAway(count: number, why: string): void;
   peerUp(site: SiteName): void;
@@ -148,12 +150,12 @@ export function createRelayEvents(metrics: Metrics, log: Log): RelayEvents {
 function sessionEvents(
   metrics: Metrics,
   log: Log,
-): Pick<RelayEvents, 'sessionOpened' | 'sessionClosed' | 'sentAway'> {
+): Pick<RelayEvents, 'sessionOpened' | 'sessionClosed' | 'sentAway' | 'slowed'> {
   const sessions = metrics.counter(
     'sessions_total',
-    'Recipients that opened a session, or were sent elsewhere',
+    'Recipients that opened a session, were sent elsewhere, or were not read for a while',
     'event',
-    ['opened', 'sent_away'],
+    ['opened', 'sent_away', 'slowed'],
   );
   const closed = metrics.counter('sessions_closed_total', 'Sessions that ended', 'reason', [
     ...(Object.keys(CLOSE_CODES) as CloseReason[]),
@@ -162,6 +164,7 @@ function sessionEvents(
   return {
     sessionOpened: () => sessions.add('opened'),
     sessionClosed: (reason) => closed.add(reason),
+    slowed: () => sessions.add('slowed'),
     sentAway: (count, why) => {
       sessions.add('sent_away', count);
       log.warn('recipients sent elsewhere', { count, why });

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parseControlFrame } from '../client/frames.ts';
 import { createTestMailbox } from '../test/support/mailbox.ts';
-import { CONNECTION_UNKNOWN_MAX, MAILBOX_RATE, RELAY_RATE } from './ack-gate.ts';
+import { CONNECTION_UNKNOWN_MAX, DOUBTFUL_RATE, MAILBOX_RATE, RELAY_RATE } from './ack-gate.ts';
 import { CLIENT_HELLO_WITHIN_MS } from './adapters/front-door.ts';
 import { BURST_SECONDS } from './admission.ts';
 import { RELAY_SETTINGS } from './config.ts';
@@ -22,6 +22,7 @@ import {
   type ServerFrame,
   WINDOW_MAX,
 } from './core/frame.ts';
+import { FRAMES_BURST, FRAMES_PER_SECOND } from './core/frame-allowance.ts';
 import type { MessageId } from './core/message.ts';
 import { SINGLE_HEADERS } from './core/push-request.ts';
 import { GUARD_FROM } from './core/quota.ts';
@@ -30,12 +31,13 @@ import { CLOSE_CODES } from './core/session.ts';
 import { CLOCK_TOLERANCE_SECONDS, SECONDS_AHEAD_MAX } from './core/vapid.ts';
 import { DISCARDS, PEER_REFUSALS, TURNED_AWAY } from './events.ts';
 import { PAIR_RATE } from './failures.ts';
-import { CLIENT_LIMITS, HEADER_BYTES_MAX } from './http/client-server.ts';
+import { CLIENT_LIMITS, HEADER_BYTES_MAX, REQUESTS_PER_CONNECTION } from './http/client-server.ts';
 import { MESSAGES_MAX, WAIT_SECONDS_MAX } from './http/long-poll.ts';
 import { TOKEN_SECONDS_MAX } from './http/mailbox-token.ts';
 import { READINESS_BYTES_MAX } from './http/public-app.ts';
 import { EXPOSED_HEADERS } from './http/push-answer.ts';
 import { BELIEVED_MS } from './http/revocations.ts';
+import { FRAGMENTS_MAX } from './recipients.ts';
 import { HELLO_WITHIN_MS } from './relay.ts';
 import { AGAIN_MS, UNWELL_MS } from './send-away.ts';
 
@@ -114,6 +116,12 @@ test.each<[string, number | string]>([
   ['handshake failed, or took more than # s', CLIENT_LIMITS.handshakeTimeoutMs / 1000],
   ['The client, within # s: `{"t":"hello"', HELLO_WITHIN_MS / 1000],
   ['was sent first on # connections of one relay in a row', NUMBERS[HEADS_MAX + 1] ?? ''],
+  ['in at most # fragments', FRAGMENTS_MAX],
+  ['each message that it got and # a second besides', FRAMES_PER_SECOND],
+  ['pings included; # may come at once', FRAMES_BURST],
+  ['looks at # of them a second in all', DOUBTFUL_RATE.perSecond],
+  ['a second in all, and # at once', DOUBTFUL_RATE.burst],
+  ['is closed after # requests', REQUESTS_PER_CONNECTION],
   ['without limit: # ids at once', MAILBOX_RATE.burst],
   ['ids at once and # a second of one mailbox', MAILBOX_RATE.perSecond],
   ['of one mailbox, # of one connection', CONNECTION_UNKNOWN_MAX],

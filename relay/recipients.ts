@@ -21,6 +21,9 @@ import { isAmbiguous } from './http/target.ts';
 import { createMailboxListeners } from './mailbox-listeners.ts';
 
 const TICK: SessionEvent = { type: 'tick' };
+/** Parts of one frame, as its sender made them and as the network brings them: each costs a hundred bytes besides its own. */
+export const FRAGMENTS_MAX = 64;
+const PIECES_MAX = 1024;
 
 export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' | 'onClose'> {
   /** Whether one more recipient may be connected, or wait in a long-poll. */
@@ -138,6 +141,8 @@ function createWebSocketServer(): WebSocketServer {
     clientTracking: false,
     // Twice the limit: what is between is closed with the protocol's own code, what is larger is not even read.
     maxPayload: 2 * CLIENT_FRAME_BYTES_MAX,
+    maxFragments: FRAGMENTS_MAX,
+    maxBufferedChunks: PIECES_MAX,
     perMessageDeflate: false,
     handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
   });

@@ -10,7 +10,7 @@ import type { Log } from '../system/log.ts';
 import type { Metrics } from '../system/metrics.ts';
 import type { PinnedIdentity } from '../system/pinned-tls.ts';
 import type { Random } from '../system/random.ts';
-import { type BuryAck, createAckGate } from './ack-gate.ts';
+import { type BuryAck, createAckGate, createDoubtfulChecks } from './ack-gate.ts';
 import { createFrontDoor } from './adapters/front-door.ts';
 import { listen } from './adapters/listen.ts';
 import { type ConnectPeer, createPeerLink, type RunningPeerLink } from './adapters/peer-link.ts';
@@ -311,6 +311,7 @@ function createReceiving(
       lookAgainMs: LOOK_AGAIN_MS,
       ttlMsMax,
       pepper,
+      mayVerifyDoubtful: createDoubtfulChecks(),
     },
   });
   const longPoll = createLongPoll({ ...shared, pepper, ttlMsMax });

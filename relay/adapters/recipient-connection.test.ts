@@ -12,6 +12,7 @@ import {
   type ServedRelayOptions,
   serveRelay,
 } from '../../test/support/served-relay.ts';
+import { ack, connect, hello } from '../../test/support/socket-client.ts';
 import { createAck, type SignedAck } from '../core/ack.ts';
 import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from '../core/frame.ts';
 import type { Message, MessageId } from '../core/message.ts';
@@ -37,35 +38,6 @@ const UPGRADE_HEADERS = {
   'Sec-WebSocket-Protocol': SUBPROTOCOL,
 };
 
-interface Client {
-  readonly socket: WebSocket;
-  readonly texts: { readonly t: string }[];
-  /** Ids of the messages that came, in order. */
-  readonly ids: string[];
-  readonly closed: Promise<number>;
-}
-
-async function connect(to: ServedRelay): Promise<Client> {
-  const socket = new WebSocket(`wss://127.0.0.1:${to.port}/v1/ws`, [SUBPROTOCOL], {
-    rejectUnauthorized: false,
-  });
-  const texts: { readonly t: string }[] = [];
-  const ids: string[] = [];
-  const closed = Promise.withResolvers<number>();
-  socket.on('error', () => undefined).on('close', (code) => closed.resolve(code));
-  socket.on('message', (data: Buffer, isBinary) => {
-    if (isBinary) ids.push(data.toString('base64url', 3, 19));
-    else texts.push(JSON.parse(data.toString('utf8')) as { t: string });
-  });
-  await once(socket, 'open');
-  return { socket, texts, ids, closed: closed.promise };
-}
-
-async function hello(client: Client, to: ServedRelay, window: number): Promise<void> {
-  client.socket.send(JSON.stringify({ t: 'hello', tokens: [await to.recipient.token()], window }));
-  await eventually('ready', () => (client.texts.some(({ t }) => t === 'ready') ? true : undefined));
-}
-
 async function store(to: ServedRelay, messages: readonly Message[]): Promise<void> {
   await to.store.insert(
     messages.map((message) => ({ message, owedTo: [] })),
@@ -81,13 +53,6 @@ function ackOf(to: ServedRelay, ids: readonly MessageId[]): SignedAck {
   const ack = createAck(to.recipient.publicKey, signature, idBytes, Date.now() + 600_000, to.ring.pepper);
   if (!ack.ok) throw new Error(ack.fault);
   return ack.value;
-}
-
-function ack(client: Client, to: ServedRelay, ids: readonly string[]): void {
-  const idBytes = Buffer.concat(ids.map((id) => Buffer.from(id, 'base64url')));
-  const head = Buffer.of(2, 0, 0, ids.length >> 8, ids.length & 255);
-  const signed = Buffer.concat([Buffer.from('archipelago ack v1\n'), idBytes]);
-  client.socket.send(Buffer.concat([head, sign(null, signed, to.recipient.privateKey), idBytes]));
 }
 
 describe('a recipient', () => {

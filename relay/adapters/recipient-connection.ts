@@ -12,6 +12,7 @@ import { AcksTooFast, type BuryAck } from '../ack-gate.ts';
 import type { SignedAck } from '../core/ack.ts';
 import type { DeliveryLoops } from '../core/delivery-loops.ts';
 import { CLIENT_FRAME_BYTES_MAX } from '../core/frame.ts';
+import { FrameAllowance } from '../core/frame-allowance.ts';
 import { type MailboxTag, mailboxIdOf, mailboxTagOf } from '../core/mailbox.ts';
 import type { Message, MessageId } from '../core/message.ts';
 import { referenceTo } from '../core/reference.ts';
@@ -34,8 +35,11 @@ export interface RecipientSocket {
   readonly bufferedAmount: number;
   on(event: 'message', listener: (data: RawData, isBinary: boolean) => void): unknown;
   on(event: 'error', listener: (error: Error) => void): unknown;
-  on(event: 'close', listener: () => void): unknown;
+  on(event: 'close' | 'ping' | 'pong', listener: () => void): unknown;
   send(data: string | Uint8Array, options: { readonly binary: boolean }, onSent: () => void): void;
+  /** Stops reading it, until `resume`. */
+  pause(): void;
+  resume(): void;
   close(code: number, reason: string): void;
   terminate(): void;
 }
@@ -88,6 +92,9 @@ export class RecipientConnection {
   #closedFor: CloseReason | 'gone' = 'gone';
   /** Closed or closing: nothing is sent, and answers that still come are for nobody. */
   #isOver = false;
+  readonly #allowance: FrameAllowance;
+  /** It has sent too much and is not read now. */
+  #cancelResumption: (() => void) | undefined;
   /** Reads of the store, one after the other. */
   #reads: Promise<void> = Promise.resolve();
   #onFlushed: (() => void) | undefined;
@@ -100,7 +107,10 @@ export class RecipientConnection {
     this.#socket = socket;
     this.#deps = deps;
     this.#session = new Session(deps.session, deps.loops, deps.clock.monotonicMs());
+    this.#allowance = new FrameAllowance(deps.clock.monotonicMs());
     socket.on('message', (data: RawData, isBinary: boolean) => this.#received(data, isBinary));
+    socket.on('ping', this.#paced);
+    socket.on('pong', this.#paced);
     // ws closes by itself and reports it here; the close event follows.
     socket.on('error', (error) => {
       if (!this.#isOver) this.#closedFor = closeReasonOf(error);
@@ -110,6 +120,7 @@ export class RecipientConnection {
       this.#isOver = true;
       this.#onFlushed?.();
       this.#cancelTermination?.();
+      this.#cancelResumption?.();
       deps.events.sessionClosed(this.#closedFor);
       deps.onClose(this, this.#tags, this.#closedFor);
     });
@@ -144,7 +155,24 @@ export class RecipientConnection {
     } else this.handle({ type: 'changed', tag });
   }
 
+  /** Counts a frame; after too many the socket is not read for a while. */
+  readonly #paced = (): void => {
+    const { clock, events } = this.#deps;
+    const waitMs = this.#allowance.take(clock.monotonicMs());
+    if (waitMs === 0 || this.#isOver) return;
+    if (this.#cancelResumption === undefined) {
+      events.slowed();
+      this.#socket.pause();
+    }
+    this.#cancelResumption?.();
+    this.#cancelResumption = clock.after(waitMs, () => {
+      this.#cancelResumption = undefined;
+      this.#socket.resume();
+    });
+  };
+
   #received(data: RawData, isBinary: boolean): void {
+    this.#paced();
     const bytes = Buffer.isBuffer(data)
       ? data
       : Buffer.concat(Array.isArray(data) ? data : [Buffer.from(data)]);
@@ -177,7 +205,11 @@ export class RecipientConnection {
         void this.#acknowledge(action.ack, action.doubtful);
         break;
       case 'delivered':
+        this.#allowance.earn(action.count);
         this.#deps.events.delivered(action.count);
+        break;
+      case 'ack_unread':
+        this.#deps.events.refused('acks_too_fast');
         break;
       case 'held_back':
         this.#deps.events.heldBack();

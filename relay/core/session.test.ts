@@ -279,59 +279,6 @@ describe('delivery', () => {
   });
 });
 
-describe('an ack', () => {
-  test('is remembered as long as the longest-lived message it names', () => {
-    const driver = opened(4);
-    const short = mailbox.message('short', { expiresMs: 11_000 });
-    const long = mailbox.message('long', { expiresMs: 12_000 });
-    fetched(driver, [short, long]);
-    driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [short.id, long.id]) });
-    const bury = driver.take('bury');
-    expect(bury?.ack.expiresMs).toBe(12_000);
-    expect(bury?.doubtful).toEqual([]);
-  });
-
-  test('says which of its messages were not sent on this connection', () => {
-    const driver = opened(4);
-    const sent = mailbox.message('sent');
-    const other = mailbox.message('other').id;
-    fetched(driver, [sent]);
-    driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [sent.id, other]) });
-    expect(driver.take('bury')?.doubtful).toEqual([other]);
-  });
-
-  test('of a message that this session never sent is remembered as long as any could live', () => {
-    const driver = opened(4);
-    driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [mailbox.message('elsewhere').id]) });
-    expect(driver.take('bury')?.ack.expiresMs).toBe(driver.wallMs + SESSION_CONFIG.ttlMsMax);
-  });
-
-  test('that was not stored closes the session, so that the recipient repeats it elsewhere', () => {
-    const driver = opened(4);
-    driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [mailbox.message('m').id]) });
-    const bury = driver.take('bury');
-    if (bury === undefined) throw new Error('no bury');
-    driver.handle({ type: 'buried', ack: bury.ack, done: false });
-    expect(driver.closed).toEqual(['overloaded']);
-  });
-
-  test('with the signature of another key closes the session', () => {
-    const driver = opened(4);
-    driver.handle({
-      type: 'binary',
-      bytes: ackFrame(0, createTestMailbox(), [mailbox.message('m').id]),
-    });
-    expect(driver.closed).toEqual(['unauthorised']);
-    expect(driver.take('bury')).toBeUndefined();
-  });
-
-  test('for a mailbox that was not opened is malformed', () => {
-    const driver = opened(4);
-    driver.handle({ type: 'binary', bytes: ackFrame(1, mailbox, [mailbox.message('m').id]) });
-    expect(driver.closed).toEqual(['malformed']);
-  });
-});
-
 describe('the heartbeat', () => {
   test('is sent at the last tick before its time is over, unless something else was', () => {
     const driver = opened(4);

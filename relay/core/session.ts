@@ -42,6 +42,11 @@ export interface SessionConfig {
   /** How long an ack for a message of unknown expiry is remembered. */
   readonly ttlMsMax: number;
   readonly pepper: Uint8Array;
+  /**
+   * Takes from what the relay spends on signatures of acks that name nothing which is on its way to who sent them. Anybody can
+   * make such acks, or send one again and again, and checking costs far more than sending.
+   */
+  readonly mayVerifyDoubtful: (nowMs: number) => boolean;
 }
 
 export type SessionEvent =
@@ -81,6 +86,8 @@ export type SessionAction =
   | { readonly type: 'fetch'; readonly mailbox: number; readonly tag: MailboxTag; readonly limit: number }
   /** `doubtful`: those of its ids that were not sent on this connection, or acked on it already. */
   | { readonly type: 'bury'; readonly ack: SignedAck; readonly doubtful: readonly MessageId[] }
+  /** An ack was not looked at: nothing that it names is on its way, and too many such come. What waits is sent all the same. */
+  | { readonly type: 'ack_unread' }
   | { readonly type: 'open'; readonly tags: readonly MailboxTag[] }
   | { readonly type: 'delivered'; readonly count: number }
   /** A message that recipients break on goes to the end of its mailbox from now on. */
@@ -155,7 +162,9 @@ export class Session {
       case 'binary': {
         this.#heardMs = nowMs;
         const parsed = event.type === 'text' ? parseTextFrame(event.text) : parseBinaryFrame(event.bytes);
-        return parsed.ok ? this.#frame(parsed.value, wallMs) : [{ type: 'close', reason: 'malformed' }];
+        return parsed.ok
+          ? this.#frame(parsed.value, nowMs, wallMs)
+          : [{ type: 'close', reason: 'malformed' }];
       }
       case 'verified':
         return this.#verified(event.mailboxes, nowMs);
@@ -185,7 +194,7 @@ export class Session {
     return [{ type: 'send', frame: { t: 'drain', withinMs, alternates } }];
   }
 
-  #frame(frame: ClientFrame, wallMs: number): readonly SessionAction[] {
+  #frame(frame: ClientFrame, nowMs: number, wallMs: number): readonly SessionAction[] {
     switch (frame.type) {
       case 'beat':
         return [];
@@ -194,34 +203,38 @@ export class Session {
         this.#phase = 'verifying';
         this.#window = frame.window;
         return [{ type: 'verify', tokens: frame.tokens }];
-      case 'ack': {
-        const mailbox = this.#mailboxes[frame.mailbox];
-        if (mailbox === undefined) return [{ type: 'close', reason: 'malformed' }];
-        const { pepper } = this.#config;
-        const expiresMs = this.#expiryOf(frame.idBytes, wallMs);
-        const ack = createAck(publicKeyOf(mailbox), frame.signature, frame.idBytes, expiresMs, pepper);
-        return ack.ok
-          ? [
-              {
-                type: 'bury',
-                ack: ack.value,
-                doubtful: ack.value.ids.filter((id) => !this.#onTheWay.has(id)),
-              },
-            ]
-          : [{ type: 'close', reason: ack.fault === 'malformed' ? 'malformed' : 'unauthorised' }];
-      }
+      case 'ack':
+        return [this.#acked(frame, nowMs, wallMs)];
     }
   }
 
+  #acked(frame: ClientFrame & { readonly type: 'ack' }, nowMs: number, wallMs: number): SessionAction {
+    const mailbox = this.#mailboxes[frame.mailbox];
+    if (mailbox === undefined) return { type: 'close', reason: 'malformed' };
+    const { pepper, mayVerifyDoubtful } = this.#config;
+    const { expiresMs, isAnyOnTheWay } = this.#lookUp(frame.idBytes, wallMs);
+    if (!isAnyOnTheWay && !mayVerifyDoubtful(nowMs)) return { type: 'ack_unread' };
+    const ack = createAck(publicKeyOf(mailbox), frame.signature, frame.idBytes, expiresMs, pepper);
+    if (!ack.ok) return { type: 'close', reason: ack.fault === 'malformed' ? 'malformed' : 'unauthorised' };
+    const doubtful = ack.value.ids.filter((id) => !this.#onTheWay.has(id));
+    return { type: 'bury', ack: ack.value, doubtful };
+  }
+
   /** When the last of the acked messages expires; unknown ones count as the longest-lived that can exist. */
-  #expiryOf(idBytes: Uint8Array, wallMs: number): number {
+  #lookUp(
+    idBytes: Uint8Array,
+    wallMs: number,
+  ): { readonly expiresMs: number; readonly isAnyOnTheWay: boolean } {
     const unknownMs = wallMs + this.#config.ttlMsMax;
-    let latestMs = 0;
+    let expiresMs = 0;
+    let isAnyOnTheWay = false;
     for (let offset = 0; offset < idBytes.length; offset += 16) {
       const id = Buffer.from(idBytes.subarray(offset, offset + 16)).toString('base64url');
-      latestMs = Math.max(latestMs, this.#onTheWay.get(id)?.expiresMs ?? unknownMs);
+      const sent = this.#onTheWay.get(id);
+      isAnyOnTheWay ||= sent !== undefined;
+      expiresMs = Math.max(expiresMs, sent?.expiresMs ?? unknownMs);
     }
-    return latestMs;
+    return { expiresMs, isAnyOnTheWay };
   }
 
   #verified(mailboxes: readonly OpenMailbox[] | undefined, nowMs: number): readonly SessionAction[] {

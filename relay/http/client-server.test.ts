@@ -6,6 +6,7 @@ import { eventually } from '../../test/support/eventually.ts';
 import { type ServedRelay, serveRelay } from '../../test/support/served-relay.ts';
 import { socketClosed } from '../../test/support/socket-closed.ts';
 import { stallHandshake } from '../../test/support/stalled-handshake.ts';
+import { REQUESTS_PER_CONNECTION } from './client-server.ts';
 
 const LIMITS = { headersTimeoutMs: 200, requestTimeoutMs: 400, checkEveryMs: 50 };
 
@@ -130,6 +131,17 @@ test('a client that begins a handshake and does not end it is cut', async () => 
   await using relay = await serveRelay({ clientLimits: { ...LIMITS, handshakeTimeoutMs: 100 } });
   const socket = await stallHandshake(relay.port, 'aws.relay.test');
   await socketClosed(socket);
+});
+
+test('a connection ends after so many requests, and its last answer says so', async () => {
+  await using relay = await serveRelay();
+  const socket = await relay.connect();
+  const received = untilClosed(socket);
+  socket.write('GET /v1/info HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(REQUESTS_PER_CONNECTION + 10));
+  const answers = (await received).split('HTTP/1.1 ').slice(1);
+  expect(answers).toHaveLength(REQUESTS_PER_CONNECTION);
+  expect(answers.every((answer) => answer.startsWith('200'))).toBe(true);
+  expect(answers.findIndex((answer) => /^Connection: close/im.test(answer))).toBe(answers.length - 1);
 });
 
 test('headers beyond 8 KiB are refused', async () => {

@@ -9,6 +9,7 @@ import { systemClock } from '../../system/clock.ts';
 import type { CertificatePair } from '../../system/server-certificate.ts';
 import type { RelayEvents } from '../events.ts';
 import type { Recipients } from '../recipients.ts';
+import { onePerTurn } from './one-per-turn.ts';
 import type { PublicApp } from './public-app.ts';
 import { createPushStreams } from './push-stream.ts';
 import { asksForSocket } from './target.ts';
@@ -36,6 +37,8 @@ export const CLIENT_LIMITS: ClientLimits = {
 };
 
 export const HEADER_BYTES_MAX = 8192;
+/** Whoever does not wait for answers has no more than so many under way. */
+export const REQUESTS_PER_CONNECTION = 256;
 const MIN_VERSION = 'TLSv1.2';
 
 export interface ClientServer {
@@ -64,6 +67,10 @@ export function createClientServer(
     ...CLIENT_LIMITS,
     ...limits,
   };
+  const listener = onePerTurn(app.listener, {
+    requestsMax: REQUESTS_PER_CONNECTION,
+    onLeft: () => events.refused('overloaded'),
+  });
   const http = createHttpServer(
     {
       headersTimeout: headersTimeoutMs,
@@ -76,11 +83,11 @@ export function createClientServer(
       // Whoever would rather speak something else is served all the same (RFC 9110 §7.8).
       shouldUpgradeCallback: asksForSocket,
     },
-    app.listener,
+    listener,
   );
   http.on('upgrade', recipients.upgrade);
   // What is expected and not known is ignored, as RFC 9110 §10.1.1 allows: it is no reason for a 4xx.
-  http.on('checkExpectation', app.listener);
+  http.on('checkExpectation', listener);
   http.setTimeout(stalledMs);
   refuseUnreadable(http, events);
   // Node checks the time limits of requests from the moment a server listens; this one never does by itself.

@@ -177,10 +177,19 @@ class PushStream {
 
   /** Goes on with what came meanwhile. */
   #proceed(): void {
-    const rest = this.#rest;
-    this.#rest = undefined;
-    if (this.socket.isPaused()) this.socket.resume();
-    if (rest !== undefined) this.#read(rest);
+    if (this.#rest === undefined) {
+      if (this.socket.isPaused()) this.socket.resume();
+      return;
+    }
+    // Others first: a sender that does not wait for its answers must not keep them waiting for all of its requests.
+    this.#isAnswering = true;
+    setImmediate(() => {
+      const rest = this.#rest;
+      this.#rest = undefined;
+      this.#isAnswering = false;
+      if (this.socket.isPaused()) this.socket.resume();
+      if (rest !== undefined && this.socket.writable) this.#read(rest);
+    });
   }
 
   #handOver(bytes: Buffer): void {

@@ -73,6 +73,7 @@ function welcomeRecipients(): Upgrade {
       lookAgainMs: 30_000,
       ttlMsMax: 2_592_000_000,
       pepper: TEST_PEPPER,
+      mayVerifyDoubtful: () => true,
     },
     store,
     loops: createDeliveryLoops(),

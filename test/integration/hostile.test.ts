@@ -6,13 +6,22 @@ import { type Agent, Agent as HttpsAgent, request as httpsRequest } from 'node:h
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { BEAT, encodeAck, encodeHello } from '../../client/frames.ts';
 import { createMailbox } from '../../client/mailbox.ts';
 import { createNodeTransport } from '../../client/node-transport.ts';
 import { createSubscription } from '../../client/push-url.ts';
 import { peerServerName, siteOrigin } from '../../fleet/manifest/manifest.ts';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
-import { ATTACKER_ADDRESS, type Attacker, createAttacker } from '../support/attacker.ts';
+import {
+  ATTACKER_ADDRESS,
+  type Attacker,
+  createAttacker,
+  LAST_BINARY,
+  LAST_PING,
+  LAST_TEXT,
+  webSocketFrame,
+} from '../support/attacker.ts';
 import { ciphertext } from '../support/ciphertext.ts';
 import { createRelaySites, type RelaySites } from '../support/relay-sites.ts';
 
@@ -134,6 +143,19 @@ function repeatedly(everyMs: number, step: () => Promise<void>): () => Promise<v
   };
 }
 
+/** The recipient that floods the relay. */
+const floodMailbox = createMailbox(systemRandom);
+
+async function helloOf(mailbox: typeof floodMailbox): Promise<string> {
+  const audience = siteOrigin(sites.identities.manifest, 'aws');
+  return encodeHello([await (await mailbox).token(audience, Math.floor(Date.now() / 1000))], 64);
+}
+
+async function anAck(): Promise<Uint8Array> {
+  const ids = systemRandom.bytes(16);
+  return encodeAck(0, await (await floodMailbox).signAck(ids), ids);
+}
+
 const head = (length: string): string =>
   `POST ${path} HTTP/1.1\r\nHost: ${name}\r\nTTL: 5\r\nContent-Encoding: aes128gcm\r\n${length}\r\n\r\n`;
 
@@ -234,6 +256,49 @@ describe('a client that behaves is served as well as ever', { timeout: MINUTE_MS
         await stop();
         for (const socket of sockets) socket.terminate();
       };
+    });
+  });
+
+  describe.each([
+    ['acks of nothing, all the same', async () => webSocketFrame(LAST_BINARY, await anAck())],
+    ['beats', async () => webSocketFrame(LAST_TEXT, Buffer.from(BEAT))],
+    ['pings', async () => webSocketFrame(LAST_PING, Buffer.alloc(0))],
+  ])('while recipients send as much as they can of', (what, makeFrame) => {
+    test(what, async () => {
+      const frame = await makeFrame();
+      const flood = Buffer.concat(Array.from({ length: Math.ceil(65_536 / frame.length) }, () => frame));
+      await under(async (attacker) => {
+        const sockets = await Promise.all(
+          Array.from({ length: 8 }, async () => attacker.recipient(await helloOf(floodMailbox))),
+        );
+        return repeatedly(20, async () => {
+          for (const socket of sockets) if (socket.writable && !socket.writableNeedDrain) socket.write(flood);
+        });
+      });
+    });
+  });
+
+  test.each([
+    ['what nobody has to show anything for', () => `GET /v1/info HTTP/1.1\r\nHost: ${name}\r\n\r\n`],
+    ['pages that there are not', () => `GET /nothing HTTP/1.1\r\nHost: ${name}\r\n\r\n`],
+    [
+      'push URLs that are none',
+      () =>
+        `POST /p/x HTTP/1.1\r\nHost: ${name}\r\nTTL: 5\r\nContent-Encoding: aes128gcm\r\nContent-Length: 5\r\n\r\nxxxxx`,
+    ],
+  ])('while a few connections ask in heaps for %s', async (_, makeRequest) => {
+    const request = Buffer.from(makeRequest());
+    const heap = Buffer.concat(Array.from({ length: Math.ceil(65_536 / request.length) }, () => request));
+    await under(async (attacker) => {
+      const sockets = await Promise.all(
+        Array.from({ length: 8 }, async () => (await attacker.secure()).resume()),
+      );
+      return repeatedly(20, async () => {
+        for (const [place, socket] of sockets.entries()) {
+          if (socket.destroyed) sockets[place] = (await attacker.secure()).resume();
+          if (socket.writable && !socket.writableNeedDrain) socket.write(heap);
+        }
+      });
     });
   });
 

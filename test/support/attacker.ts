@@ -16,9 +16,22 @@ export interface Attacker {
     bytes: string | readonly (string | Buffer)[],
     withinMs: number,
   ): Promise<{ answer: string; isClosed: boolean }>;
+  /** A WebSocket of `relay.v1` that has said `hello` and is ready; what it says further is up to the caller. */
+  recipient(hello: string): Promise<TLSSocket>;
   /** Ends all connections. */
   close(): void;
 }
+
+/** One frame from a client (RFC 6455 §5.2), masked by zeros; `opcode` with the bit for the last fragment. */
+export function webSocketFrame(opcode: number, payload: Uint8Array): Buffer {
+  const { length } = payload;
+  const size = length < 126 ? [0x80 | length] : [0x80 | 126, length >> 8, length & 0xff];
+  return Buffer.concat([Buffer.from([opcode, ...size, 0, 0, 0, 0]), payload]);
+}
+
+export const LAST_TEXT = 0x81;
+export const LAST_BINARY = 0x82;
+export const LAST_PING = 0x89;
 
 /** Where attacks come from: another address than that of clients that behave. */
 export const ATTACKER_ADDRESS = '127.66.6.6';
@@ -39,6 +52,28 @@ export function createAttacker(host: string, port: number, servername: string): 
   };
   return {
     secure,
+    recipient: async (hello) => {
+      const socket = await secure();
+      const asked = [
+        'GET /v1/ws HTTP/1.1',
+        `Host: ${servername}`,
+        'Upgrade: websocket',
+        'Connection: Upgrade',
+      ];
+      const key = ['Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', 'Sec-WebSocket-Version: 13'];
+      socket.write(`${[...asked, ...key, 'Sec-WebSocket-Protocol: relay.v1'].join('\r\n')}\r\n\r\n`);
+      socket.write(webSocketFrame(LAST_TEXT, Buffer.from(hello)));
+      const { promise, resolve } = Promise.withResolvers<void>();
+      let heard = '';
+      const hear = (chunk: Buffer): void => {
+        heard += chunk.toString('latin1');
+        if (heard.includes('"ready"')) resolve();
+      };
+      socket.on('data', hear).once('close', resolve);
+      await promise;
+      socket.off('data', hear).resume();
+      return socket;
+    },
     silent: async () => {
       const socket = keep(connectTcp(from));
       await once(socket, 'connect');

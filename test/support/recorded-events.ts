@@ -30,6 +30,7 @@ export function createRecordedEvents(): RecordedEvents {
     passedOn: note('passedOn'),
     sessionOpened: note('sessionOpened'),
     sessionClosed: note('sessionClosed'),
+    slowed: note('slowed'),
     sentAway: note('sentAway'),
     peerUp: note('peerUp'),
     peerDown: (site) => happened.push(`peerDown ${site}`),

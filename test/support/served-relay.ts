@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { type ConnectionOptions, connect, createServer, type TLSSocket } from 'node:tls';
 import { SignJWT } from 'jose';
 import { issueServerCertificate, makeAuthority } from '../../fleet/certificates.ts';
-import { createAckGate } from '../../relay/ack-gate.ts';
+import { createAckGate, createDoubtfulChecks } from '../../relay/ack-gate.ts';
 import { createFrontDoor, type FrontDoor } from '../../relay/adapters/front-door.ts';
 import { createMemoryStore } from '../../relay/adapters/memory-store.ts';
 import { createAdmission } from '../../relay/admission.ts';
@@ -232,6 +232,7 @@ export async function serveRelay(options: ServedRelayOptions = {}): Promise<Serv
       lookAgainMs: 30_000,
       ttlMsMax: 2_592_000_000,
       pepper: ring.pepper,
+      mayVerifyDoubtful: createDoubtfulChecks(),
       ...options.session,
     },
     store,

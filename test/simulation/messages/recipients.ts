@@ -234,6 +234,9 @@ function dial(stage: Stage, options: RecipientOptions, site: SimulatedSite, ears
       });
       time.after(0.1, onSent);
     },
+    // The limits are for floods, and there is none here.
+    pause: () => checker.violate(`${site.name} stopped reading a recipient that sends what a client sends`),
+    resume: () => undefined,
     close: () => {
       hangUp();
       time.after(1, relaySide.close);

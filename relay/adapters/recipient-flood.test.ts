@@ -1,0 +1,68 @@
+/** Recipients that send more than they have reason to, over real WebSockets: they wait, and nobody else does. */
+import { afterEach, expect, test } from 'vitest';
+import { eventually } from '../../test/support/eventually.ts';
+import { messageFor, type ServedRelay, serveRelay } from '../../test/support/served-relay.ts';
+import { ack, connect, hello } from '../../test/support/socket-client.ts';
+import { FRAMES_BURST } from '../core/frame-allowance.ts';
+import type { Message } from '../core/message.ts';
+
+let relay: ServedRelay | undefined;
+
+async function serve(): Promise<ServedRelay> {
+  relay = await serveRelay({});
+  return relay;
+}
+
+afterEach(async () => {
+  await relay?.[Symbol.asyncDispose]();
+  relay = undefined;
+});
+
+async function store(to: ServedRelay, messages: readonly Message[]): Promise<void> {
+  await to.store.insert(
+    messages.map((message) => ({ message, owedTo: [] })),
+    Date.now(),
+  );
+}
+
+test('one that sends more than it has reason to is not read for a while, and nothing of it is lost', async () => {
+  const at = await serve();
+  const message = messageFor(at, 'm');
+  await store(at, [message]);
+  const client = await connect(at);
+  await hello(client, at, 8);
+  await eventually('the message', () => client.ids[0]);
+  for (let beat = 0; beat < FRAMES_BURST + 4; beat += 1) client.socket.send('{"t":"beat"}');
+  await eventually('a name for it', () => at.events.happened.includes('slowed') || undefined);
+  const slowedMs = performance.now();
+  ack(client, at, [message.id]);
+  await eventually('the ack', () => at.events.happened.includes('acked 1') || undefined);
+  expect(performance.now() - slowedMs).toBeGreaterThan(1000);
+  expect(at.events.happened.filter((event) => event === 'slowed')).toHaveLength(1);
+  expect(at.recipients.count()).toBe(1);
+});
+
+test('one that acks each message by itself is always read', async () => {
+  const at = await serve();
+  const messages = Array.from({ length: FRAMES_BURST + 200 }, (_, index) => messageFor(at, `${index}`));
+  const client = await connect(at);
+  client.socket.on('message', (data: Buffer, isBinary) => {
+    if (!isBinary) return;
+    const id = data.toString('base64url', 3, 19);
+    ack(client, at, [id]);
+  });
+  await hello(client, at, 64);
+  await store(at, messages);
+  await eventually('all acks', () => {
+    const acks = at.events.happened.filter((event) => event === 'acked 1').length;
+    return acks === messages.length || undefined;
+  });
+  expect(at.events.happened).not.toContain('slowed');
+});
+
+test('a frame in more parts than anybody needs, of whatever size, ends its connection', async () => {
+  const at = await serve();
+  const client = await connect(at);
+  for (let part = 0; part <= 64; part += 1) client.socket.send('', { fin: false });
+  expect(await client.closed).toBe(1008);
+});

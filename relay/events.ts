@@ -34,19 +34,21 @@ export const PEER_REFUSALS: readonly PeerRefusal[] = [
   'malformed',
   'overloaded',
 ];
-/** Connections that never became one: what the front door turned away. */
+/** Connections that were cut, or never became one. */
 export type TurnedAway =
   | 'no_client_hello'
   | 'hello_timeout'
   | 'tls_failed'
   | 'peer_key_unknown'
-  | 'too_many_connections';
+  | 'too_many_connections'
+  | 'too_many_requests';
 export const TURNED_AWAY: readonly TurnedAway[] = [
   'no_client_hello',
   'hello_timeout',
   'tls_failed',
   'peer_key_unknown',
   'too_many_connections',
+  'too_many_requests',
 ];
 
 export interface RelayEvents extends ReplicationEvents {

@@ -31,7 +31,7 @@ import { CLOSE_CODES } from './core/session.ts';
 import { CLOCK_TOLERANCE_SECONDS, SECONDS_AHEAD_MAX } from './core/vapid.ts';
 import { DISCARDS, PEER_REFUSALS, TURNED_AWAY } from './events.ts';
 import { PAIR_RATE } from './failures.ts';
-import { CLIENT_LIMITS, HEADER_BYTES_MAX, REQUESTS_PER_CONNECTION } from './http/client-server.ts';
+import { CLIENT_LIMITS, HEADER_BYTES_MAX, WAITING_REQUESTS_MAX } from './http/client-server.ts';
 import { MESSAGES_MAX, WAIT_SECONDS_MAX } from './http/long-poll.ts';
 import { TOKEN_SECONDS_MAX } from './http/mailbox-token.ts';
 import { READINESS_BYTES_MAX } from './http/public-app.ts';
@@ -121,7 +121,7 @@ test.each<[string, number | string]>([
   ['pings included; # may come at once', FRAMES_BURST],
   ['looks at # of them a second in all', DOUBTFUL_RATE.perSecond],
   ['a second in all, and # at once', DOUBTFUL_RATE.burst],
-  ['is closed after # requests', REQUESTS_PER_CONNECTION],
+  ['more than # of them waiting is cut', WAITING_REQUESTS_MAX],
   ['without limit: # ids at once', MAILBOX_RATE.burst],
   ['ids at once and # a second of one mailbox', MAILBOX_RATE.perSecond],
   ['of one mailbox, # of one connection', CONNECTION_UNKNOWN_MAX],

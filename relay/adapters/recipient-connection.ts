@@ -235,7 +235,10 @@ export class RecipientConnection {
 
   async #verify(tokens: readonly string[]): Promise<void> {
     const mailboxes: OpenMailbox[] = [];
-    for (const publicKey of await Promise.all(tokens.map(this.#deps.verify))) {
+    // One after the other: a hello has 64 of them, and others are there in between.
+    for (const token of tokens) {
+      const publicKey = await this.#deps.verify(token);
+      if (this.#isOver) return;
       if (publicKey === undefined) {
         this.handle({ type: 'verified', mailboxes: undefined });
         return;

@@ -37,8 +37,8 @@ export const CLIENT_LIMITS: ClientLimits = {
 };
 
 export const HEADER_BYTES_MAX = 8192;
-/** Whoever does not wait for answers has no more than so many under way. */
-export const REQUESTS_PER_CONNECTION = 256;
+/** Of whoever does not wait for answers. */
+export const WAITING_REQUESTS_MAX = 256;
 const MIN_VERSION = 'TLSv1.2';
 
 export interface ClientServer {
@@ -68,8 +68,8 @@ export function createClientServer(
     ...limits,
   };
   const listener = onePerTurn(app.listener, {
-    requestsMax: REQUESTS_PER_CONNECTION,
-    onLeft: () => events.refused('overloaded'),
+    waitingMax: WAITING_REQUESTS_MAX,
+    onCut: () => events.turnedAway('too_many_requests'),
   });
   const http = createHttpServer(
     {

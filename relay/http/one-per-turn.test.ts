@@ -1,4 +1,4 @@
-/** Requests in heaps: one of each connection in each turn, none of a connection that has ended, and so many in all. */
+/** Requests in heaps: one of each connection in each turn, none of a connection that has ended or has too many. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect, test } from 'vitest';
@@ -6,16 +6,14 @@ import { onePerTurn } from './one-per-turn.ts';
 
 interface Connection {
   destroyed: boolean;
-  paused: boolean;
-  readonly pause: () => void;
+  readonly destroy: () => void;
 }
 
 function connection(): Connection {
   const made: Connection = {
     destroyed: false,
-    paused: false,
-    pause: () => {
-      made.paused = true;
+    destroy: () => {
+      made.destroyed = true;
     },
   };
   return made;
@@ -23,26 +21,20 @@ function connection(): Connection {
 
 interface Listening {
   readonly begun: string[];
-  readonly left: () => number;
-  readonly ask: (socket: Connection, url: string) => { readonly shouldKeepAlive: boolean };
+  readonly cut: () => number;
+  readonly ask: (socket: Connection, url: string) => void;
 }
 
-function listening(requestsMax = 100): Listening {
+function listening(waitingMax = 100): Listening {
   const begun: string[] = [];
-  let left = 0;
-  const onLeft = (): void => {
-    left += 1;
+  let cut = 0;
+  const onCut = (): void => {
+    cut += 1;
   };
-  const listener = onePerTurn((request) => void begun.push(request.url ?? ''), { requestsMax, onLeft });
-  return {
-    begun,
-    left: () => left,
-    ask: (socket, url) => {
-      const response = { shouldKeepAlive: true };
-      listener({ socket, url } as unknown as IncomingMessage, response as unknown as ServerResponse);
-      return response;
-    },
-  };
+  const listener = onePerTurn((request) => void begun.push(request.url ?? ''), { waitingMax, onCut });
+  const ask: Listening['ask'] = (socket, url) =>
+    listener({ socket, url } as unknown as IncomingMessage, {} as ServerResponse);
+  return { begun, cut: () => cut, ask };
 }
 
 test('of each connection one request begins in a turn, in order', async () => {
@@ -70,13 +62,12 @@ test('what a connection asked for that has ended is not begun', async () => {
   expect(begun).toEqual(['h1']);
 });
 
-test('the last request that a connection may bring ends it, and nothing is read beyond', async () => {
-  const { begun, left, ask } = listening(3);
+test('a connection with too many of them is cut, once, and nothing more of it is begun', async () => {
+  const { begun, cut, ask } = listening(2);
   const heap = connection();
-  const kept = ['h1', 'h2', 'h3', 'h4', 'h5'].map((name) => ask(heap, name).shouldKeepAlive);
+  for (const name of ['h1', 'h2', 'h3', 'h4', 'h5']) ask(heap, name);
   for (let turns = 0; turns < 6; turns += 1) await turn();
-  expect(begun).toEqual(['h1', 'h2', 'h3']);
-  expect(kept.slice(0, 3)).toEqual([true, true, false]);
-  expect(left()).toBe(2);
-  expect(heap.paused).toBe(true);
+  expect(begun).toEqual(['h1']);
+  expect(heap.destroyed).toBe(true);
+  expect(cut()).toBe(1);
 });

@@ -2,8 +2,8 @@
  * Of requests that come in a heap over one connection (pipelining, RFC 9112 §9.3.2) one begins in each turn of the event
  * loop, so that whoever sends a thousand at once keeps nobody else waiting for a thousand.
  *
- * How many may come over a connection in all is limited too: Node keeps whatever it has read of them, however many that
- * are. Its own limit answers what is beyond and goes on reading.
+ * A connection with too many of them is cut. Node keeps all that it has read of a connection and goes on reading, whatever
+ * its listener says: with eight connections that made four gigabytes in half a minute.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -11,21 +11,20 @@ import type { Socket } from 'node:net';
 type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface TurnOptions {
-  /** Requests over one connection; the answer to the last one says that the connection closes. */
-  readonly requestsMax: number;
-  /** Called for each request beyond them. It is not answered, and nothing more is read of its connection. */
-  readonly onLeft: () => void;
+  /** Requests of one connection that may wait for their turn. */
+  readonly waitingMax: number;
+  /** Called for each connection that is cut because it had more. */
+  readonly onCut: () => void;
 }
 
 interface Heap {
-  count: number;
   readonly waiting: Parameters<Listener>[];
   /** One was begun in this turn. */
   isTaken: boolean;
 }
 
 /** The same listener, called at once for the first request of a connection in a turn and later for those behind it, in order. */
-export function onePerTurn(listener: Listener, { requestsMax, onLeft }: TurnOptions): Listener {
+export function onePerTurn(listener: Listener, { waitingMax, onCut }: TurnOptions): Listener {
   const heaps = new WeakMap<Socket, Heap>();
   const begin = (socket: Socket, heap: Heap, next: Parameters<Listener>): void => {
     heap.isTaken = true;
@@ -40,16 +39,14 @@ export function onePerTurn(listener: Listener, { requestsMax, onLeft }: TurnOpti
   };
   return (request, response) => {
     const { socket } = request;
-    const heap = heaps.get(socket) ?? { count: 0, waiting: [], isTaken: false };
+    if (socket.destroyed) return;
+    const heap = heaps.get(socket) ?? { waiting: [], isTaken: false };
     heaps.set(socket, heap);
-    heap.count += 1;
-    if (heap.count > requestsMax) {
-      socket.pause();
-      onLeft();
-      return;
+    if (!heap.isTaken) begin(socket, heap, [request, response]);
+    else if (heap.waiting.length < waitingMax) heap.waiting.push([request, response]);
+    else {
+      socket.destroy();
+      onCut();
     }
-    if (heap.count === requestsMax) response.shouldKeepAlive = false;
-    if (heap.isTaken) heap.waiting.push([request, response]);
-    else begin(socket, heap, [request, response]);
   };
 }

@@ -187,7 +187,7 @@ class PushStream {
       const rest = this.#rest;
       this.#rest = undefined;
       this.#isAnswering = false;
-      if (this.socket.isPaused()) this.socket.resume();
+      // Nothing further is taken from the socket before all of this is answered.
       if (rest !== undefined && this.socket.writable) this.#read(rest);
     });
   }
@@ -199,6 +199,7 @@ class PushStream {
     this.#shared.handOver(socket);
     // As the next thing that it hears, ahead of whatever the socket still has.
     socket.emit('data', bytes);
+    if (socket.isPaused()) socket.resume();
   }
 }
 

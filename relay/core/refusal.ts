@@ -7,7 +7,7 @@
  * senders do not take as final are 429, which is for what is only too fast or too much, and 408.
  */
 export interface RefusalKind {
-  readonly status: 400 | 401 | 403 | 404 | 408 | 410 | 413 | 415 | 429 | 431 | 503;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 408 | 410 | 413 | 415 | 426 | 429 | 431 | 503;
   /** What is wrong and how to mend it, for the sender's developer. */
   readonly title: string;
   /** Seconds; present on every 429 and 503. */
@@ -42,6 +42,8 @@ export type Refusal =
   | 'capability_revoked'
   | 'message_address_unknown'
   | 'not_found'
+  | 'method_unknown'
+  | 'upgrade_required'
   | 'body_too_large'
   | 'not_encrypted'
   | 'copies_unreachable'
@@ -132,6 +134,8 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
     title: 'This address of a message was not made by this fleet, or was damaged.',
   },
   not_found: { status: 404, title: 'There is nothing at this address.' },
+  method_unknown: { status: 405, title: 'Ask here with a method that Allow names.' },
+  upgrade_required: { status: 426, title: 'Connect here with a WebSocket, or receive by long-poll.' },
   body_too_large: { status: 413, title: 'Send a smaller body; /v1/info says how large it may be.' },
   not_encrypted: {
     status: 415,

@@ -401,11 +401,9 @@ describe('besides', () => {
 
   test.each([
     ['GET', '/'],
-    ['GET', '/p/x'],
     ['GET', '/metrics'],
     ['GET', '/livez'],
-    ['GET', '/v1/ws'],
-    ['DELETE', '/v1/info'],
+    ['GET', '/v1/ws/x'],
     ['POST', '/p/'],
   ])('there is nothing at %s %s', async (method, path) => {
     const at = await serve();

@@ -12,6 +12,7 @@ import type { RelayEvents } from '../events.ts';
 import type { Failures } from '../failures.ts';
 import { credentialOf, failedBefore, noteFailure } from './failed-credentials.ts';
 import type { LongPoll } from './long-poll.ts';
+import { methodsAt } from './methods.ts';
 import { type MintDeps, mintPushUrl } from './mint.ts';
 import type { PublicContext } from './public-context.ts';
 import type { PushDeps } from './push.ts';
@@ -20,7 +21,7 @@ import { capabilityIn, createPushListener } from './push-listener.ts';
 import { refusalAnswer } from './refusal-answer.ts';
 import { retractMessage } from './retract.ts';
 import { revokePushUrl } from './revocations.ts';
-import { isAmbiguous } from './target.ts';
+import { isAmbiguous, SOCKET_PATH } from './target.ts';
 
 export type PublicSites = readonly {
   readonly name: string;
@@ -127,7 +128,15 @@ function createOthers(deps: PublicAppDeps): App {
     if (deps.isCrowded()) context.header(LOAD_HEADER, 'crowded');
     return context.body(readinessPadding(context.req.query('bytes')), deps.isReady() ? 200 : 503);
   });
-  app.notFound((context) => refuse(context, 'not_found'));
+  app.notFound((context) => {
+    const allow = methodsAt(context.req.path);
+    if (allow === undefined) return refuse(context, 'not_found');
+    // Only a request that is no upgrade comes here.
+    if (context.req.path === SOCKET_PATH && context.req.method === 'GET')
+      return refuse(context, 'upgrade_required');
+    context.header('Allow', allow);
+    return refuse(context, 'method_unknown');
+  });
   app.onError((error, context) => {
     deps.events.failed('request', describeError(error));
     return refuse(context, 'internal_error');

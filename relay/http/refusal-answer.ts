@@ -27,8 +27,9 @@ export function refusalAnswer(refusal: Refusal): RefusalAnswer {
     headers: {
       'Content-Type': 'application/problem+json',
       ...(retryAfterSeconds === undefined ? {} : { 'Retry-After': String(retryAfterSeconds) }),
-      // RFC 9110 §15.5.2 and §15.5.16: how to prove who one is, and which coding is taken.
+      // RFC 9110 §15.5.2, §15.5.16 and §15.5.22: how to prove who one is, which coding is taken, what to speak.
       ...(status === 401 ? { 'WWW-Authenticate': refusal === 'vapid_missing' ? 'vapid' : 'Bearer' } : {}),
+      ...(status === 426 ? { Connection: 'Upgrade', Upgrade: 'websocket' } : {}),
       ...(status === 415 ? { 'Accept-Encoding': 'aes128gcm' } : {}),
       // The rest of a body that nobody reads must not be taken for the next request.
       ...(BODY_UNREAD.includes(refusal) ? { Connection: 'close' } : {}),

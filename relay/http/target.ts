@@ -12,7 +12,7 @@ export function isAmbiguous({ url = '', headersDistinct }: IncomingMessage): boo
 }
 
 /** Where recipients connect. */
-const SOCKET_PATH = '/v1/ws';
+export const SOCKET_PATH = '/v1/ws';
 
 /** Whether a request is to become a WebSocket (RFC 6455 §4.1), at the one address where there are any. */
 export function asksForSocket({ method, url = '', headers }: IncomingMessage): boolean {

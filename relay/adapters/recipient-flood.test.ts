@@ -32,12 +32,12 @@ test('one that sends more than it has reason to is not read for a while, and not
   const client = await connect(at);
   await hello(client, at, 8);
   await eventually('the message', () => client.ids[0]);
+  const beganMs = performance.now();
   for (let beat = 0; beat < FRAMES_BURST + 4; beat += 1) client.socket.send('{"t":"beat"}');
   await eventually('a name for it', () => at.events.happened.includes('slowed') || undefined);
-  const slowedMs = performance.now();
   ack(client, at, [message.id]);
   await eventually('the ack', () => at.events.happened.includes('acked 1') || undefined);
-  expect(performance.now() - slowedMs).toBeGreaterThan(1000);
+  expect(performance.now() - beganMs).toBeGreaterThan(1000);
   expect(at.events.happened.filter((event) => event === 'slowed')).toHaveLength(1);
   expect(at.recipients.count()).toBe(1);
 });

@@ -23,7 +23,7 @@ import { createMailboxListeners } from './mailbox-listeners.ts';
 const TICK: SessionEvent = { type: 'tick' };
 /** Parts of one frame, as its sender made them and as the network brings them: each costs a hundred bytes besides its own. */
 export const FRAGMENTS_MAX = 64;
-const PIECES_MAX = 1024;
+export const PIECES_MAX = 1024;
 
 export interface RecipientsDeps extends Omit<RecipientConnectionDeps, 'onOpen' | 'onClose'> {
   /** Whether one more recipient may be connected, or wait in a long-poll. */

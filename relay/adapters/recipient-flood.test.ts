@@ -1,10 +1,15 @@
 /** Recipients that send more than they have reason to, over real WebSockets: they wait, and nobody else does. */
+import { EventEmitter, once } from 'node:events';
 import { afterEach, expect, test } from 'vitest';
+import { LAST_TEXT, webSocketFrame } from '../../test/support/attacker.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { messageFor, type ServedRelay, serveRelay } from '../../test/support/served-relay.ts';
 import { ack, connect, hello } from '../../test/support/socket-client.ts';
+import { socketClosed } from '../../test/support/socket-closed.ts';
+import { SUBPROTOCOL } from '../core/frame.ts';
 import { FRAMES_BURST } from '../core/frame-allowance.ts';
 import type { Message } from '../core/message.ts';
+import { PIECES_MAX } from '../recipients.ts';
 
 let relay: ServedRelay | undefined;
 
@@ -42,6 +47,27 @@ test('one that sends more than it has reason to is not read for a while, and not
   expect(at.recipients.count()).toBe(1);
 });
 
+test('one whose connection is being closed is not read on', async () => {
+  const at = await serve();
+  let isPaused = false;
+  const socket = Object.assign(new EventEmitter(), {
+    bufferedAmount: 0,
+    send: () => undefined,
+    pause: () => {
+      isPaused = true;
+    },
+    resume: () => undefined,
+    close: () => undefined,
+    terminate: () => undefined,
+  });
+  at.recipients.welcome(socket);
+  socket.emit('message', Buffer.from('rubbish'), false);
+  for (let ping = 0; ping < FRAMES_BURST; ping += 1) socket.emit('ping');
+  expect(isPaused).toBe(true);
+  socket.emit('close');
+  expect(at.events.happened).toContain('sessionClosed malformed');
+});
+
 test('one that acks each message by itself is always read', async () => {
   const at = await serve();
   const messages = Array.from({ length: FRAMES_BURST + 200 }, (_, index) => messageFor(at, `${index}`));
@@ -58,6 +84,28 @@ test('one that acks each message by itself is always read', async () => {
     return acks === messages.length || undefined;
   });
   expect(at.events.happened).not.toContain('slowed');
+});
+
+test('a frame that comes in more pieces than a network makes of it ends its connection', async () => {
+  const at = await serve();
+  const socket = await at.connect();
+  socket.write(
+    `GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n` +
+      `Sec-WebSocket-Key: ${'A'.repeat(22)}==\r\nSec-WebSocket-Protocol: ${SUBPROTOCOL}\r\n\r\n`,
+  );
+  await once(socket, 'data');
+  const closed = socketClosed(socket.resume());
+  const frame = webSocketFrame(LAST_TEXT, Buffer.alloc(4 * PIECES_MAX));
+  // Each write is a record of TLS, and so a piece for whoever reads it.
+  for (const byte of frame.subarray(0, 2 * PIECES_MAX)) {
+    if (!socket.writable) break;
+    await new Promise((resolve) => socket.write(Buffer.of(byte), resolve));
+  }
+  await closed;
+  await eventually(
+    'a name for it',
+    () => at.events.happened.includes('sessionClosed malformed') || undefined,
+  );
 });
 
 test('a frame in more parts than anybody needs, of whatever size, ends its connection', async () => {

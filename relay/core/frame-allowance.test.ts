@@ -29,7 +29,7 @@ test('messages that nobody acks are no allowance without end', () => {
 
 test('whoever is read only when it is due sends no more than the rate, whatever comes when', () => {
   fc.assert(
-    fc.property(fc.array(fc.nat({ max: 3000 }), { maxLength: 2000 }), (gaps) => {
+    fc.property(fc.array(fc.nat({ max: 20 }), { minLength: 1000, maxLength: 2000 }), (gaps) => {
       const allowance = new FrameAllowance(0);
       let nowMs = 0;
       let frames = 0;

@@ -52,6 +52,27 @@ describe('an ack', () => {
     expect(driver.closed).toEqual([]);
   });
 
+  test('that comes again before it is stored names nothing which is on its way any more', () => {
+    let checks = 0;
+    const driver = new SessionDriver({
+      mayVerifyDoubtful: () => {
+        checks += 1;
+        return checks <= 1;
+      },
+    });
+    driver.open([mailbox], 4);
+    const sent = mailbox.message('sent');
+    fetched(driver, [sent]);
+    const frame = ackFrame(0, mailbox, [sent.id]);
+    driver.handle({ type: 'binary', bytes: frame });
+    expect([checks, driver.take('bury')?.doubtful]).toEqual([0, []]);
+    driver.handle({ type: 'binary', bytes: frame });
+    expect([checks, driver.take('bury')?.doubtful]).toEqual([1, [sent.id]]);
+    driver.handle({ type: 'binary', bytes: frame });
+    expect(driver.take('bury')).toBeUndefined();
+    expect(driver.session.onTheWay).toBe(1);
+  });
+
   test('of a message that this session never sent is remembered as long as any could live', () => {
     const driver = opened(4);
     driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [mailbox.message('elsewhere').id]) });

@@ -41,6 +41,8 @@ export interface Sent {
   readonly mailbox: number;
   readonly acceptedMs: number;
   readonly expiresMs: number;
+  /** Its ack was taken and is not stored yet; another one says nothing new. */
+  isAcked: boolean;
 }
 
 /** A mailbox from which nothing was read yet. */

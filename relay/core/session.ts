@@ -216,7 +216,11 @@ export class Session {
     if (!isAnyOnTheWay && !mayVerifyDoubtful(nowMs)) return { type: 'ack_unread' };
     const ack = createAck(publicKeyOf(mailbox), frame.signature, frame.idBytes, expiresMs, pepper);
     if (!ack.ok) return { type: 'close', reason: ack.fault === 'malformed' ? 'malformed' : 'unauthorised' };
-    const doubtful = ack.value.ids.filter((id) => !this.#onTheWay.has(id));
+    const doubtful = ack.value.ids.filter((id) => this.#onTheWay.get(id)?.isAcked !== false);
+    for (const id of ack.value.ids) {
+      const sent = this.#onTheWay.get(id);
+      if (sent !== undefined) sent.isAcked = true;
+    }
     return { type: 'bury', ack: ack.value, doubtful };
   }
 
@@ -231,7 +235,7 @@ export class Session {
     for (let offset = 0; offset < idBytes.length; offset += 16) {
       const id = Buffer.from(idBytes.subarray(offset, offset + 16)).toString('base64url');
       const sent = this.#onTheWay.get(id);
-      isAnyOnTheWay ||= sent !== undefined;
+      isAnyOnTheWay ||= sent?.isAcked === false;
       expiresMs = Math.max(expiresMs, sent?.expiresMs ?? unknownMs);
     }
     return { expiresMs, isAnyOnTheWay };
@@ -359,7 +363,7 @@ export class Session {
 
   #noteSent(mailbox: number, { id, acceptedMs, expiresMs }: Message): void {
     if (this.#onTheWay === NOTHING_SENT) this.#onTheWay = new Map();
-    this.#onTheWay.set(id, { id, mailbox, acceptedMs, expiresMs });
+    this.#onTheWay.set(id, { id, mailbox, acceptedMs, expiresMs, isAcked: false });
   }
 
   /**

@@ -28,7 +28,7 @@ test.each(routes)('%s %s is told from what there is not', async (method, path) =
 test('a request without an upgrade where recipients connect says what to speak', async () => {
   const answer = await relay.ask('GET', '/v1/ws');
   expect(answer.status).toBe(426);
-  expect([answer.headers['upgrade'], answer.headers['connection']]).toEqual(['websocket', 'Upgrade']);
+  expect([answer.headers['upgrade'], answer.headers['connection']]).toEqual(['websocket', 'Upgrade, close']);
 });
 
 test('nobody may look at a push URL, and it is not gone for that', async () => {

@@ -52,6 +52,21 @@ async function stored(at: ServedRelay): Promise<readonly string[]> {
   return messages.map(({ body }) => Buffer.from(body).toString('hex')).sort();
 }
 
+test.each([485, 2186])(
+  'a heap of plain requests of %i bytes never reaches Node, however large',
+  async (bytes) => {
+    const at = await serve();
+    const socket = await at.connect();
+    const heard = listen(socket);
+    const requests = Array.from({ length: 1500 }, (_, place) =>
+      push(at, ciphertext(`${place} `.padEnd(bytes, 'x'))),
+    );
+    socket.write(Buffer.concat(requests));
+    expect(await answers(heard, requests.length)).toHaveLength(requests.length);
+    expect(byNode).toBe(0);
+  },
+);
+
 test('a plain request never reaches Node, and its answer is a whole one', async () => {
   const at = await serve();
   const socket = await at.connect();

@@ -68,6 +68,8 @@ interface PlainRequest {
   readonly length: number;
 }
 
+/** What is kept of a sender that does not wait for its answers, before the next read; a request with the largest body fits. */
+const READ_AHEAD_BYTES: number = 128 * 1024;
 const BEGIN = Buffer.from('POST /p/', 'latin1');
 const LINE_END = Buffer.from('\r\n', 'latin1');
 const HEAD_END = Buffer.from('\r\n\r\n', 'latin1');
@@ -183,11 +185,12 @@ class PushStream {
     }
     // Others first: a sender that does not wait for its answers must not keep them waiting for all of its requests.
     this.#isAnswering = true;
+    // So that the last request of what is here, of which only a part may be, is whole when it is its turn.
+    if (this.#rest.length < READ_AHEAD_BYTES && this.socket.isPaused()) this.socket.resume();
     setImmediate(() => {
       const rest = this.#rest;
       this.#rest = undefined;
       this.#isAnswering = false;
-      // Nothing further is taken from the socket before all of this is answered.
       if (rest !== undefined && this.socket.writable) this.#read(rest);
     });
   }

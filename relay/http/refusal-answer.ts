@@ -29,7 +29,7 @@ export function refusalAnswer(refusal: Refusal): RefusalAnswer {
       ...(retryAfterSeconds === undefined ? {} : { 'Retry-After': String(retryAfterSeconds) }),
       // RFC 9110 §15.5.2, §15.5.16 and §15.5.22: how to prove who one is, which coding is taken, what to speak.
       ...(status === 401 ? { 'WWW-Authenticate': refusal === 'vapid_missing' ? 'vapid' : 'Bearer' } : {}),
-      ...(status === 426 ? { Connection: 'Upgrade', Upgrade: 'websocket' } : {}),
+      ...(status === 426 ? { Connection: 'Upgrade, close', Upgrade: 'websocket' } : {}),
       ...(status === 415 ? { 'Accept-Encoding': 'aes128gcm' } : {}),
       // The rest of a body that nobody reads must not be taken for the next request.
       ...(BODY_UNREAD.includes(refusal) ? { Connection: 'close' } : {}),

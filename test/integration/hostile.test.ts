@@ -302,7 +302,7 @@ describe('a client that behaves is served as well as ever', { timeout: MINUTE_MS
   });
 
   test.each([
-    ['what nobody has to show anything for', 16_384, () => `GET /v1/info HTTP/1.1\r\nHost: ${name}\r\n\r\n`],
+    ['what nobody has to show anything for', 8192, () => `GET /v1/info HTTP/1.1\r\nHost: ${name}\r\n\r\n`],
     ['pages that there are not', 16_384, () => `GET /nothing HTTP/1.1\r\nHost: ${name}\r\n\r\n`],
     [
       'push URLs that are none',

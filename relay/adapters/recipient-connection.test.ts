@@ -12,10 +12,10 @@ import {
   type ServedRelayOptions,
   serveRelay,
 } from '../../test/support/served-relay.ts';
-import { ack, connect, hello } from '../../test/support/socket-client.ts';
+import { ack, connect, hello, store } from '../../test/support/socket-client.ts';
 import { createAck, type SignedAck } from '../core/ack.ts';
 import { CLIENT_FRAME_BYTES_MAX, SUBPROTOCOL } from '../core/frame.ts';
-import type { Message, MessageId } from '../core/message.ts';
+import type { MessageId } from '../core/message.ts';
 import { createRetraction } from '../core/retraction.ts';
 
 let relay: ServedRelay | undefined;
@@ -37,13 +37,6 @@ const UPGRADE_HEADERS = {
   'Sec-WebSocket-Key': Buffer.alloc(16).toString('base64'),
   'Sec-WebSocket-Protocol': SUBPROTOCOL,
 };
-
-async function store(to: ServedRelay, messages: readonly Message[]): Promise<void> {
-  await to.store.insert(
-    messages.map((message) => ({ message, owedTo: [] })),
-    Date.now(),
-  );
-}
 
 /** The word of the recipient that it has these messages. */
 function ackOf(to: ServedRelay, ids: readonly MessageId[]): SignedAck {

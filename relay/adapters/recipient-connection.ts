@@ -77,6 +77,7 @@ const CLOSE_WITHIN_MS = 2000;
 
 /** Tokens of one hello that are verified in one turn of the event loop. */
 const TOKENS_AT_ONCE = 8;
+
 /** For a tick that finds nothing to do, of which each connection has two a second. */
 const NOTHING: readonly SessionAction[] = [];
 

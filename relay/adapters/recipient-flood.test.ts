@@ -1,14 +1,12 @@
 /** Recipients that send more than they have reason to, over real WebSockets: they wait, and nobody else does. */
 import { EventEmitter, once } from 'node:events';
 import { afterEach, expect, test } from 'vitest';
-import { LAST_TEXT, webSocketFrame } from '../../test/support/attacker.ts';
+import { LAST_TEXT, upgradeRequest, webSocketFrame } from '../../test/support/attacker.ts';
 import { eventually } from '../../test/support/eventually.ts';
 import { messageFor, type ServedRelay, serveRelay } from '../../test/support/served-relay.ts';
-import { ack, connect, hello } from '../../test/support/socket-client.ts';
+import { ack, connect, hello, store } from '../../test/support/socket-client.ts';
 import { socketClosed } from '../../test/support/socket-closed.ts';
-import { SUBPROTOCOL } from '../core/frame.ts';
 import { FRAMES_BURST } from '../core/frame-allowance.ts';
-import type { Message } from '../core/message.ts';
 import { PIECES_MAX } from '../recipients.ts';
 
 let relay: ServedRelay | undefined;
@@ -22,13 +20,6 @@ afterEach(async () => {
   await relay?.[Symbol.asyncDispose]();
   relay = undefined;
 });
-
-async function store(to: ServedRelay, messages: readonly Message[]): Promise<void> {
-  await to.store.insert(
-    messages.map((message) => ({ message, owedTo: [] })),
-    Date.now(),
-  );
-}
 
 test('one that sends more than it has reason to is not read for a while, and nothing of it is lost', async () => {
   const at = await serve();
@@ -89,10 +80,7 @@ test('one that acks each message by itself is always read', async () => {
 test('a frame that comes in more pieces than a network makes of it ends its connection', async () => {
   const at = await serve();
   const socket = await at.connect();
-  socket.write(
-    `GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n` +
-      `Sec-WebSocket-Key: ${'A'.repeat(22)}==\r\nSec-WebSocket-Protocol: ${SUBPROTOCOL}\r\n\r\n`,
-  );
+  socket.write(upgradeRequest('x'));
   await once(socket, 'data');
   const closed = socketClosed(socket.resume());
   const frame = webSocketFrame(LAST_TEXT, Buffer.alloc(4 * PIECES_MAX));

@@ -42,7 +42,7 @@ export type Refusal =
   | 'capability_revoked'
   | 'message_address_unknown'
   | 'not_found'
-  | 'method_unknown'
+  | 'method_not_allowed'
   | 'upgrade_required'
   | 'body_too_large'
   | 'not_encrypted'
@@ -134,7 +134,7 @@ export const REFUSALS: Readonly<Record<Refusal, RefusalKind>> = {
     title: 'This address of a message was not made by this fleet, or was damaged.',
   },
   not_found: { status: 404, title: 'There is nothing at this address.' },
-  method_unknown: { status: 405, title: 'Ask here with a method that Allow names.' },
+  method_not_allowed: { status: 405, title: 'Ask here with a method that Allow names.' },
   upgrade_required: { status: 426, title: 'Connect here with a WebSocket, or receive by long-poll.' },
   body_too_large: { status: 413, title: 'Send a smaller body; /v1/info says how large it may be.' },
   not_encrypted: {

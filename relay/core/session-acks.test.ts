@@ -1,28 +1,16 @@
 /** Acks, as a session takes them: what they name, for how long they are remembered, and which are not even looked at. */
 import { describe, expect, test } from 'vitest';
-import { createTestMailbox, type TestMailbox } from '../../test/support/mailbox.ts';
-import { ackFrame, SESSION_CONFIG, SessionDriver } from '../../test/support/session-driver.ts';
-import type { Message } from './message.ts';
+import { createTestMailbox } from '../../test/support/mailbox.ts';
+import { ackFrame, openSession, SESSION_CONFIG } from '../../test/support/session-driver.ts';
 
 const mailbox = createTestMailbox();
 
-/** An open session whose first fetch waits for its answer. */
-function opened(window = 4, mailboxes: readonly TestMailbox[] = [mailbox]): SessionDriver {
-  const driver = new SessionDriver();
-  driver.open(mailboxes, window);
-  return driver;
-}
-
-function fetched(driver: SessionDriver, list: readonly Message[] | undefined, place = 0): void {
-  driver.handle({ type: 'fetched', mailbox: place, messages: list });
-}
-
 describe('an ack', () => {
   test('is remembered as long as the longest-lived message it names', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox]);
     const short = mailbox.message('short', { expiresMs: 11_000 });
     const long = mailbox.message('long', { expiresMs: 12_000 });
-    fetched(driver, [short, long]);
+    driver.fetched([short, long]);
     driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [short.id, long.id]) });
     const bury = driver.take('bury');
     expect(bury?.ack.expiresMs).toBe(12_000);
@@ -30,20 +18,19 @@ describe('an ack', () => {
   });
 
   test('says which of its messages were not sent on this connection', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox]);
     const sent = mailbox.message('sent');
     const other = mailbox.message('other').id;
-    fetched(driver, [sent]);
+    driver.fetched([sent]);
     driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [sent.id, other]) });
     expect(driver.take('bury')?.doubtful).toEqual([other]);
   });
 
   test('that names nothing which is on its way is not looked at once there are too many of them', () => {
-    const driver = new SessionDriver({ mayVerifyDoubtful: () => false });
-    driver.open([mailbox], 4);
+    const driver = openSession([mailbox], 4, { mayVerifyDoubtful: () => false });
     const sent = mailbox.message('sent');
     const other = mailbox.message('other').id;
-    fetched(driver, [sent]);
+    driver.fetched([sent]);
     driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [other]) });
     expect(driver.take('ack_unread')).toBeDefined();
     expect(driver.take('bury')).toBeUndefined();
@@ -54,15 +41,14 @@ describe('an ack', () => {
 
   test('that comes again before it is stored names nothing which is on its way any more', () => {
     let checks = 0;
-    const driver = new SessionDriver({
+    const driver = openSession([mailbox], 4, {
       mayVerifyDoubtful: () => {
         checks += 1;
         return checks <= 1;
       },
     });
-    driver.open([mailbox], 4);
     const sent = mailbox.message('sent');
-    fetched(driver, [sent]);
+    driver.fetched([sent]);
     const frame = ackFrame(0, mailbox, [sent.id]);
     driver.handle({ type: 'binary', bytes: frame });
     expect([checks, driver.take('bury')?.doubtful]).toEqual([0, []]);
@@ -74,13 +60,13 @@ describe('an ack', () => {
   });
 
   test('of a message that this session never sent is remembered as long as any could live', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox]);
     driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [mailbox.message('elsewhere').id]) });
     expect(driver.take('bury')?.ack.expiresMs).toBe(driver.wallMs + SESSION_CONFIG.ttlMsMax);
   });
 
   test('that was not stored closes the session, so that the recipient repeats it elsewhere', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox]);
     driver.handle({ type: 'binary', bytes: ackFrame(0, mailbox, [mailbox.message('m').id]) });
     const bury = driver.take('bury');
     if (bury === undefined) throw new Error('no bury');
@@ -89,7 +75,7 @@ describe('an ack', () => {
   });
 
   test('with the signature of another key closes the session', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox]);
     driver.handle({
       type: 'binary',
       bytes: ackFrame(0, createTestMailbox(), [mailbox.message('m').id]),
@@ -99,7 +85,7 @@ describe('an ack', () => {
   });
 
   test('for a mailbox that was not opened is malformed', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox]);
     driver.handle({ type: 'binary', bytes: ackFrame(1, mailbox, [mailbox.message('m').id]) });
     expect(driver.closed).toEqual(['malformed']);
   });

@@ -1,7 +1,7 @@
 /** One recipient's session, from the welcome to the close, rule by rule. */
 import { describe, expect, test } from 'vitest';
-import { createTestMailbox, type TestMailbox } from '../../test/support/mailbox.ts';
-import { ackFrame, SESSION_CONFIG, SessionDriver } from '../../test/support/session-driver.ts';
+import { createTestMailbox } from '../../test/support/mailbox.ts';
+import { ackFrame, openSession, SESSION_CONFIG, SessionDriver } from '../../test/support/session-driver.ts';
 import { createDeliveryLoops, type DeliveryLoops, HEADS_MAX } from './delivery-loops.ts';
 import type { Message } from './message.ts';
 import { TICK_MS } from './session.ts';
@@ -16,17 +16,6 @@ function messages(count: number, from = 0): Message[] {
 
 function idsOf(list: readonly Message[]): readonly string[] {
   return list.map(({ id }) => id);
-}
-
-/** An open session whose first fetch waits for its answer. */
-function opened(window = 4, mailboxes: readonly TestMailbox[] = [mailbox]): SessionDriver {
-  const driver = new SessionDriver();
-  driver.open(mailboxes, window);
-  return driver;
-}
-
-function fetched(driver: SessionDriver, list: readonly Message[] | undefined, place = 0): void {
-  driver.handle({ type: 'fetched', mailbox: place, messages: list });
 }
 
 /** Sends an ack frame and answers the bury that follows. */
@@ -81,7 +70,7 @@ describe('the opening', () => {
     const early = new SessionDriver();
     early.handle(hello);
     early.handle(hello);
-    const late = opened();
+    const late = openSession([mailbox]);
     late.handle(hello);
     expect([early.closed, late.closed]).toEqual([['malformed'], ['malformed']]);
   });
@@ -99,119 +88,119 @@ describe('the opening', () => {
 
 describe('delivery', () => {
   test('sends no more than the window, and goes on as acks make room', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     const all = messages(6);
-    fetched(driver, all.slice(0, 4));
+    driver.fetched(all.slice(0, 4));
     expect(driver.ids).toEqual(idsOf(all.slice(0, 4)));
     expect(driver.said('empty')).toBe(0);
     driver.take('fetch');
     ack(driver, all.slice(0, 2));
     expect(driver.take('fetch')).toMatchObject({ limit: 4 });
-    fetched(driver, all.slice(2, 6));
+    driver.fetched(all.slice(2, 6));
     expect(driver.ids).toEqual(idsOf(all));
   });
 
   test('a fetch again leaves out what is on the way', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     const all = messages(3);
-    fetched(driver, all.slice(0, 2));
+    driver.fetched(all.slice(0, 2));
     driver.handle({ type: 'changed', tag: mailbox.tag });
-    fetched(driver, all);
+    driver.fetched(all);
     expect(driver.ids).toEqual(idsOf(all));
   });
 
   test('a message that sorts before those on the way is found like any other', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     const all = messages(3);
-    fetched(driver, all.slice(1));
+    driver.fetched(all.slice(1));
     driver.handle({ type: 'changed', tag: mailbox.tag });
-    fetched(driver, all);
+    driver.fetched(all);
     expect(driver.ids).toEqual(idsOf([...all.slice(1), ...all.slice(0, 1)]));
   });
 
   test('a message acked while a fetch was under way is not sent again', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     const all = messages(2);
-    fetched(driver, all);
+    driver.fetched(all);
     driver.handle({ type: 'changed', tag: mailbox.tag });
     ack(driver, all);
-    fetched(driver, all);
+    driver.fetched(all);
     expect(driver.ids).toEqual(idsOf(all));
   });
 
   test('"empty" is said once, and only when nothing is left to send', () => {
-    const driver = opened(2);
+    const driver = openSession([mailbox], 2);
     const all = messages(3);
-    fetched(driver, all.slice(0, 2));
+    driver.fetched(all.slice(0, 2));
     expect(driver.said('empty')).toBe(0);
     ack(driver, all.slice(0, 2));
-    fetched(driver, all.slice(2));
+    driver.fetched(all.slice(2));
     expect(driver.said('empty')).toBe(1);
     driver.handle({ type: 'changed', tag: mailbox.tag });
-    fetched(driver, all.slice(2));
+    driver.fetched(all.slice(2));
     expect(driver.said('empty')).toBe(1);
   });
 
   test('a full page of which some was acked meanwhile may hide more, so it is followed by another', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     const all = messages(8);
-    fetched(driver, all.slice(0, 2));
+    driver.fetched(all.slice(0, 2));
     driver.take('fetch');
     driver.handle({ type: 'changed', tag: mailbox.tag });
     expect(driver.take('fetch')).toMatchObject({ limit: 4 });
     ack(driver, all.slice(0, 2));
     // Read before the ack: two that are gone now, and two new ones; four more lie behind.
-    fetched(driver, all.slice(0, 4));
+    driver.fetched(all.slice(0, 4));
     expect(driver.take('fetch')).toMatchObject({ limit: 4 });
   });
 
   test('what another connection acked gives its place in the window back, even when the window is full', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     const all = messages(6);
-    fetched(driver, all.slice(0, 4));
+    driver.fetched(all.slice(0, 4));
     driver.asked.length = 0;
     driver.handle({ type: 'changed', tag: mailbox.tag });
     driver.tick(500);
     expect(driver.take('fetch')).toMatchObject({ limit: 4 });
-    fetched(driver, all.slice(4));
+    driver.fetched(all.slice(4));
     expect(driver.ids).toEqual(idsOf(all));
   });
 
   test('a full window is looked at again no more often than the session ticks', () => {
-    const driver = opened(4);
-    fetched(driver, messages(4));
+    const driver = openSession([mailbox], 4);
+    driver.fetched(messages(4));
     driver.asked.length = 0;
     for (let changes = 0; changes < 50; changes += 1) driver.handle({ type: 'changed', tag: mailbox.tag });
     expect(driver.asked).toEqual([]);
     driver.tick(500);
     expect(driver.take('fetch')).toBeDefined();
-    fetched(driver, messages(4));
+    driver.fetched(messages(4));
     driver.tick(500);
     expect(driver.asked).toEqual([]);
   });
 
   test('the same mailbox named twice does not make the session read for ever', () => {
-    const driver = opened(4, [mailbox, mailbox]);
+    const driver = openSession([mailbox, mailbox], 4);
     const all = messages(8);
-    fetched(driver, all.slice(0, 3), 0);
+    driver.fetched(all.slice(0, 3), 0);
     for (let reads = 0; reads < 20; reads += 1) {
       const fetch = driver.take('fetch');
       if (fetch === undefined) break;
-      fetched(driver, all.slice(0, fetch.limit), fetch.mailbox);
+      driver.fetched(all.slice(0, fetch.limit), fetch.mailbox);
     }
     expect(driver.asked).not.toContainEqual(expect.objectContaining({ type: 'fetch' }));
     expect(driver.ids).toEqual(idsOf(all.slice(0, 4)));
   });
 
   test('a backlog of large messages goes out in steps that a socket can hold', () => {
-    const driver = opened(256);
+    const driver = openSession([mailbox], 256);
     const large = Array.from({ length: 64 }, (_, index) =>
       mailbox.message(`large${index}`, { body: Buffer.alloc(65_536) }),
     );
     const steps: number[] = [];
     for (let fetch = driver.take('fetch'); fetch !== undefined; fetch = driver.take('fetch')) {
       const before = driver.ids.length;
-      fetched(driver, large.slice(0, fetch.limit));
+      driver.fetched(large.slice(0, fetch.limit));
       steps.push(driver.ids.length - before);
       if (driver.said('empty') > 0) break;
     }
@@ -220,22 +209,22 @@ describe('delivery', () => {
   });
 
   test('a little room waits for more, but no longer than until the next tick', () => {
-    const driver = opened(8);
+    const driver = openSession([mailbox], 8);
     const all = messages(9);
-    fetched(driver, all.slice(0, 8));
+    driver.fetched(all.slice(0, 8));
     driver.asked.length = 0;
     ack(driver, all.slice(0, 1));
     expect(driver.take('fetch')).toBeUndefined();
     driver.tick(500);
     expect(driver.take('fetch')).toMatchObject({ limit: 8 });
-    fetched(driver, all.slice(1));
+    driver.fetched(all.slice(1));
     expect(driver.ids).toEqual(idsOf(all));
   });
 
   test('a store that is away costs nothing but time', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     driver.take('fetch');
-    fetched(driver, undefined);
+    driver.fetched(undefined);
     expect(driver.closed).toEqual([]);
     driver.handle({ type: 'text', text: '{"t":"beat"}' });
     driver.tick(SESSION_CONFIG.heartbeatMs);
@@ -243,9 +232,9 @@ describe('delivery', () => {
   });
 
   test('a lost wake-up costs no more than the time to look again', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     driver.take('fetch');
-    fetched(driver, []);
+    driver.fetched([]);
     for (let passedMs = 0; passedMs < SESSION_CONFIG.lookAgainMs; passedMs += 5000) {
       expect(driver.take('fetch')).toBeUndefined();
       driver.handle({ type: 'text', text: '{"t":"beat"}' });
@@ -255,8 +244,8 @@ describe('delivery', () => {
   });
 
   test('a message that is not stored goes out at once, but not beyond the window', () => {
-    const driver = opened(1);
-    fetched(driver, []);
+    const driver = openSession([mailbox], 1);
+    driver.fetched([]);
     expect(driver.handle({ type: 'transient', message: mailbox.message('now') })).toContainEqual({
       type: 'delivered',
       count: 1,
@@ -267,9 +256,9 @@ describe('delivery', () => {
 
   test('nothing of one mailbox goes to another', () => {
     const other = createTestMailbox();
-    const driver = opened(4, [mailbox, other]);
-    fetched(driver, messages(1), 0);
-    fetched(driver, [other.message('x')], 1);
+    const driver = openSession([mailbox, other], 4);
+    driver.fetched(messages(1), 0);
+    driver.fetched([other.message('x')], 1);
     expect(driver.heard.slice(2).filter((frame) => 'id' in frame)).toEqual([
       { id: messages(1)[0]?.id, mailbox: 0 },
       { id: other.message('x').id, mailbox: 1 },
@@ -281,7 +270,7 @@ describe('delivery', () => {
 
 describe('the heartbeat', () => {
   test('is sent at the last tick before its time is over, unless something else was', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     const idleMs = SESSION_CONFIG.heartbeatMs - TICK_MS;
     expect(driver.tick(idleMs)).toEqual([]);
     expect(driver.tick(1)).toEqual([{ type: 'send', frame: { t: 'beat' } }]);
@@ -289,7 +278,7 @@ describe('the heartbeat', () => {
   });
 
   test('a recipient that is silent for three of them is closed, and one that answers is not', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     for (let beats = 0; beats < 10; beats += 1) {
       driver.tick(SESSION_CONFIG.heartbeatMs);
       driver.handle({ type: 'text', text: '{"t":"beat"}' });
@@ -303,11 +292,11 @@ describe('the heartbeat', () => {
 });
 
 test('a session closes once, and after that does nothing more', () => {
-  const driver = opened(4);
+  const driver = openSession([mailbox], 4);
   driver.handle({ type: 'text', text: 'rubbish' });
   driver.handle({ type: 'binary', bytes: Buffer.of(9) });
   driver.handle({ type: 'draining', withinMs: 0, alternates: [] });
-  fetched(driver, messages(2));
+  driver.fetched(messages(2));
   driver.tick(1e9);
   expect(driver.closed).toEqual(['malformed']);
   expect(driver.ids).toEqual([]);
@@ -317,10 +306,10 @@ describe('a relay that drains', () => {
   const draining = { type: 'draining', withinMs: 700, alternates: ['https://gcp.relay.test'] } as const;
 
   test('says when and where to go, delivers until then, and closes then', () => {
-    const driver = opened(4);
+    const driver = openSession([mailbox], 4);
     driver.handle(draining);
     expect(driver.heard.at(-1)).toEqual({ t: 'drain', withinMs: 700, alternates: draining.alternates });
-    fetched(driver, messages(1));
+    driver.fetched(messages(1));
     expect(driver.ids).toHaveLength(1);
     driver.tick(699);
     expect(driver.closed).toEqual([]);
@@ -345,7 +334,7 @@ describe('a message on which recipients break', () => {
     const driver = new SessionDriver({}, loops);
     driver.open([mailbox], 4);
     driver.take('fetch');
-    fetched(driver, all);
+    driver.fetched(all);
     return driver;
   }
 
@@ -362,7 +351,7 @@ describe('a message on which recipients break', () => {
     expect(driver.take('fetch')).toBeUndefined();
     ack(driver, all.slice(2));
     expect(driver.take('fetch')).toBeDefined();
-    fetched(driver, all.slice(0, 1));
+    driver.fetched(all.slice(0, 1));
     expect(driver.ids).toEqual([...good, bad]);
     expect(driver.said('empty')).toBe(1);
   });
@@ -373,7 +362,7 @@ describe('a message on which recipients break', () => {
     const driver = new SessionDriver({}, loops);
     driver.open([mailbox], 1);
     expect(driver.take('fetch')).toMatchObject({ limit: 2 });
-    fetched(driver, all.slice(0, 2));
+    driver.fetched(all.slice(0, 2));
     expect(driver.ids).toEqual(good.slice(0, 1));
   });
 

@@ -216,10 +216,11 @@ export class Session {
     if (!isAnyOnTheWay && !mayVerifyDoubtful(nowMs)) return { type: 'ack_unread' };
     const ack = createAck(publicKeyOf(mailbox), frame.signature, frame.idBytes, expiresMs, pepper);
     if (!ack.ok) return { type: 'close', reason: ack.fault === 'malformed' ? 'malformed' : 'unauthorised' };
-    const doubtful = ack.value.ids.filter((id) => this.#onTheWay.get(id)?.isAcked !== false);
+    const doubtful: MessageId[] = [];
     for (const id of ack.value.ids) {
       const sent = this.#onTheWay.get(id);
-      if (sent !== undefined) sent.isAcked = true;
+      if (sent?.isAcked === false) sent.isAcked = true;
+      else doubtful.push(id);
     }
     return { type: 'bury', ack: ack.value, doubtful };
   }

@@ -21,7 +21,7 @@ test.each(routes)('%s %s is told from what there is not', async (method, path) =
   for (const wrong of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'].filter((one) => one !== method)) {
     const answer = await relay.ask(wrong, path);
     expect([answer.status, String(answer.headers['allow']).split(', ')[0]], wrong).toEqual([405, method]);
-    expect(JSON.parse(answer.body)).toMatchObject({ code: 'method_unknown' });
+    expect(JSON.parse(answer.body)).toMatchObject({ code: 'method_not_allowed' });
   }
 });
 

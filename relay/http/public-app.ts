@@ -135,7 +135,7 @@ function createOthers(deps: PublicAppDeps): App {
     if (context.req.path === SOCKET_PATH && context.req.method === 'GET')
       return refuse(context, 'upgrade_required');
     context.header('Allow', allow);
-    return refuse(context, 'method_unknown');
+    return refuse(context, 'method_not_allowed');
   });
   app.onError((error, context) => {
     deps.events.failed('request', describeError(error));

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { BEAT, encodeAck, encodeHello, MAILBOXES_MAX } from '../../client/frames.ts';
-import { createMailbox } from '../../client/mailbox.ts';
+import { createMailbox, type Mailbox } from '../../client/mailbox.ts';
 import { createNodeTransport } from '../../client/node-transport.ts';
 import { createSubscription } from '../../client/push-url.ts';
 import { peerServerName, siteOrigin } from '../../fleet/manifest/manifest.ts';
@@ -148,17 +148,21 @@ function repeatedly(everyMs: number, step: () => Promise<void>): () => Promise<v
   };
 }
 
-/** The recipient that floods the relay. */
-const floodMailbox = createMailbox(systemRandom);
-
-async function helloOf(mailbox: typeof floodMailbox): Promise<string> {
+async function helloOf(mailboxes: readonly Mailbox[]): Promise<string> {
   const audience = siteOrigin(sites.identities.manifest, 'aws');
-  return encodeHello([await (await mailbox).token(audience, Math.floor(Date.now() / 1000))], 64);
+  const nowSeconds = Math.floor(Date.now() / 1000);
+  const tokens = await Promise.all(mailboxes.map(async (mailbox) => mailbox.token(audience, nowSeconds)));
+  return encodeHello(tokens, 64);
 }
 
-async function anAck(): Promise<Uint8Array> {
+async function ackOfNothing(mailbox: Mailbox): Promise<Uint8Array> {
   const ids = systemRandom.bytes(16);
-  return encodeAck(0, await (await floodMailbox).signAck(ids), ids);
+  return encodeAck(0, await mailbox.signAck(ids), ids);
+}
+
+/** The same over and over, `bytes` of it or a little more. */
+function heapOf(one: Buffer, bytes: number): Buffer {
+  return Buffer.concat(Array.from({ length: Math.ceil(bytes / one.length) }, () => one));
 }
 
 const head = (length: string): string =>
@@ -264,33 +268,26 @@ describe('a client that behaves is served as well as ever', { timeout: MINUTE_MS
     });
   });
 
-  describe.each([
-    ['acks of nothing, all the same', async () => webSocketFrame(LAST_BINARY, await anAck())],
+  test.each<[string, (mailbox: Mailbox) => Promise<Buffer>]>([
+    ['acks of nothing, all the same', async (own) => webSocketFrame(LAST_BINARY, await ackOfNothing(own))],
     ['beats', async () => webSocketFrame(LAST_TEXT, Buffer.from(BEAT))],
     ['pings', async () => webSocketFrame(LAST_PING, Buffer.alloc(0))],
-  ])('while recipients send as much as they can of', (what, makeFrame) => {
-    test(what, async () => {
-      const frame = await makeFrame();
-      const flood = Buffer.concat(Array.from({ length: Math.ceil(65_536 / frame.length) }, () => frame));
-      await under(async (attacker) => {
-        const sockets = await Promise.all(
-          Array.from({ length: 8 }, async () => attacker.recipient(await helloOf(floodMailbox))),
-        );
-        return repeatedly(20, async () => {
-          for (const socket of sockets) if (socket.writable && !socket.writableNeedDrain) socket.write(flood);
-        });
+  ])('while recipients send as much as they can of %s', async (_, makeFrame) => {
+    const mailbox = await createMailbox(systemRandom);
+    const flood = heapOf(await makeFrame(mailbox), 65_536);
+    await under(async (attacker) => {
+      const hello = await helloOf([mailbox]);
+      const sockets = await Promise.all(Array.from({ length: 8 }, async () => attacker.recipient(hello)));
+      return repeatedly(20, async () => {
+        for (const socket of sockets) if (socket.writable && !socket.writableNeedDrain) socket.write(flood);
       });
     });
   });
 
   test('while many say hello with as many tokens as they may', async () => {
-    const audience = siteOrigin(sites.identities.manifest, 'aws');
-    const mailboxes = await Promise.all(
-      Array.from({ length: MAILBOXES_MAX }, () => createMailbox(systemRandom)),
+    const hello = await helloOf(
+      await Promise.all(Array.from({ length: MAILBOXES_MAX }, async () => createMailbox(systemRandom))),
     );
-    const nowSeconds = Math.floor(Date.now() / 1000);
-    const tokens = await Promise.all(mailboxes.map((mailbox) => mailbox.token(audience, nowSeconds)));
-    const hello = encodeHello(tokens, 64);
     await under(async (attacker) => {
       const stops = Array.from({ length: 8 }, () =>
         repeatedly(0, async () => {
@@ -311,8 +308,7 @@ describe('a client that behaves is served as well as ever', { timeout: MINUTE_MS
         `POST /p/x HTTP/1.1\r\nHost: ${name}\r\nTTL: 5\r\nContent-Encoding: aes128gcm\r\nContent-Length: 5\r\n\r\nxxxxx`,
     ],
   ])('while a few connections ask in heaps for %s', async (_, bytes, makeRequest) => {
-    const request = Buffer.from(makeRequest());
-    const heap = Buffer.concat(Array.from({ length: Math.ceil(bytes / request.length) }, () => request));
+    const heap = heapOf(Buffer.from(makeRequest()), bytes);
     await under(async (attacker) => {
       const sockets = await Promise.all(
         Array.from({ length: 4 }, async () => (await attacker.secure()).resume()),

@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
+import { SUBPROTOCOL } from '../../relay/core/frame.ts';
 
 export interface Attacker {
   /** A TLS connection to the relay; an error of it is swallowed. */
@@ -20,6 +21,15 @@ export interface Attacker {
   recipient(hello: string): Promise<TLSSocket>;
   /** Ends all connections. */
   close(): void;
+}
+
+/** What asks for a WebSocket of `relay.v1` (RFC 6455 §4.1). */
+export function upgradeRequest(host: string): string {
+  return [
+    `GET /v1/ws HTTP/1.1\r\nHost: ${host}\r\nUpgrade: websocket\r\nConnection: Upgrade`,
+    `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}`,
+    `Sec-WebSocket-Protocol: ${SUBPROTOCOL}\r\n\r\n`,
+  ].join('\r\n');
 }
 
 /** One frame from a client (RFC 6455 §5.2), masked by zeros; `opcode` with the bit for the last fragment. */
@@ -54,14 +64,7 @@ export function createAttacker(host: string, port: number, servername: string): 
     secure,
     recipient: async (hello) => {
       const socket = await secure();
-      const asked = [
-        'GET /v1/ws HTTP/1.1',
-        `Host: ${servername}`,
-        'Upgrade: websocket',
-        'Connection: Upgrade',
-      ];
-      const key = ['Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==', 'Sec-WebSocket-Version: 13'];
-      socket.write(`${[...asked, ...key, 'Sec-WebSocket-Protocol: relay.v1'].join('\r\n')}\r\n\r\n`);
+      socket.write(upgradeRequest(servername));
       socket.write(webSocketFrame(LAST_TEXT, Buffer.from(hello)));
       const { promise, resolve } = Promise.withResolvers<void>();
       let heard = '';

@@ -2,6 +2,7 @@
  * Drives one session as its adapter would, step by step, so that a test decides in which order answers arrive.
  */
 import { createDeliveryLoops, type DeliveryLoops } from '../../relay/core/delivery-loops.ts';
+import type { Message } from '../../relay/core/message.ts';
 import {
   type CloseReason,
   Session,
@@ -61,6 +62,11 @@ export class SessionDriver {
     this.handle({ type: 'verified', mailboxes: mailboxes.map(openMailbox) });
   }
 
+  /** Answers a fetch of the n-th mailbox; undefined: the store is away. */
+  fetched(list: readonly Message[] | undefined, place = 0): void {
+    this.handle({ type: 'fetched', mailbox: place, messages: list });
+  }
+
   tick(afterMs: number): readonly SessionAction[] {
     this.nowMs += afterMs;
     this.wallMs += afterMs;
@@ -83,6 +89,17 @@ export class SessionDriver {
   said(type: string): number {
     return this.heard.filter((frame) => 't' in frame && frame.t === type).length;
   }
+}
+
+/** An open session whose first fetch waits for its answer. */
+export function openSession(
+  mailboxes: readonly TestMailbox[],
+  window = 4,
+  config: Partial<SessionConfig> = {},
+): SessionDriver {
+  const driver = new SessionDriver(config);
+  driver.open(mailboxes, window);
+  return driver;
 }
 
 function openMailbox(mailbox: TestMailbox): OpenMailbox {

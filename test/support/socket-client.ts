@@ -5,6 +5,7 @@ import { sign } from 'node:crypto';
 import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import { SUBPROTOCOL } from '../../relay/core/frame.ts';
+import type { Message } from '../../relay/core/message.ts';
 import { eventually } from './eventually.ts';
 import type { ServedRelay } from './served-relay.ts';
 
@@ -37,6 +38,14 @@ export async function connect(to: ServedRelay): Promise<Client> {
 export async function hello(client: Client, to: ServedRelay, window: number): Promise<void> {
   client.socket.send(JSON.stringify({ t: 'hello', tokens: [await to.recipient.token()], window }));
   await eventually('ready', () => (client.texts.some(({ t }) => t === 'ready') ? true : undefined));
+}
+
+/** What waits for the recipient from now on; it is owed to nobody. */
+export async function store(to: ServedRelay, messages: readonly Message[]): Promise<void> {
+  await to.store.insert(
+    messages.map((message) => ({ message, owedTo: [] })),
+    Date.now(),
+  );
 }
 
 /** Acks these messages of the relay's recipient. */

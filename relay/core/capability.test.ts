@@ -1,10 +1,9 @@
-/** Capabilities: what a push URL and a message's address tell, and to whom. */
+/** Capabilities: what a push URL tells, and to whom. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { openMessageAddress, openPush, type PushCapability, sealMessage, sealPush } from './capability.ts';
+import { openPush, type PushCapability, sealPush } from './capability.ts';
 import type { KeyRing } from './key-ring.ts';
-import { type MailboxId, mailboxIdOf, mailboxTagOf } from './mailbox.ts';
-import type { MessageId } from './message.ts';
+import { type MailboxId, mailboxIdOf } from './mailbox.ts';
 
 const NOW_SECONDS = 1_800_000_000;
 const ALPHABET = Array.from('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_');
@@ -80,25 +79,6 @@ describe('a push URL', () => {
   });
 });
 
-describe("a message's address", () => {
-  const message = {
-    mailbox: mailboxTagOf(mailbox, ring.pepper),
-    id: Buffer.alloc(16, 6).toString('base64url') as MessageId,
-    opening: Buffer.alloc(16, 8).toString('base64url'),
-  };
-
-  test('opens to the message and is the same every time', () => {
-    const text = sealMessage(message, ring);
-    expect(sealMessage(message, ring)).toBe(text);
-    expect(openMessageAddress(text, ring)).toEqual({ ok: true, value: message });
-  });
-
-  test('is not a push URL, and a push URL is not a message', () => {
-    expect(openPush(sealMessage(message, ring), ring, NOW_SECONDS)).toEqual({ ok: false, fault: 'unknown' });
-    expect(openMessageAddress(sealPush(capability(), ring), ring)).toEqual({ ok: false, fault: 'unknown' });
-  });
-});
-
 test('arbitrary text is refused and never throws', () => {
   const texts = fc.oneof(
     fc.string({ maxLength: 300 }),
@@ -111,7 +91,6 @@ test('arbitrary text is refused and never throws', () => {
   fc.assert(
     fc.property(texts, (text) => {
       expect(openPush(text, ring, NOW_SECONDS).ok).toBe(false);
-      expect(openMessageAddress(text, ring).ok).toBe(false);
     }),
   );
 });

@@ -1,6 +1,7 @@
 /**
- * Capabilities: what a push URL and a message's address carry. Sealed, so that any relay of any provider can tell
- * a good one from a bad one without a look-up, and so that two push URLs of one mailbox have nothing in common.
+ * Capabilities: what a push URL carries. Sealed, so that any relay of any provider can tell a good one from a bad one
+ * without a look-up, and so that two push URLs of one mailbox have nothing in common. A message's address is sealed in a
+ * cheaper way (`message-address.ts`).
  *
  * Layout: key id 4 | salt 16 | AES-256-GCM ciphertext and tag. Each capability is sealed under a key of its own,
  * HMAC-SHA256(ring key, label ‖ salt), which makes a constant nonce safe and lets one ring key seal far more than
@@ -12,9 +13,7 @@ import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import type { CapabilityKey, KeyRing } from './key-ring.ts';
-import { type MailboxId, type MailboxTag, parseMailboxTag } from './mailbox.ts';
-import type { MessageId } from './message.ts';
-import { OPENING_BYTES } from './retraction.ts';
+import type { MailboxId } from './mailbox.ts';
 
 /** What a push URL grants: to send to one mailbox. */
 export interface PushCapability {
@@ -27,14 +26,6 @@ export interface PushCapability {
   readonly vapidKeyHash: Uint8Array | undefined;
 }
 
-/** What a message's address (the Location of a 201) grants: to retract this message, and nothing else. */
-export interface MessageCapability {
-  readonly mailbox: MailboxTag;
-  readonly id: MessageId;
-  /** What proves it to other sites, 16 bytes as base64url; see `retraction.ts`. */
-  readonly opening: string;
-}
-
 /**
  * `unknown`: not sealed by this fleet, or altered. `key_unknown`: sealed with a key that this ring does not have;
  * it may be one that has not arrived here yet, so it says nothing against the capability.
@@ -44,12 +35,11 @@ export type CapabilityFault = 'unknown' | 'key_unknown' | 'expired';
 const SALT_BYTES = 16;
 const TAG_BYTES = 16;
 const HEAD_BYTES = 4 + SALT_BYTES;
+const LABEL = 'push\0';
 const NONCE = Buffer.alloc(12);
 /** The longest capability text that is looked at. */
 const TEXT_MAX = 200;
 const NO_KEY: CapabilityKey = { id: 'AAAAAA', key: Buffer.alloc(32) };
-
-type Label = 'push' | 'message';
 
 /** Seals a push capability as the text that follows `/p/`. */
 export function sealPush(capability: PushCapability, ring: KeyRing): string {
@@ -58,7 +48,7 @@ export function sealPush(capability: PushCapability, ring: KeyRing): string {
     .u32(capability.expiresSeconds)
     .bytes(capability.vapidKeyHash ?? Buffer.alloc(0))
     .finish();
-  return seal('push', capability.id, content, ring.minting);
+  return seal(capability.id, content, ring.minting);
 }
 
 /** Opens the sealed text of a push URL (AEAD, docs/protocol.md). `nowMs`: wall clock, for its expiry. */
@@ -67,7 +57,7 @@ export function openPush(
   ring: KeyRing,
   nowSeconds: number,
 ): Result<PushCapability, CapabilityFault> {
-  const opened = open('push', text, ring);
+  const opened = open(text, ring);
   if (!opened.ok) return opened;
   const reader = new ByteReader(opened.value.content);
   const mailbox = reader.base64url(32) as MailboxId;
@@ -78,31 +68,9 @@ export function openPush(
   return ok({ id: opened.value.salt, mailbox, expiresSeconds, vapidKeyHash });
 }
 
-/** Seals a message's address. The same message always has the same address, at every relay. */
-export function sealMessage(capability: MessageCapability, ring: KeyRing): string {
-  const content = new ByteWriter()
-    .ascii(capability.mailbox)
-    .base64url(capability.id)
-    .base64url(capability.opening)
-    .finish();
-  const salt = createHmac('sha256', ring.minting.key).update('salt').update(content).digest();
-  return seal('message', salt.subarray(0, SALT_BYTES), content, ring.minting);
-}
-
-/** Opens what a 201 gave as `Location`, the address of one message. */
-export function openMessageAddress(text: string, ring: KeyRing): Result<MessageCapability, CapabilityFault> {
-  const opened = open('message', text, ring);
-  if (!opened.ok) return opened;
-  const reader = new ByteReader(opened.value.content);
-  const mailbox = parseMailboxTag(reader.bytes(24).toString('latin1'));
-  const id = reader.base64url(16) as MessageId;
-  const opening = reader.base64url(OPENING_BYTES);
-  return reader.malformed || mailbox === undefined ? fail('unknown') : ok({ mailbox, id, opening });
-}
-
-function seal(label: Label, salt: Uint8Array, content: Uint8Array, key: CapabilityKey): string {
+function seal(salt: Uint8Array, content: Uint8Array, key: CapabilityKey): string {
   const head = Buffer.concat([Buffer.from(key.id, 'base64url'), salt]);
-  const cipher = createCipheriv('aes-256-gcm', keyFor(label, salt, key), NONCE).setAAD(head);
+  const cipher = createCipheriv('aes-256-gcm', keyFor(salt, key), NONCE).setAAD(head);
   return Buffer.concat([head, cipher.update(content), cipher.final(), cipher.getAuthTag()]).toString(
     'base64url',
   );
@@ -113,14 +81,14 @@ interface Opened {
   readonly content: Uint8Array;
 }
 
-function open(label: Label, text: string, ring: KeyRing): Result<Opened, CapabilityFault> {
+function open(text: string, ring: KeyRing): Result<Opened, CapabilityFault> {
   const wellFormed = text.length <= TEXT_MAX && /^[A-Za-z0-9_-]+$/.test(text);
   const given = Buffer.from(wellFormed ? text : '', 'base64url');
   const bytes = given.length > HEAD_BYTES + TAG_BYTES ? given : Buffer.alloc(HEAD_BYTES + TAG_BYTES + 36);
   const head = bytes.subarray(0, HEAD_BYTES);
   const salt = bytes.subarray(4, HEAD_BYTES);
   const known = ring.keys.get(head.toString('base64url', 0, 4));
-  const decipher = createDecipheriv('aes-256-gcm', keyFor(label, salt, known ?? NO_KEY), NONCE)
+  const decipher = createDecipheriv('aes-256-gcm', keyFor(salt, known ?? NO_KEY), NONCE)
     .setAAD(head)
     .setAuthTag(bytes.subarray(bytes.length - TAG_BYTES));
   try {
@@ -136,6 +104,6 @@ function open(label: Label, text: string, ring: KeyRing): Result<Opened, Capabil
   return fail(known === undefined && given.length > HEAD_BYTES + TAG_BYTES ? 'key_unknown' : 'unknown');
 }
 
-function keyFor(label: Label, salt: Uint8Array, key: CapabilityKey): Buffer {
-  return createHmac('sha256', key.key).update(label).update('\0').update(salt).digest();
+function keyFor(salt: Uint8Array, key: CapabilityKey): Buffer {
+  return createHmac('sha256', key.key).update(LABEL).update(salt).digest();
 }

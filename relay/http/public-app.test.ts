@@ -14,7 +14,8 @@ import {
   type ServedRelayOptions,
   serveRelay,
 } from '../../test/support/served-relay.ts';
-import { openMessageAddress, openPush } from '../core/capability.ts';
+import { openPush } from '../core/capability.ts';
+import { openMessageAddress } from '../core/message-address.ts';
 
 const BODY = ciphertext('a message');
 const HEADERS = { TTL: '60', 'Content-Encoding': 'aes128gcm' };

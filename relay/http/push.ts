@@ -7,10 +7,11 @@ import type { Clock } from '../../system/clock.ts';
 import type { Random } from '../../system/random.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 import type { Admission } from '../admission.ts';
-import { type CapabilityFault, sealMessage } from '../core/capability.ts';
+import type { CapabilityFault } from '../core/capability.ts';
 import { CODING_OF_NOTHING, isPlausible, NOTHING } from '../core/ciphertext.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import { createMessage, messageIdOf, topicTagOf } from '../core/message.ts';
+import { sealMessageAddress } from '../core/message-address.ts';
 import { type HeaderValues, type PushLimits, parsePushRequest } from '../core/push-request.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { commitmentOf, openingOf } from '../core/retraction.ts';
@@ -131,7 +132,7 @@ async function accept(
     coding: isNothing ? CODING_OF_NOTHING : coding,
     body: body.value,
   });
-  const location = `${deps.origin}/m/${sealMessage({ mailbox, id, opening }, deps.ring)}`;
+  const location = `${deps.origin}/m/${sealMessageAddress({ mailbox, id, opening }, deps.ring)}`;
   if (ttlSeconds === 0) {
     deps.transients.sent(message);
     return ok({ location, ttlSeconds, isOther: false });

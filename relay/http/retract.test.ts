@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ciphertext } from '../../test/support/ciphertext.ts';
 import { createTestMailbox, TEST_CAPABILITY_ID } from '../../test/support/mailbox.ts';
 import { type Reply, type ServedRelay, serveRelay } from '../../test/support/served-relay.ts';
-import { sealMessage } from '../core/capability.ts';
+import { sealMessageAddress } from '../core/message-address.ts';
 import { openingOf } from '../core/retraction.ts';
 
 const BODY = ciphertext('a message');
@@ -46,7 +46,7 @@ test('a message that has not arrived here yet is not taken any more', async () =
   const acceptedMs = Date.now();
   const message = mailbox.message('m', { acceptedMs, expiresMs: acceptedMs + 60_000 });
   const opening = openingOf(TEST_CAPABILITY_ID, message.id);
-  const address = sealMessage({ mailbox: mailbox.tag, id: message.id, opening }, relay.ring);
+  const address = sealMessageAddress({ mailbox: mailbox.tag, id: message.id, opening }, relay.ring);
   expect((await relay.ask('DELETE', `/m/${address}`)).status).toBe(204);
   expect(await relay.store.insert([{ message, owedTo: [] }], acceptedMs)).toEqual(['buried']);
 });
@@ -66,7 +66,7 @@ test('an address of a key that has not arrived here is no wrong one', async () =
   const ring = { ...relay.ring, keys: new Map([[minting.id, minting]]), minting };
   const { id } = createTestMailbox().message('m');
   const opening = openingOf(TEST_CAPABILITY_ID, id);
-  const address = sealMessage({ mailbox: relay.recipient.tag, id, opening }, ring);
+  const address = sealMessageAddress({ mailbox: relay.recipient.tag, id, opening }, ring);
   const reply = await relay.ask('DELETE', `/m/${address}`);
   expect(JSON.parse(reply.body)).toMatchObject({ status: 503, code: 'capability_key_unknown' });
   expect(reply.headers['retry-after']).toBe('5');

@@ -6,8 +6,8 @@
 import type { Clock } from '../../system/clock.ts';
 import { fail, type Result } from '../../system/result.ts';
 import type { Admission } from '../admission.ts';
-import { openMessageAddress } from '../core/capability.ts';
 import type { KeyRing } from '../core/key-ring.ts';
+import { openMessageAddress } from '../core/message-address.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { createRetraction } from '../core/retraction.ts';
 import type { Acceptor } from '../replication/acceptor.ts';

@@ -57,15 +57,19 @@ export interface Debt {
 /**
  * Keeps the messages of a site. Every method rejects with a `StoreUnavailable` when the store cannot say that it
  * was done: the caller then knows nothing, and answers 503. When a write resolves, it is as durable as the store
- * can make it (Redis: fsynced).
+ * can make it (Redis: fsynced). A store that is spread over several Redis may be without a part: `insert` and `bury` then
+ * have a `StoreUnavailable` in the place of each outcome that is not known, and reject only when none is.
  */
 export interface MessageStore {
   /** Whether what it acknowledges survives the process. */
   readonly durable: boolean;
   /** Idempotent; the outcomes are in the order of the insertions. Wakes the listeners of each mailbox stored to. */
-  insert(insertions: readonly Insertion[], nowMs: number): Promise<readonly InsertOutcome[]>;
+  insert(
+    insertions: readonly Insertion[],
+    nowMs: number,
+  ): Promise<readonly (InsertOutcome | StoreUnavailable)[]>;
   /** Deletes what the acks name and remembers them as tombstones. True for each ack that was not known before. */
-  bury(burials: readonly Burial[], nowMs: number): Promise<readonly boolean[]>;
+  bury(burials: readonly Burial[], nowMs: number): Promise<readonly (boolean | StoreUnavailable)[]>;
   /**
    * The head of a mailbox in order of (acceptedMs, id): at most `limit` messages, none that expired before
    * `nowMs`. A damaged record is left out, and reported through `onDamage`.
@@ -145,6 +149,12 @@ export interface MessageStore {
 /** The store did not confirm in time, refused, or is away; nobody knows whether it was done. */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
+}
+
+/** For whoever needs all of what it wrote: throws the first `StoreUnavailable` among the outcomes. */
+export function assertWritten(outcomes: readonly unknown[]): void {
+  const unknown = outcomes.find((outcome) => outcome instanceof StoreUnavailable);
+  if (unknown !== undefined) throw unknown;
 }
 
 /** A link to the relays of one other site. */

@@ -11,11 +11,11 @@ const MIB = 1024 * 1024;
 const clock = createFakeClock();
 const mailbox = createTestMailbox();
 
-function quotasOver(store: QuotasDeps['store'], isConnected = false): Quotas {
+function quotasOver(store: QuotasDeps['store'], isConnected = false, messages = 100): Quotas {
   return createQuotas({
     store,
     isConnected: () => isConnected,
-    mailbox: { messages: 100, bytes: 4 * MIB },
+    mailbox: { messages, bytes: 4 * MIB },
     unclaimed: { messages: 20, bytes: 4 * MIB },
     unclaimedTtlSecondsMax: 600,
     clock,
@@ -60,6 +60,30 @@ test('bytes count too', async () => {
   const [count, refusal] = await fill(store, quotasOver(store, true), MIB / 2);
   expect(refusal).toBe('mailbox_full');
   expect(count).toBe(7);
+});
+
+test('a mailbox with much room is looked at rarely, and one that is nearly full often', async () => {
+  const looksFor = async (messages: number): Promise<number> => {
+    let looks = 0;
+    const quotas = quotasOver(
+      {
+        usage: async () => {
+          looks += 1;
+          return { messages, bytes: 0, isClaimed: true };
+        },
+        fullness: async () => 0,
+      },
+      true,
+      100_000,
+    );
+    for (let count = 0; count < 1000; count += 1) {
+      await quotas.refuses({ mailbox: mailbox.tag, urgency: 'normal', bytes: 10 });
+    }
+    return looks;
+  };
+  // 16 come before the first look; then 1562 may, of 100,000, or 16 at a time, of 1000.
+  expect(await looksFor(0)).toBe(1);
+  expect(await looksFor(99_000)).toBe(62);
 });
 
 test('a full mailbox takes messages again once it was read', async () => {

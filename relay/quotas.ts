@@ -45,12 +45,22 @@ export interface Quotas {
   readonly run: (stopped: AbortSignal) => Promise<void>;
 }
 
-/** What a mailbox gets between two looks. */
+/** What a mailbox gets before it is looked at, and at least between two looks if it has room. */
 const ALLOWANCE: Quota = { messages: 16, bytes: 1024 * 1024 };
+/** The part of its room that a mailbox gets between two looks when that is more. */
+const ROOM_SHARE = 1 / 64;
 const MAILBOXES_MAX = 50_000;
 /** How long it is believed that nobody reads a mailbox, milliseconds. That somebody does is believed for ever. */
 const UNCLAIMED_BELIEVED_MS = 5000;
 const LOOK_MS = 1000;
+
+/** What may come until the next look: a mailbox that is used much and has much room would else be looked at all the time. */
+function allowanceIn({ messages, bytes }: Quota): Quota {
+  return {
+    messages: Math.min(messages, Math.max(ALLOWANCE.messages, Math.floor(messages * ROOM_SHARE))),
+    bytes: Math.min(bytes, Math.max(ALLOWANCE.bytes, Math.floor(bytes * ROOM_SHARE))),
+  };
+}
 
 /** Quotas that have not looked at any mailbox yet. */
 export function createQuotas(deps: QuotasDeps): Quotas {
@@ -103,10 +113,8 @@ export function createQuotas(deps: QuotasDeps): Quotas {
       if (!fitsInMemory(fullness, urgency, claimed)) return 'memory_short';
       const room = roomOf(usage, claimed ? deps.mailbox : deps.unclaimed);
       const isFull = room.messages < 1 || room.bytes < bytes;
-      grant(mailbox, {
-        messages: isFull ? 0 : Math.min(ALLOWANCE.messages, room.messages) - 1,
-        bytes: isFull ? 0 : Math.min(ALLOWANCE.bytes, room.bytes) - bytes,
-      });
+      const next = isFull ? { messages: 1, bytes } : allowanceIn(room);
+      grant(mailbox, { messages: next.messages - 1, bytes: next.bytes - bytes });
       return isFull ? 'mailbox_full' : undefined;
     },
     run: async (stopped) => {

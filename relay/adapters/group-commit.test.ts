@@ -4,7 +4,7 @@ import { createFakeClock } from '../../test/support/fake-clock.ts';
 import { groupCommit, type Pace } from './group-commit.ts';
 
 interface Rig {
-  readonly write: (items: readonly number[]) => Promise<readonly string[]>;
+  readonly write: (items: readonly number[]) => Promise<readonly (string | Error)[]>;
   readonly groups: (readonly number[])[];
   /** Answers the n-th group, negative items by an Error. */
   readonly answer: (group: number) => void;
@@ -52,13 +52,14 @@ test('what comes in one turn is one group, and what comes while it is under way 
   expect(await Promise.all(second)).toEqual([['4'], ['5']]);
 });
 
-test('an item that fails is the fault of its caller alone', async () => {
+test('an item that fails fails alone, and rejects a caller that has no other', async () => {
   const { write, answer } = rig();
-  const [good, bad] = [write([1]), write([2, -3])];
-  const failed = expect(bad).rejects.toThrow('-3');
+  const [good, mixed, bad] = [write([1]), write([2, -3]), write([-4, -5])];
+  const failed = expect(bad).rejects.toThrow('-4');
   await turn();
   answer(0);
   expect(await good).toEqual(['1']);
+  expect(await mixed).toEqual(['2', new Error('-3')]);
   await failed;
 });
 

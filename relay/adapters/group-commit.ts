@@ -30,11 +30,11 @@ const FULL_ITEMS = 128;
 
 /**
  * Gives a function that hands its items to `run` together with those of other callers and resolves with the
- * outcomes of its own, in its order. `run` gives for each item an outcome or an Error; a caller with an Error among
- * its items is rejected with it, and the others are not. One `run` is under way at a time.
+ * outcomes of its own, in its order. An outcome may be an Error; a caller that has no other is rejected with
+ * the first. One `run` is under way at a time.
  */
 export function groupCommit<Item, Outcome>(
-  run: (items: readonly Item[]) => Promise<readonly (Outcome | Error)[]>,
+  run: (items: readonly Item[]) => Promise<readonly Outcome[]>,
   pace?: Pace,
 ): (items: readonly Item[]) => Promise<readonly Outcome[]> {
   let waiting: Caller<Item, Outcome>[] = [];
@@ -108,14 +108,8 @@ function takeGroup<Item, Outcome>(
   return waiting.slice(0, count);
 }
 
-function answer<Item, Outcome>(caller: Caller<Item, Outcome>, outcomes: readonly (Outcome | Error)[]): void {
-  const done: Outcome[] = [];
-  for (const outcome of outcomes) {
-    if (outcome instanceof Error) {
-      caller.reject(outcome);
-      return;
-    }
-    done.push(outcome);
-  }
-  caller.resolve(done);
+function answer<Item, Outcome>(caller: Caller<Item, Outcome>, outcomes: readonly Outcome[]): void {
+  const [first] = outcomes;
+  if (first instanceof Error && outcomes.every((outcome) => outcome instanceof Error)) caller.reject(first);
+  else caller.resolve(outcomes);
 }

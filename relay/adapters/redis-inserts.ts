@@ -6,7 +6,7 @@
 import type { SignedAck } from '../core/ack.ts';
 import type { Message } from '../core/message.ts';
 import { type InsertOutcome, type Reference, referenceTo } from '../core/reference.ts';
-import type { Insertion } from '../ports.ts';
+import type { Insertion, StoreUnavailable } from '../ports.ts';
 import { insertGroup, type Timed, unavailable, type Writing } from './redis-writes.ts';
 
 /** Reads records and forgets damaged ones; undefined for what is not whole, as `MessageStore.load`. */
@@ -17,7 +17,7 @@ export async function insertBeside(
   writing: Writing,
   items: readonly (Insertion & Timed)[],
   load: Load,
-): Promise<readonly (InsertOutcome | Error)[]> {
+): Promise<readonly (InsertOutcome | StoreUnavailable)[]> {
   const outcomes = [...(await insertGroup(writing, items))];
   const beside = items.flatMap((item, place) =>
     outcomes[place] === 'duplicate' || outcomes[place] === 'other_kept' ? [{ item, place }] : [],

@@ -11,7 +11,15 @@ import type { Endpoint } from '../../system/settings.ts';
 import { type MailboxTag, parseMailboxTag, partitionOf } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
 import type { InsertOutcome } from '../core/reference.ts';
-import type { Burial, Epoch, Insertion, MailboxUsage, MessageStore, Settlement } from '../ports.ts';
+import type {
+  Burial,
+  Epoch,
+  Insertion,
+  MailboxUsage,
+  MessageStore,
+  Settlement,
+  StoreUnavailable,
+} from '../ports.ts';
 import { groupCommit } from './group-commit.ts';
 import { connectCluster } from './redis-cluster.ts';
 import {
@@ -225,8 +233,10 @@ interface WritersDeps {
 }
 
 interface Writers {
-  readonly insert: (items: readonly (Insertion & Timed)[]) => Promise<readonly InsertOutcome[]>;
-  readonly bury: (items: readonly (Burial & Timed)[]) => Promise<readonly boolean[]>;
+  readonly insert: (
+    items: readonly (Insertion & Timed)[],
+  ) => Promise<readonly (InsertOutcome | StoreUnavailable)[]>;
+  readonly bury: (items: readonly (Burial & Timed)[]) => Promise<readonly (boolean | StoreUnavailable)[]>;
 }
 
 /** What is written in groups, each told of afterwards. */

@@ -45,7 +45,7 @@ export interface Writing {
 export function insertGroup(
   writing: Writing,
   items: readonly (Insertion & Timed)[],
-): Promise<readonly (InsertOutcome | Error)[]> {
+): Promise<readonly (InsertOutcome | StoreUnavailable)[]> {
   const packed = items.map(({ message, owedTo, nowMs }) => ({
     mailbox: message.mailbox,
     id: message.id,
@@ -66,7 +66,7 @@ export function insertGroup(
 export function buryGroup(
   writing: Writing,
   items: readonly (Burial & Timed)[],
-): Promise<readonly (boolean | Error)[]> {
+): Promise<readonly (boolean | StoreUnavailable)[]> {
   const packed = items.map(({ ack, owedTo, nowMs }) => ({
     mailbox: ack.mailbox,
     id: ack.id,
@@ -104,10 +104,8 @@ async function writeGroup<Outcome>(
   { connection, origin, pages, onUnknown }: Writing,
   items: readonly PackedItem[],
   { script, kind, pack, outcomeOf, isOwed }: Manner<Outcome>,
-): Promise<readonly (Outcome | Error)[]> {
-  const byPartition = gather(items);
-  const batches = connection.spansPartitions ? join(byPartition) : byPartition;
-  const sent = batches.map((batch) => {
+): Promise<readonly (Outcome | StoreUnavailable)[]> {
+  const sent = inBatches(items, connection.spansPartitions).map((batch) => {
     const packed = pack(batch.items);
     const home = homeOf(connection, batch.items[0]?.mailbox);
     const atMs = Math.min(...batch.items.map(({ timesMs }) => timesMs.at(-1) ?? 0));
@@ -119,7 +117,7 @@ async function writeGroup<Outcome>(
   const wake = wakeUps(origin, new Set(items.map(({ mailbox }) => mailbox)));
   const replies = await connection.run([...commands, ...wake]);
 
-  const outcomes: (Outcome | Error)[] = [];
+  const outcomes: (Outcome | StoreUnavailable)[] = [];
   for (const [index, { batch, packed, home, atMs, names }] of sent.entries()) {
     const reply = replies[index];
     const codes = listOf(reply);
@@ -147,42 +145,39 @@ function homeOf({ spansPartitions }: RedisConnection, mailbox: MailboxTag | unde
   return spansPartitions || mailbox === undefined ? first : partitionOf(mailbox);
 }
 
-/** Items by partition, no more in a batch than one script takes. */
-function gather(items: readonly PackedItem[]): readonly Batch[] {
+/** Items of one partition one after the other, no more in a batch than one script takes and reaches. */
+function inBatches(items: readonly PackedItem[], spansPartitions: boolean): readonly Batch[] {
   const batches: Batch[] = [];
-  const open = new Map<string, Batch & { bytes: number }>();
-  for (const [place, item] of items.entries()) {
-    const partition = partitionOf(item.mailbox);
-    let batch = open.get(partition);
-    if (batch === undefined || isFull(batch.items.length + 1, batch.bytes + item.record.length)) {
-      batch = { places: [], items: [], bytes: 0 };
-      open.set(partition, batch);
-      batches.push(batch);
+  let batch: Batch | undefined;
+  let bytes = 0;
+  for (const places of byPartition(items)) {
+    if (!spansPartitions) batch = undefined;
+    for (const place of places) {
+      const item = items[place];
+      if (item === undefined) continue;
+      if (batch === undefined || isFull(batch.items.length + 1, bytes + item.record.length)) {
+        batch = { places: [], items: [] };
+        batches.push(batch);
+        bytes = 0;
+      }
+      batch.places.push(place);
+      batch.items.push(item);
+      bytes += item.record.length;
     }
-    batch.places.push(place);
-    batch.items.push(item);
-    batch.bytes += item.record.length;
   }
   return batches;
 }
 
-/** Batches of several partitions in as few as possible. */
-function join(batches: readonly Batch[]): readonly Batch[] {
-  const joined: Batch[] = [];
-  let bytes = 0;
-  for (const { places, items } of batches) {
-    const added = items.reduce((sum, { record }) => sum + record.length, 0);
-    let last = joined.at(-1);
-    if (last === undefined || isFull(last.items.length + items.length, bytes + added)) {
-      last = { places: [], items: [] };
-      joined.push(last);
-      bytes = 0;
-    }
-    last.places.push(...places);
-    last.items.push(...items);
-    bytes += added;
+/** The places of the items of each partition. */
+function byPartition(items: readonly PackedItem[]): Iterable<readonly number[]> {
+  const places = new Map<Partition, number[]>();
+  for (const [place, { mailbox }] of items.entries()) {
+    const partition = partitionOf(mailbox);
+    const some = places.get(partition);
+    if (some === undefined) places.set(partition, [place]);
+    else some.push(place);
   }
-  return joined;
+  return places.values();
 }
 
 function isFull(items: number, bytes: number): boolean {

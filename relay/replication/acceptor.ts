@@ -16,7 +16,6 @@ import { type InsertOutcome, referenceTo } from '../core/reference.ts';
 import type { RelayEvents } from '../events.ts';
 import { type Burial, type Insertion, type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
-import { inEachPartition } from './in-each-partition.ts';
 import type { Notices } from './notices.ts';
 
 export interface AcceptorConfig {
@@ -72,23 +71,13 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
     ...BATCH,
     callsMax: 4,
     sizeOf: ({ message }) => message.record.length,
-    run: (items) =>
-      inEachPartition(
-        items,
-        ({ message }) => message.mailbox,
-        (some) => store.insert(some, clock.wallMs()),
-      ),
+    run: (items) => store.insert(items, clock.wallMs()),
   });
   const burials = createBatcher<Burial, boolean>({
     ...BATCH,
     callsMax: 4,
     sizeOf: ({ ack }) => ack.record.length,
-    run: (items) =>
-      inEachPartition(
-        items,
-        ({ ack }) => ack.mailbox,
-        (some) => store.bury(some, clock.wallMs()),
-      ),
+    run: (items) => store.bury(items, clock.wallMs()),
   });
   const peers = new WeakMap<PeerLink, Peer>();
   const peerAt = (link: PeerLink): Peer => {

@@ -39,19 +39,30 @@ function takeAway(fleet: LinkedSites, site: string, mailboxes: readonly TestMail
   const away = new Set(mailboxes.map(({ tag }) => partitionOf(tag)));
   const isAway = ({ mailbox }: { readonly mailbox: TestMailbox['tag'] }): boolean =>
     away.has(partitionOf(mailbox));
+  /** What `write` says of those that are there, in their places. */
+  const inPart = async <Item, Outcome>(
+    items: readonly Item[],
+    isThere: (item: Item) => boolean,
+    write: (some: readonly Item[]) => Promise<readonly Outcome[]>,
+  ): Promise<readonly (Outcome | StoreUnavailable)[]> => {
+    const unavailable = new StoreUnavailable('away');
+    if (items.length > 0 && !items.some(isThere)) throw unavailable;
+    const written = [...(await write(items.filter(isThere)))];
+    return items.map((item) => (isThere(item) ? (written.shift() ?? unavailable) : unavailable));
+  };
   Object.assign(store, {
     insert: (insertions, nowMs) =>
-      insertions.some(({ message }) => isAway(message))
-        ? Promise.reject(new StoreUnavailable('away'))
-        : whole.insert(insertions, nowMs),
-    bury: async (burials, nowMs) => {
-      await whole.bury(
-        burials.filter(({ ack }) => !isAway(ack)),
-        nowMs,
-      );
-      if (burials.some(({ ack }) => isAway(ack))) throw new StoreUnavailable('away');
-      return burials.map(() => true);
-    },
+      inPart(
+        insertions,
+        ({ message }) => !isAway(message),
+        (some) => whole.insert(some, nowMs),
+      ),
+    bury: (burials, nowMs) =>
+      inPart(
+        burials,
+        ({ ack }) => !isAway(ack),
+        (some) => whole.bury(some, nowMs),
+      ),
   } satisfies Pick<MessageStore, 'insert' | 'bury'>);
   return () => void Object.assign(store, whole);
 }

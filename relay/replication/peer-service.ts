@@ -12,8 +12,7 @@ import type { OfferedRecord, PeerReply, PeerRequest, PutOutcome } from '../core/
 import { type Listed, type Reference, referenceTo } from '../core/reference.ts';
 import { openForeignTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
-import { type Burial, type Insertion, type MessageStore, StoreUnavailable } from '../ports.ts';
-import { inEachPartition } from './in-each-partition.ts';
+import { assertWritten, type Burial, type Insertion, type MessageStore, StoreUnavailable } from '../ports.ts';
 import { isTransient } from './transients.ts';
 
 export interface PeerServiceDeps {
@@ -112,14 +111,9 @@ async function put(
     insertions.push({ message: message.value, owedTo: owedBesides(holders, deps) });
     places.push(place);
   }
-  const stored = await inEachPartition(
-    insertions,
-    ({ message }) => message.mailbox,
-    (some) => deps.store.insert(some, deps.clock.wallMs()),
-  );
-  const away = stored.find((outcome) => outcome instanceof StoreUnavailable);
-  if (away !== undefined && stored.every((outcome) => outcome instanceof StoreUnavailable)) throw away;
-  if (away !== undefined) deps.events.peerRefused(from, 'store_unavailable');
+  const stored = await deps.store.insert(insertions, deps.clock.wallMs());
+  const isInPart = stored.some((outcome) => outcome instanceof StoreUnavailable);
+  if (isInPart) deps.events.peerRefused(from, 'store_unavailable');
   for (const [index, outcome] of stored.entries()) {
     const place = places[index];
     if (outcome instanceof StoreUnavailable) continue;
@@ -138,7 +132,7 @@ async function bury(records: readonly OfferedRecord[], deps: PeerServiceDeps): P
     if (!ack.ok) return { type: 'refused', reason: ack.fault };
     burials.push({ ack: ack.value, owedTo: owedBesides(holders, deps) });
   }
-  await deps.store.bury(burials, deps.clock.wallMs());
+  assertWritten(await deps.store.bury(burials, deps.clock.wallMs()));
   return { type: 'done' };
 }
 

@@ -7,7 +7,7 @@ import { openForeignMessage } from '../core/message.ts';
 import type { Asked } from '../core/reference.ts';
 import { openForeignTombstone } from '../core/tombstone.ts';
 import type { RelayEvents } from '../events.ts';
-import { type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
+import { assertWritten, type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 
 export interface PullingDeps {
   readonly store: MessageStore;
@@ -57,12 +57,10 @@ async function store(
   const opened = messages.map((record) => openForeignMessage(record, deps.clock.wallMs()));
   for (const result of opened) if (!result.ok) deps.events.unbelieved(result.fault);
   // Acks first, so that a message they name is not stored at all. Third parties compare for themselves.
-  await deps.store.bury(
-    tombstones.map((ack) => ({ ack, owedTo: [] })),
-    deps.clock.wallMs(),
-  );
+  const burials = tombstones.map((ack) => ({ ack, owedTo: [] }));
+  assertWritten(await deps.store.bury(burials, deps.clock.wallMs()));
   const insertions = opened.flatMap((result) => (result.ok ? [{ message: result.value, owedTo: [] }] : []));
-  await deps.store.insert(insertions, deps.expiryWallMs());
+  assertWritten(await deps.store.insert(insertions, deps.expiryWallMs()));
   return tombstones.length + insertions.length;
 }
 

@@ -44,7 +44,7 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store and its disk${reason}
     store = await openTestStore(server, { commandTimeoutMs });
     mailbox = createTestMailbox();
   };
-  const insert = (message: Message): Promise<readonly string[]> =>
+  const insert = (message: Message): Promise<readonly unknown[]> =>
     store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
   const aofOf = (): string => {
     const directory = join(server.directory, 'appendonlydir');

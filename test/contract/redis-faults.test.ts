@@ -142,7 +142,7 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     await store.close();
     await using wire = await layWire(server);
     store = await openTestStore(server, { nodes: [wire.end], commandTimeoutMs: 500 });
-    const insert = (name: string): Promise<readonly string[]> =>
+    const insert = (name: string): Promise<readonly unknown[]> =>
       store.insert([{ message: mailbox.message(name), owedTo: [] }], NOW_MS);
     wire.swallow();
     // The first is on its way and arrives nowhere; then the connection is given up.
@@ -198,12 +198,14 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     const plain = new Redis({ host: server.host, port: server.port });
     const index = `i:{${partitionOf(mailbox.tag)}}:${mailbox.tag}`;
     await plain.set(index, 'no index');
-    const insert = (into: TestMailbox): Promise<readonly string[]> =>
+    const insert = (into: TestMailbox): Promise<readonly unknown[]> =>
       store.insert([{ message: into.message('one'), owedTo: ['gcp'] }], NOW_MS);
     const [refused, stored] = await Promise.allSettled([insert(mailbox), insert(other)]);
     expect(refused).toMatchObject({ status: 'rejected', reason: { name: 'StoreUnavailable' } });
     expect(stored).toEqual({ status: 'fulfilled', value: ['stored'] });
     expect(await store.owed('gcp', LATER_MS, 10)).toEqual([referenceTo(other.message('one'))]);
+    const together = [mailbox, other].map((each) => ({ message: each.message('both'), owedTo: [] }));
+    expect(await store.insert(together, NOW_MS)).toEqual([expect.any(StoreUnavailable), 'stored']);
     const woken: string[] = [];
     const next = nextWake(store, woken);
     const two = store.insert([{ message: other.message('two'), owedTo: [] }], NOW_MS);

@@ -155,8 +155,10 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
     const store = await openEmpty();
     await plain.script('FLUSH');
     const message = createTestMailbox().message('one');
-    const insert = (): Promise<readonly string[]> => store.insert([{ message, owedTo: [] }], NOW_MS);
-    expect((await Promise.all([insert(), insert()])).flat().sort()).toEqual(['duplicate', 'stored']);
+    const insert = (): Promise<readonly unknown[]> => store.insert([{ message, owedTo: [] }], NOW_MS);
+    expect(new Set((await Promise.all([insert(), insert()])).flat())).toEqual(
+      new Set(['duplicate', 'stored']),
+    );
     await plain.script('FLUSH');
     expect(await store.pending(message.mailbox, 10, NOW_MS)).toHaveLength(1);
     const digests = await store.digest(PARTITIONS, NOW_MS);
@@ -291,7 +293,7 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
     test('in a digest keeps no message out, and is made good by verifying', async () => {
       const mailbox = createTestMailbox();
       const partition = partitionOf(mailbox.tag);
-      const insert = (store: MessageStore, name: string): Promise<readonly string[]> =>
+      const insert = (store: MessageStore, name: string): Promise<readonly unknown[]> =>
         store.insert([{ message: mailbox.message(name), owedTo: [] }], NOW_MS);
       const before = await openEmpty();
       for (const name of ['one', 'two', 'three']) await insert(before, name);

@@ -90,7 +90,7 @@ function describeTombstones(open: () => Promise<MessageStore>): void {
     const store = await open();
     const mailbox = createTestMailbox();
     const message = mailbox.message('one', { expiresMs: 20_000 });
-    const bury = async (expiresMs: number): Promise<readonly boolean[]> =>
+    const bury = async (expiresMs: number): Promise<readonly unknown[]> =>
       store.bury([{ ack: mailbox.ack([message.id], expiresMs), owedTo: [] }], NOW_MS);
     expect([await bury(30_000), await bury(60_000), await bury(40_000)]).toEqual([[true], [false], [false]]);
     await store.expire(59_999 + TOMBSTONE_SLACK_MS, 1000);

@@ -101,7 +101,7 @@ export function createStoreClient(
         burials,
         ({ ack }) => ack.mailbox,
         (inner, some) => inner.bury(some, nowMs),
-        ({ ack }, isNew) => (isNew ? { type: 'buried', ids: ack.ids } : undefined),
+        ({ ack }, isNew) => (isNew === true ? { type: 'buried', ids: ack.ids } : undefined),
         (mailbox, { ack }) => tell(mailbox, ack),
       ),
     pending: (mailbox, limit, nowMs) => read((inner) => inner.pending(mailbox, limit, nowMs)),

@@ -70,7 +70,7 @@ test('while it is crowded an address has a rate, and before that it has none', (
 test('a push URL and a mailbox have rates of their own, and get them back with time', async () => {
   const at = admission();
   const spend = (capability: number, mailbox = tag): string | undefined =>
-    at.spend(Buffer.alloc(16, capability), mailbox);
+    at.spend(`push URL ${capability}`, mailbox);
   for (let time = 0; time < 8; time += 1) expect(spend(1)).toBeUndefined();
   expect(spend(1)).toBe('capability_too_fast');
   for (let time = 0; time < 8; time += 1) expect(spend(2)).toBeUndefined();

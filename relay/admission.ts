@@ -33,8 +33,8 @@ export interface Admission {
    * header as it came; what is not one counts as normal, and is refused by name later.
    */
   enter(urgency: string | undefined, address: string | undefined): (() => void) | undefined;
-  /** Takes from the rates of a push URL (its 16-byte id) and of its mailbox. */
-  spend(capabilityId: Uint8Array, mailbox: MailboxTag): Refusal | undefined;
+  /** Takes from the rates of a push URL, by its name, and of its mailbox. */
+  spend(capability: string, mailbox: MailboxTag): Refusal | undefined;
   /** Takes from the rate of a mailbox alone: for a sender that takes a message back. */
   readonly maySendTo: (mailbox: MailboxTag) => boolean;
   /** Takes from the rate of an operator token, named by its hash. */
@@ -84,10 +84,9 @@ export function createAdmission(deps: AdmissionDeps): Admission {
         isIn = false;
       };
     },
-    spend: (capabilityId, mailbox) => {
+    spend: (capability, mailbox) => {
       const nowMs = clock.monotonicMs();
-      const name = Buffer.from(capabilityId).toString('base64url');
-      if (!capabilities.take(name, nowMs)) return 'capability_too_fast';
+      if (!capabilities.take(capability, nowMs)) return 'capability_too_fast';
       return mailboxes.take(mailbox, nowMs) ? undefined : 'mailbox_too_fast';
     },
     maySendTo: (mailbox) => mailboxes.take(mailbox, clock.monotonicMs()),

@@ -66,10 +66,9 @@ test('a clock that is right expires what is over, although one other clock is fa
 
 test('half a second is told once, and again after it was right in between', async () => {
   const clock = createFakeClock(NOW_MS);
-  const skewsMs = new Map([
-    ['gcp', -600],
-    ['hetzner', -600],
-  ]);
+  const bothAre = (skewMs: number): ReadonlyMap<string, number> =>
+    new Map(['gcp', 'hetzner'].map((site) => [site, skewMs]));
+  let skewsMs = bothAre(-600);
   const [own] = testManifest(['aws', 'gcp', 'hetzner']).sites;
   if (own === undefined) throw new Error('no site');
   const events = createRecordedEvents();
@@ -88,9 +87,9 @@ test('half a second is told once, and again after it was right in between', asyn
   const stopping = new AbortController();
   const watching = readiness.watch(stopping.signal);
   await clock.advance(5000);
-  for (const site of skewsMs.keys()) skewsMs.set(site, 3);
+  skewsMs = bothAre(3);
   await clock.advance(2000);
-  for (const site of skewsMs.keys()) skewsMs.set(site, 700);
+  skewsMs = bothAre(700);
   await clock.advance(2000);
   stopping.abort(new Error('over'));
   await watching;

@@ -14,15 +14,15 @@ function failures(isCrowded = false): Failures {
 test('a credential that was refused ten times from an address is hopeless there, and nowhere else', () => {
   const seen = failures();
   for (let count = 0; count < 10; count += 1) {
-    expect(seen.isHopeless(HOME, 'bad')).toBe(false);
+    expect(seen.isHopeless(HOME, () => 'bad')).toBe(false);
     seen.note(HOME, 'bad');
   }
-  expect(seen.isHopeless(HOME, 'bad')).toBe(true);
-  expect(seen.isHopeless(HOME, 'good')).toBe(false);
-  expect(seen.isHopeless('192.0.2.8', 'bad')).toBe(false);
-  expect(seen.isHopeless(undefined, 'bad')).toBe(false);
+  expect(seen.isHopeless(HOME, () => 'bad')).toBe(true);
+  expect(seen.isHopeless(HOME, () => 'good')).toBe(false);
+  expect(seen.isHopeless('192.0.2.8', () => 'bad')).toBe(false);
+  expect(seen.isHopeless(undefined, () => 'bad')).toBe(false);
   clock.advance(1000);
-  expect(seen.isHopeless(HOME, 'bad')).toBe(false);
+  expect(seen.isHopeless(HOME, () => 'bad')).toBe(false);
 });
 
 test.each([

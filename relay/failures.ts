@@ -22,7 +22,7 @@ export interface Failures {
   /** Counts a credential that was refused; undefined when only the address is to be blamed. */
   note(address: string | undefined, credential: string | undefined): void;
   /** Whether this credential from this address was refused too often just now. */
-  isHopeless(address: string | undefined, credential: string): boolean;
+  isHopeless(address: string | undefined, credential: () => string): boolean;
   /** Whether so many credentials from this address were refused that it waits until the relay has less to do. */
   isUnwelcome(address: string | undefined): boolean;
 }
@@ -49,7 +49,7 @@ export function createFailures({ isCrowded, clock, random }: FailuresDeps): Fail
     isHopeless: (address, credential) =>
       address !== undefined &&
       pairs.size > 0 &&
-      pairs.left(pairOf(address, credential), clock.monotonicMs()) < 1,
+      pairs.left(pairOf(address, credential()), clock.monotonicMs()) < 1,
     isUnwelcome: (address) =>
       address !== undefined &&
       addresses.size > 0 &&

@@ -32,13 +32,13 @@ interface Incoming {
 }
 
 export interface Quotas {
-  /** Whether the message must be refused; counts it against the mailbox otherwise. Never rejects. */
-  refuses(message: Incoming): Promise<Refusal | undefined>;
+  /** Whether the message must be refused; counts it against the mailbox otherwise. At once unless it has to look. Never rejects. */
+  refuses(message: Incoming): Refusal | undefined | Promise<Refusal | undefined>;
   /**
    * How long a message may wait of the `askedSeconds`: less in a mailbox that nobody has ever read, which may belong to
-   * nobody. Never rejects.
+   * nobody. At once unless it has to look. Never rejects.
    */
-  ttlSeconds(mailbox: MailboxTag, askedSeconds: number): Promise<number>;
+  ttlSeconds(mailbox: MailboxTag, askedSeconds: number): number | Promise<number>;
   /** Share of the store's memory that was in use at the last look, 0 to 1. */
   readonly fullness: () => number;
   /** Looks at the memory until `stopped`. */
@@ -82,40 +82,47 @@ export function createQuotas(deps: QuotasDeps): Quotas {
       claimed ? Number.POSITIVE_INFINITY : deps.clock.monotonicMs() + UNCLAIMED_BELIEVED_MS,
     );
   };
-  /** Undefined when the store cannot be asked. */
-  const wasRead = async (mailbox: MailboxTag): Promise<boolean | undefined> => {
-    const untilMs = claims.get(mailbox) ?? 0;
-    if (untilMs === Number.POSITIVE_INFINITY || deps.isConnected(mailbox)) return true;
-    if (untilMs > deps.clock.monotonicMs()) return false;
+  const askClaim = async (mailbox: MailboxTag): Promise<boolean | undefined> => {
     const usage = await usageOf(mailbox);
     if (usage !== undefined) rememberClaim(mailbox, usage.isClaimed);
     return usage?.isClaimed;
   };
+  /** Undefined when the store cannot be asked. */
+  const wasRead = (mailbox: MailboxTag): boolean | Promise<boolean | undefined> => {
+    const untilMs = claims.get(mailbox) ?? 0;
+    if (untilMs === Number.POSITIVE_INFINITY || deps.isConnected(mailbox)) return true;
+    return untilMs > deps.clock.monotonicMs() ? false : askClaim(mailbox);
+  };
+  const look = async ({ mailbox, urgency, bytes }: Incoming): Promise<Refusal | undefined> => {
+    const usage = await usageOf(mailbox);
+    // The store is away: whether it can take the message is for it to say.
+    if (usage === undefined) return undefined;
+    const claimed = isClaimed(mailbox, usage);
+    if (!fitsInMemory(fullness, urgency, claimed)) return 'memory_short';
+    const room = roomOf(usage, claimed ? deps.mailbox : deps.unclaimed);
+    const isFull = room.messages < 1 || room.bytes < bytes;
+    const next = isFull ? { messages: 1, bytes } : allowanceIn(room);
+    grant(mailbox, { messages: next.messages - 1, bytes: next.bytes - bytes });
+    return isFull ? 'mailbox_full' : undefined;
+  };
 
   return {
     fullness: () => fullness,
-    ttlSeconds: async (mailbox, askedSeconds) => {
+    ttlSeconds: (mailbox, askedSeconds) => {
+      const seconds = (isRead: boolean | undefined): number =>
+        isRead === false ? Math.min(askedSeconds, deps.unclaimedTtlSecondsMax) : askedSeconds;
       if (askedSeconds <= deps.unclaimedTtlSecondsMax) return askedSeconds;
-      return (await wasRead(mailbox)) === false ? deps.unclaimedTtlSecondsMax : askedSeconds;
+      const isRead = wasRead(mailbox);
+      return isRead instanceof Promise ? isRead.then(seconds) : seconds(isRead);
     },
-    refuses: async ({ mailbox, urgency, bytes }) => {
+    refuses: (message) => {
+      const { mailbox, urgency, bytes } = message;
       if (!fitsInMemory(fullness, urgency, true)) return 'memory_short';
-      const allowance = allowances.get(mailbox) ?? { ...ALLOWANCE };
+      const allowance = allowances.get(mailbox) ?? ALLOWANCE;
       const isCovered = allowance.messages >= 1 && allowance.bytes >= bytes;
-      if (isCovered && fullness < GUARD_FROM) {
-        grant(mailbox, { messages: allowance.messages - 1, bytes: allowance.bytes - bytes });
-        return undefined;
-      }
-      const usage = await usageOf(mailbox);
-      // The store is away: whether it can take the message is for it to say.
-      if (usage === undefined) return undefined;
-      const claimed = isClaimed(mailbox, usage);
-      if (!fitsInMemory(fullness, urgency, claimed)) return 'memory_short';
-      const room = roomOf(usage, claimed ? deps.mailbox : deps.unclaimed);
-      const isFull = room.messages < 1 || room.bytes < bytes;
-      const next = isFull ? { messages: 1, bytes } : allowanceIn(room);
-      grant(mailbox, { messages: next.messages - 1, bytes: next.bytes - bytes });
-      return isFull ? 'mailbox_full' : undefined;
+      if (!isCovered || fullness >= GUARD_FROM) return look(message);
+      grant(mailbox, { messages: allowance.messages - 1, bytes: allowance.bytes - bytes });
+      return undefined;
     },
     run: async (stopped) => {
       while (!stopped.aborted) {

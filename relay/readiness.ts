@@ -4,7 +4,7 @@
  *
  * Not "every peer is reachable": then one provider's death would make all the others unready too.
  */
-import type { SiteEntry } from '../fleet/manifest/manifest.ts';
+import type { SiteEntry, SiteName } from '../fleet/manifest/manifest.ts';
 import type { Clock } from '../system/clock.ts';
 import { clockOffset, expiryLag } from './core/clock-offset.ts';
 import { canReachEnough } from './core/copies.ts';
@@ -54,7 +54,16 @@ const WATCH_MS = 1000;
 /** Not ready until the store has answered once. */
 export function createReadiness(deps: ReadinessDeps): Readiness {
   let storeAnswers = false;
-  const clockOffsetMs = (): number => clockOffset([...deps.skews().values()]);
+  let reckonedFor: ReadonlyMap<SiteName, number> | undefined;
+  let offsetMsNow = 0;
+  const clockOffsetMs = (): number => {
+    const skews = deps.skews();
+    if (skews !== reckonedFor) {
+      reckonedFor = skews;
+      offsetMsNow = clockOffset([...skews.values()]);
+    }
+    return offsetMsNow;
+  };
   let isOff = false;
   const alarm = (): void => {
     const offsetMs = Math.round(clockOffsetMs());

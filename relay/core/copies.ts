@@ -23,8 +23,8 @@ export function countCopies(
   return {
     holders,
     confirm: (name) => {
-      const site = sites.find((candidate) => candidate.name === name);
-      if (site !== undefined) {
+      for (const site of sites) {
+        if (site.name !== name) continue;
         holders.add(name);
         providers.add(site.provider);
       }

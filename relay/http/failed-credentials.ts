@@ -36,7 +36,7 @@ export function credentialOf({ socket, url, headers }: IncomingMessage): Credent
 /** The refusal of a request whose credential, or whose address, has failed too often. */
 export function failedBefore(credential: Credential, failures: Failures): Refusal | undefined {
   const { address } = credential;
-  if (failures.isHopeless(address, nameOf(credential))) return 'failures_too_fast';
+  if (failures.isHopeless(address, () => nameOf(credential))) return 'failures_too_fast';
   return failures.isUnwelcome(address) ? 'overloaded' : undefined;
 }
 

@@ -16,6 +16,8 @@ import { revocationIdOf } from '../core/revocation.ts';
 
 interface PushTarget extends PushCapability {
   readonly tag: MailboxTag;
+  /** Its id as text. */
+  readonly name: string;
   /** What is acked to revoke this push URL. */
   readonly revocationId: MessageId;
 }
@@ -45,6 +47,7 @@ export function createTargets(ring: KeyRing): OpenTarget {
       // Copies: a view would keep the whole buffer that it looks at.
       id: new Uint8Array(id),
       vapidKeyHash: vapidKeyHash && new Uint8Array(vapidKeyHash),
+      name: Buffer.from(id).toString('base64url'),
       tag: mailboxTagOf(opened.value.mailbox, ring.pepper),
       revocationId: revocationIdOf(text),
     };

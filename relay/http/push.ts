@@ -12,7 +12,12 @@ import { CODING_OF_NOTHING, isPlausible, NOTHING } from '../core/ciphertext.ts';
 import type { KeyRing } from '../core/key-ring.ts';
 import { createMessage, messageIdOf, topicTagOf } from '../core/message.ts';
 import { sealMessageAddress } from '../core/message-address.ts';
-import { type HeaderValues, type PushLimits, parsePushRequest } from '../core/push-request.ts';
+import {
+  type HeaderValues,
+  type PushLimits,
+  type PushRequest,
+  parsePushRequest,
+} from '../core/push-request.ts';
 import type { Refusal } from '../core/refusal.ts';
 import { commitmentOf, openingOf } from '../core/retraction.ts';
 import type { RelayEvents } from '../events.ts';
@@ -76,45 +81,66 @@ type Push = (incoming: IncomingPush) => Promise<Result<Accepted, Refusal>>;
 
 /** The handler of a push (RFC 8030 §5): 201 with `Location`, or the name of a refusal. */
 export function createPush(deps: PushDeps): Push {
-  const open = createTargets(deps.ring);
+  const context = { open: createTargets(deps.ring), parse: createParser(deps.limits) };
   return async (incoming) => {
     if (deps.isDraining()) return fail('draining');
     const { headers, credential } = incoming;
     const leave = deps.admission.enter(headers['urgency']?.[0], credential.address);
     if (leave === undefined) return fail('overloaded');
     try {
-      return await accept(incoming, open, deps);
+      return await accept(incoming, context, deps);
     } finally {
       leave();
     }
   };
 }
 
+interface Remembering {
+  readonly open: OpenTarget;
+  readonly parse: (headers: HeaderValues) => Result<PushRequest, Refusal>;
+}
+
+/** What headers say, once for headers that come again as the same object (`push-stream.ts`). */
+function createParser(limits: PushLimits): Remembering['parse'] {
+  const parsed = new WeakMap<HeaderValues, Result<PushRequest, Refusal>>();
+  return (headers) => {
+    const known = parsed.get(headers);
+    if (known !== undefined) return known;
+    const request = parsePushRequest(headers, limits);
+    parsed.set(headers, request);
+    return request;
+  };
+}
+
+/** What is known is not awaited: each await is another turn of the microtask queue and keeps all of this alive for it. */
 async function accept(
   incoming: IncomingPush,
-  open: OpenTarget,
+  { open, parse }: Remembering,
   deps: PushDeps,
 ): Promise<Result<Accepted, Refusal>> {
   const acceptedMs = deps.clock.wallMs();
   const target = open(incoming.capability, Math.floor(acceptedMs / 1000));
   if (!target.ok) return fail(CAPABILITY_REFUSALS[target.fault]);
   const { id: capabilityId, tag: mailbox, vapidKeyHash } = target.value;
-  const request = parsePushRequest(incoming.headers, deps.limits);
+  const request = parse(incoming.headers);
   if (!request.ok) return request;
   const { urgency, coding } = request.value;
   if (vapidKeyHash !== undefined) {
     const fault = deps.verifyVapid(request.value.authorization, vapidKeyHash);
     if (fault !== undefined) return fail(fault);
   }
-  if (await deps.revocations.isRevoked(mailbox, target.value.revocationId)) return fail('capability_revoked');
-  const isTooFast = deps.admission.spend(capabilityId, mailbox);
+  const revoked = deps.revocations.isRevoked(mailbox, target.value.revocationId);
+  if (revoked instanceof Promise ? await revoked : revoked) return fail('capability_revoked');
+  const isTooFast = deps.admission.spend(target.value.name, mailbox);
   if (isTooFast !== undefined) return fail(isTooFast);
   const isNothing = coding === NOTHING;
-  const body = await incoming.readBody(isNothing ? 0 : deps.bodyBytesMax);
+  const reading = incoming.readBody(isNothing ? 0 : deps.bodyBytesMax);
+  const body = reading instanceof Promise ? await reading : reading;
   if (!body.ok) return fail(isNothing && body.fault === 'body_too_large' ? 'not_encrypted' : body.fault);
   if (!isPlausible(coding, body.value)) return fail('not_encrypted');
 
-  const ttlSeconds = await deps.quotas.ttlSeconds(mailbox, request.value.ttlSeconds);
+  const ttl = deps.quotas.ttlSeconds(mailbox, request.value.ttlSeconds);
+  const ttlSeconds = ttl instanceof Promise ? await ttl : ttl;
   // An empty body says nothing of which message it is, so each is one of its own.
   const idempotencyKey =
     request.value.idempotencyKey ??
@@ -137,12 +163,13 @@ async function accept(
     deps.transients.sent(message);
     return ok({ location, ttlSeconds, isOther: false });
   }
-  const isTooMuch = await deps.quotas.refuses({ mailbox, urgency, bytes: message.record.length });
+  const refused = deps.quotas.refuses({ mailbox, urgency, bytes: message.record.length });
+  const isTooMuch = refused instanceof Promise ? await refused : refused;
   if (isTooMuch !== undefined) return fail(isTooMuch);
   const acceptance = await deps.acceptor.accept(message);
   if (acceptance === 'unconfirmed') return fail('copies_unreachable');
   const isOther = acceptance === 'other_kept';
   if (isOther) deps.events.discarded('idempotency_conflict', 1);
-  else await deps.topics.sent(message, capabilityId);
+  else if (message.topic !== '') await deps.topics.sent(message, capabilityId);
   return ok({ location, ttlSeconds, isOther });
 }

@@ -121,7 +121,7 @@ test('what the store said is believed for a moment, and for ever once it is revo
     },
     clock,
   );
-  const ask = (): Promise<boolean> => revocations.isRevoked(relay.recipient.tag, revocationIdOf('x'));
+  const ask = async (): Promise<boolean> => revocations.isRevoked(relay.recipient.tag, revocationIdOf('x'));
   expect([await ask(), await ask(), asked]).toEqual([false, false, 1]);
   isGone = true;
   clock.advance(BELIEVED_MS - 1);

@@ -24,8 +24,8 @@ import { CAPABILITY_REFUSALS } from './push.ts';
 import { readBody } from './request-body.ts';
 
 export interface Revocations {
-  /** `id`: see `revocationIdOf`. Rejects never. */
-  isRevoked(mailbox: MailboxTag, id: MessageId): Promise<boolean>;
+  /** `id`: see `revocationIdOf`. At once when it is known. Rejects never. */
+  isRevoked(mailbox: MailboxTag, id: MessageId): boolean | Promise<boolean>;
 }
 
 /** How long "not revoked" is believed, milliseconds. Revoked is for ever. */
@@ -36,18 +36,20 @@ const REMEMBERED_MAX = 65_536;
 export function createRevocations(store: Pick<MessageStore, 'missing'>, clock: Clock): Revocations {
   /** Until when an answer is believed; infinity for a push URL that is revoked. */
   const answers = createRecent<string, number>(REMEMBERED_MAX);
+  const ask = async (mailbox: MailboxTag, id: MessageId): Promise<boolean> => {
+    try {
+      const isRevoked = (await store.missing([referenceTo({ mailbox, id })])).length === 0;
+      answers.set(id, isRevoked ? Number.POSITIVE_INFINITY : clock.monotonicMs() + BELIEVED_MS);
+      return isRevoked;
+    } catch (error) {
+      if (error instanceof StoreUnavailable) return false;
+      throw error;
+    }
+  };
   return {
-    isRevoked: async (mailbox, id) => {
+    isRevoked: (mailbox, id) => {
       const untilMs = answers.get(id) ?? 0;
-      if (untilMs > clock.monotonicMs()) return untilMs === Number.POSITIVE_INFINITY;
-      try {
-        const isRevoked = (await store.missing([referenceTo({ mailbox, id })])).length === 0;
-        answers.set(id, isRevoked ? Number.POSITIVE_INFINITY : clock.monotonicMs() + BELIEVED_MS);
-        return isRevoked;
-      } catch (error) {
-        if (error instanceof StoreUnavailable) return false;
-        throw error;
-      }
+      return untilMs > clock.monotonicMs() ? untilMs === Number.POSITIVE_INFINITY : ask(mailbox, id);
     },
   };
 }

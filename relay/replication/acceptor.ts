@@ -14,7 +14,7 @@ import type { Message } from '../core/message.ts';
 import type { OfferedRecord, PutOutcome } from '../core/peer-frame.ts';
 import { type InsertOutcome, referenceTo } from '../core/reference.ts';
 import type { RelayEvents } from '../events.ts';
-import { type Burial, type Insertion, type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
+import { type Burial, type MessageStore, type PeerLink, PeerUnreachable } from '../ports.ts';
 import { type Batcher, createBatcher } from './batcher.ts';
 import type { Notices } from './notices.ts';
 
@@ -67,11 +67,17 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
   const own = config.own.name;
   const others = (): readonly SiteName[] =>
     config.sites.map(({ name }) => name).filter((name) => name !== own);
-  const inserts = createBatcher<Insertion, InsertOutcome>({
+  const inserts = createBatcher<Message, InsertOutcome>({
     ...BATCH,
     callsMax: 4,
-    sizeOf: ({ message }) => message.record.length,
-    run: (items) => store.insert(items, clock.wallMs()),
+    sizeOf: ({ record }) => record.length,
+    run: (messages) => {
+      const owedTo = others();
+      return store.insert(
+        messages.map((message) => ({ message, owedTo })),
+        clock.wallMs(),
+      );
+    },
   });
   const burials = createBatcher<Burial, boolean>({
     ...BATCH,
@@ -100,11 +106,11 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
   return {
     accept: (message) => {
       const offer: OfferedRecord = { record: message.record, holders: [] };
-      const attempts = [
-        { site: own, outcome: inserts.add({ message, owedTo: others() }) },
-        ...reachable().map(({ link, puts }) => ({ site: link.site, outcome: puts.add(offer) })),
-      ];
-      return confirmed(message, attempts, config, deps);
+      const peersNow = reachable();
+      const { acceptance, hear } = confirming(message, 1 + peersNow.length, config, deps);
+      inserts.offer(message, (outcome) => hear(own, outcome));
+      for (const { link, puts } of peersNow) puts.offer(offer, (outcome) => hear(link.site, outcome));
+      return acceptance;
     },
     bury: async (ack) => {
       await burials.add({ ack, owedTo: others() });
@@ -129,46 +135,52 @@ interface Peer {
   readonly buries: Batcher<OfferedRecord, true>;
 }
 
-interface Attempt {
-  readonly site: SiteName;
-  /** Rejects when nobody knows whether the site holds the message. */
-  readonly outcome: Promise<PutOutcome>;
+interface Confirming {
+  /** Resolves as soon as enough providers agree, when all have answered, or when the deadline passes. */
+  readonly acceptance: Promise<Acceptance>;
+  /** What a site says; an Error when nobody knows whether it holds the message. */
+  readonly hear: (site: SiteName, outcome: PutOutcome | Error) => void;
 }
 
-/** Resolves as soon as enough providers agree, when all have answered, or when the deadline passes. */
-async function confirmed(
+/** `attempts`: how many sites have been asked. */
+function confirming(
   message: Message,
-  attempts: readonly Attempt[],
-  config: AcceptorConfig,
-  deps: AcceptorDeps,
-): Promise<Acceptance> {
-  const { clock } = deps;
+  attempts: number,
+  { own, sites, copiesNeeded, deadlineMs }: AcceptorConfig,
+  { clock, events, notices }: AcceptorDeps,
+): Confirming {
   const startedMs = clock.monotonicMs();
-  const copies = countCopies(config.sites, config.copiesNeeded);
+  const copies = countCopies(sites, copiesNeeded);
   let others: CopyCount | undefined;
+  let left = attempts;
+  let isDecided = false;
   const { promise, resolve } = Promise.withResolvers<Acceptance>();
-  let left = attempts.length;
-  const settled = (): void => {
-    left -= 1;
-    if (left > 0) return;
-    resolve('unconfirmed');
-    const isHere = copies.holders.has(config.own.name);
-    deps.notices.tell(isHere, copies.holders, referenceTo(message));
+  const decide = (acceptance: Acceptance): void => {
+    if (isDecided) return;
+    isDecided = true;
+    cancelDeadline();
+    events.acceptedIn(clock.monotonicMs() - startedMs, acceptance !== 'unconfirmed');
+    resolve(acceptance);
   };
-  const heard = (site: SiteName, result: PutOutcome): void => {
-    // Buried counts as held: its recipient has it already, and nothing is left to lose.
-    if (result === 'other_kept') {
-      others ??= countCopies(config.sites, config.copiesNeeded);
-      if (others.confirm(site)) resolve('other_kept');
-    } else if (result !== 'expired' && result !== 'not_kept' && copies.confirm(site)) resolve('accepted');
-    settled();
+  const cancelDeadline = clock.after(deadlineMs, () => decide('unconfirmed'));
+  return {
+    acceptance: promise,
+    hear: (site, outcome) => {
+      // Buried counts as held: its recipient has it already, and nothing is left to lose.
+      if (outcome === 'other_kept') {
+        others ??= countCopies(sites, copiesNeeded);
+        if (others.confirm(site)) decide('other_kept');
+      } else if (isHeld(outcome) && copies.confirm(site)) decide('accepted');
+      left -= 1;
+      if (left > 0) return;
+      decide('unconfirmed');
+      notices.tell(copies.holders.has(own.name), copies.holders, referenceTo(message));
+    },
   };
-  for (const { site, outcome } of attempts) outcome.then((result) => heard(site, result), settled);
-  const cancelDeadline = clock.after(config.deadlineMs, () => resolve('unconfirmed'));
-  const acceptance = await promise;
-  cancelDeadline();
-  deps.events.acceptedIn(clock.monotonicMs() - startedMs, acceptance !== 'unconfirmed');
-  return acceptance;
+}
+
+function isHeld(outcome: PutOutcome | Error): boolean {
+  return outcome !== 'expired' && outcome !== 'not_kept' && !(outcome instanceof Error);
 }
 
 function createPeerBatcher<Answer>(

@@ -177,6 +177,21 @@ test('bytes that wait have a limit too, and room is made by what goes out', asyn
   expect(await Promise.all([first, ...rest, more])).toEqual(['60', '60', '60', '1']);
 });
 
+test('who offers hears once, and never before offering is over', async () => {
+  const { batcher, answer } = rig({ waitingMax: 1 });
+  const heard: string[] = [];
+  const offer = (item: number): void => {
+    batcher.offer(item, (outcome) => heard.push(outcome instanceof Error ? outcome.name : outcome));
+  };
+  offer(1);
+  offer(2);
+  expect(heard).toEqual([]);
+  await turn();
+  expect(heard).toEqual(['Congested']);
+  await answer(0);
+  expect(heard).toEqual(['Congested', '1']);
+});
+
 test('every item is answered with its own answer, in order, and no more calls run than allowed', async () => {
   const item = fc.integer({ min: 1, max: 120 });
   const limits = fc.record({

@@ -9,6 +9,8 @@ import type { Reference } from '../core/reference.ts';
 const TAG_BYTES = 24;
 const ID_BYTES = 16;
 const TIME_BYTES = 16;
+const HALF = 1e8;
+const ZERO = 0x30;
 /** Kind, mailbox tag and id: how a message or an ack is named in the expiry index and in outboxes. */
 export const MEMBER_BYTES: number = 1 + TAG_BYTES + ID_BYTES;
 /** Of what stands before an item's record, with its list of sites and its length. */
@@ -55,7 +57,17 @@ export function packBurials(items: readonly PackedItem[]): Packed {
 
 function pack(items: readonly PackedItem[], headBytes: number): Packed {
   const lists = new Map<string, { readonly place: number; readonly sites: readonly SiteName[] }>();
+  let lastSites: readonly SiteName[] = [];
+  let lastPlace = 0;
   const placeOf = (sites: readonly SiteName[]): number => {
+    // Mostly one list for all of them.
+    if (sites !== lastSites) {
+      lastSites = sites;
+      lastPlace = lookUp(sites);
+    }
+    return lastPlace;
+  };
+  const lookUp = (sites: readonly SiteName[]): number => {
     if (sites.length === 0) return 0;
     const name = sites.join(',');
     const list = lists.get(name) ?? { place: lists.size + 1, sites };
@@ -71,7 +83,7 @@ function pack(items: readonly PackedItem[], headBytes: number): Packed {
     listOf.push(place);
     at += out.write(mailbox, at, 'latin1');
     at += out.write(id, at, ID_BYTES, 'base64url');
-    for (const timeMs of timesMs) at += out.write(digitsOf(timeMs), at, 'latin1');
+    for (const timeMs of timesMs) at = writeDigits(out, at, timeMs);
     at = out.writeUInt16BE(place, at);
     at = out.writeUInt32BE(record.length, at);
     out.set(record, at);
@@ -87,7 +99,7 @@ export function packOutboxes(outboxes: readonly Outbox[]): readonly [entries: Bu
     const part = Buffer.allocUnsafe(OUTBOX_BYTES + references.length * MEMBER_BYTES);
     let at = part.write(references[0]?.mailbox.slice(0, 2) ?? '', 0, 'latin1');
     at = part.writeUInt16BE(sites.indexOf(site) + 1, at);
-    at += part.write(digitsOf(atMs), at, 'latin1');
+    at = writeDigits(part, at, atMs);
     at = part.writeUInt16BE(references.length, at);
     for (const reference of references) at += writeMember(part, at, reference);
     return part;
@@ -109,7 +121,20 @@ function writeMember(out: Buffer, at: number, { kind, mailbox, id }: Reference):
   return MEMBER_BYTES;
 }
 
-/** A time, milliseconds, as 16 digits: enough for every number that a record can carry (2^53). */
-function digitsOf(timeMs: number): string {
-  return String(Math.trunc(timeMs)).padStart(TIME_BYTES, '0');
+/** A time, milliseconds, as 16 digits: enough for every number that a record can carry (2^53). Gives where they end. */
+function writeDigits(out: Buffer, at: number, timeMs: number): number {
+  const whole = Math.trunc(timeMs);
+  const high = Math.floor(whole / HALF);
+  writeHalf(out, at, high);
+  writeHalf(out, at + TIME_BYTES / 2, whole - high * HALF);
+  return at + TIME_BYTES;
+}
+
+/** Eight digits, from the last one on: with numbers of 32 bits, and without a text for each time. */
+function writeHalf(out: Buffer, at: number, number: number): void {
+  let left = number;
+  for (let place = at + TIME_BYTES / 2 - 1; place >= at; place -= 1) {
+    out[place] = ZERO + (left % 10);
+    left = Math.trunc(left / 10);
+  }
 }

@@ -196,8 +196,9 @@ function createStore(
 
   return {
     durable: true,
-    insert: (insertions, nowMs) => insert(insertions.map((insertion) => ({ ...insertion, nowMs }))),
-    bury: (burials, nowMs) => bury(burials.map((burial) => ({ ...burial, nowMs }))),
+    insert: (insertions, nowMs) =>
+      insert(insertions.map(({ message, owedTo }) => ({ message, owedTo, nowMs }))),
+    bury: (burials, nowMs) => bury(burials.map(({ ack, owedTo }) => ({ ack, owedTo, nowMs }))),
     settle: async (settlements) => void (await settle(settlements)),
     pending: async (mailbox, limit, nowMs) => {
       const args = [partitionOf(mailbox), mailbox, Math.min(limit, PENDING_MAX), nowMs];
@@ -251,11 +252,11 @@ function createWriters(writing: Writing, { read, rounds, outbox, clock, tell }: 
       async (items: readonly (Insertion & Timed)[]) => {
         rounds.inserting(items);
         const outcomes = await insertBeside(writing, items, read);
-        for (const [place, { message }] of items.entries()) {
+        items.forEach(({ message }, place) => {
           const outcome = outcomes[place];
           if (outcome === 'stored') tell(message.mailbox, message);
           else if (outcome instanceof Error) tell(message.mailbox);
-        }
+        });
         wrote(items);
         return outcomes;
       },
@@ -265,11 +266,11 @@ function createWriters(writing: Writing, { read, rounds, outbox, clock, tell }: 
       async (items: readonly (Burial & Timed)[]) => {
         rounds.burying(items);
         const outcomes = await buryGroup(writing, items);
-        for (const [place, { ack }] of items.entries()) {
+        items.forEach(({ ack }, place) => {
           const outcome = outcomes[place];
           if (outcome === true) tell(ack.mailbox, ack);
           else if (outcome instanceof Error) tell(ack.mailbox);
-        }
+        });
         wrote(items);
         return outcomes;
       },

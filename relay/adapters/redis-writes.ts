@@ -118,24 +118,25 @@ async function writeGroup<Outcome>(
   const replies = await connection.run([...commands, ...wake]);
 
   const outcomes: (Outcome | StoreUnavailable)[] = [];
-  for (const [index, { batch, packed, home, atMs, names }] of sent.entries()) {
+  sent.forEach(({ batch, packed, home, atMs, names }, index) => {
     const reply = replies[index];
     const codes = listOf(reply);
     const onPage = new Map<PageName, Reference[]>();
-    for (const [nth, place] of batch.places.entries()) {
+    batch.places.forEach((place, nth) => {
       const outcome = nth < codes.length ? outcomeOf(Number(codes[nth])) : undefined;
       outcomes[place] =
         outcome ?? unavailable(reply instanceof Error ? reply : new Error('something in it is broken'));
       const page = names[(packed.listOf[nth] ?? 0) - 1];
       const item = batch.items[nth];
-      if (page === undefined || item === undefined || outcome === undefined || !isOwed(outcome)) continue;
-      const references = onPage.get(page) ?? [];
-      onPage.set(page, references);
-      references.push({ kind, mailbox: item.mailbox, id: item.id });
-    }
+      if (page === undefined || item === undefined || outcome === undefined || !isOwed(outcome)) return;
+      const reference = { kind, mailbox: item.mailbox, id: item.id };
+      const references = onPage.get(page);
+      if (references === undefined) onPage.set(page, [reference]);
+      else references.push(reference);
+    });
     for (const [page, references] of onPage) pages.opened(page, references);
     if (reply instanceof Error) onUnknown(home, atMs);
-  }
+  });
   return outcomes;
 }
 
@@ -171,12 +172,12 @@ function inBatches(items: readonly PackedItem[], spansPartitions: boolean): read
 /** The places of the items of each partition. */
 function byPartition(items: readonly PackedItem[]): Iterable<readonly number[]> {
   const places = new Map<Partition, number[]>();
-  for (const [place, { mailbox }] of items.entries()) {
+  items.forEach(({ mailbox }, place) => {
     const partition = partitionOf(mailbox);
     const some = places.get(partition);
     if (some === undefined) places.set(partition, [place]);
     else some.push(place);
-  }
+  });
   return places.values();
 }
 

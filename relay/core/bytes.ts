@@ -10,7 +10,7 @@ export class ByteReader {
   #broken = false;
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#bytes = asBuffer(bytes);
   }
 
   /** True when a read did not fit, or when bytes are left over. Check it after the last read. */
@@ -100,6 +100,11 @@ export class ByteReader {
     this.#offset += length;
     return this.#offset - length;
   }
+}
+
+/** The same bytes with Buffer's methods, not a copy; a Buffer is itself. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 const BYTES_AT_FIRST = 512;

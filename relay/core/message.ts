@@ -8,7 +8,7 @@
  */
 import { createHmac } from 'node:crypto';
 import { fail, ok, type Result } from '../../system/result.ts';
-import { ByteReader, ByteWriter } from './bytes.ts';
+import { asBuffer, ByteReader, ByteWriter } from './bytes.ts';
 import { type MailboxTag, parseMailboxTag } from './mailbox.ts';
 import { shortHash, shortHashBytes } from './short-hash.ts';
 
@@ -101,12 +101,11 @@ export type RecordFault = 'damaged' | 'unknown_version';
 /** The inverse of `createMessage`; the body is a view on `record`. Never throws. */
 export function openMessage(record: Uint8Array): Result<Message, RecordFault> {
   if (record.length < CHECKSUM_BYTES + 1) return fail('damaged');
+  const bytes = asBuffer(record);
   const end = record.length - CHECKSUM_BYTES;
-  const content = record.subarray(0, end);
+  const content = bytes.subarray(0, end);
+  if (shortHashBytes(content) !== bytes.toString('latin1', end)) return fail('damaged');
   const reader = new ByteReader(content);
-  if (shortHashBytes(content) !== new ByteReader(record.subarray(end)).latin1(CHECKSUM_BYTES)) {
-    return fail('damaged');
-  }
   if (reader.u8() !== RECORD_VERSION) return fail('unknown_version');
   const id = reader.base64url(16) as MessageId;
   const mailbox = parseMailboxTag(reader.latin1(24));

@@ -65,9 +65,9 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
   const runBatch = async (batch: readonly Waiting<Item, Answer>[]): Promise<void> => {
     try {
       const answers = await options.run(batch.map(({ item }) => item));
-      for (const [index, { settle }] of batch.entries()) {
-        settle(answers[index] ?? new Error('a batch was answered in part'));
-      }
+      batch.forEach(({ settle }, place) =>
+        settle(answers[place] ?? new Error('a batch was answered in part')),
+      );
     } catch (error) {
       const reason = error instanceof Error ? error : new Error(String(error));
       for (const { settle } of batch) settle(reason);

@@ -95,33 +95,37 @@ async function put(
   from: SiteName,
   deps: PeerServiceDeps,
 ): Promise<PeerReply> {
+  const nowMs = deps.clock.wallMs();
   const outcomes: PutOutcome[] = records.map(() => 'not_kept');
   const insertions: Insertion[] = [];
   const places: number[] = [];
-  for (const [place, { record, holders }] of records.entries()) {
-    const message = openForeignMessage(record, deps.clock.wallMs());
+  const owedToAll = owedBesides([], deps);
+  records.forEach(({ record, holders }, place) => {
+    const message = openForeignMessage(record, nowMs);
     if (!message.ok) {
       deps.events.unbelieved(message.fault);
-      continue;
+      return;
     }
     if (isTransient(message.value)) {
       outcomes[place] = deps.arrivedNow(message.value);
-      continue;
+      return;
     }
-    insertions.push({ message: message.value, owedTo: owedBesides(holders, deps) });
+    const owedTo = holders.length === 0 ? owedToAll : owedBesides(holders, deps);
+    insertions.push({ message: message.value, owedTo });
     places.push(place);
-  }
-  const stored = await deps.store.insert(insertions, deps.clock.wallMs());
+  });
+  const stored = await deps.store.insert(insertions, nowMs);
   const isInPart = stored.some((outcome) => outcome instanceof StoreUnavailable);
   if (isInPart) deps.events.peerRefused(from, 'store_unavailable');
-  for (const [index, outcome] of stored.entries()) {
+  stored.forEach((outcome, index) => {
     const place = places[index];
-    if (outcome instanceof StoreUnavailable) continue;
+    if (outcome instanceof StoreUnavailable) return;
     if (place !== undefined) outcomes[place] = outcome;
     // The sender's relay waits for the copy, not for what it replaces.
     const message = insertions[index]?.message;
-    if (outcome === 'stored' && message !== undefined) void deps.replaceOlder(message);
-  }
+    if (outcome === 'stored' && message !== undefined && message.topic !== '')
+      void deps.replaceOlder(message);
+  });
   return { type: 'outcomes', outcomes };
 }
 

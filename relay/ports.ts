@@ -126,10 +126,13 @@ export interface MessageStore {
   /** Resolves when the store answers. */
   ping(): Promise<void>;
   /**
-   * Calls `listener` after a message was stored to or buried in a mailbox, by any relay of this site; `what` it was
-   * is known when this relay did it. Lossy.
+   * Calls `listener` after a message was stored to or buried in a mailbox, by any relay of this site, and tells it `what` as
+   * far as that is known. What another relay did is only told of mailboxes for which `isListening` is true. Lossy.
    */
-  onChange(listener: (mailbox: MailboxTag, what?: Message | SignedAck) => void): void;
+  onChange(
+    listener: (mailbox: MailboxTag, what?: Message | SignedAck) => void,
+    isListening: (mailbox: MailboxTag) => boolean,
+  ): void;
   /** Hands a message that is not stored to the other relays of this site that listen now. Nobody knows who does. */
   pass(message: Message): Promise<void>;
   /** Calls `listener` with each message that another relay of this site passed. Lossy. */

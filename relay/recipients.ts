@@ -79,9 +79,12 @@ export function createRecipients(deps: RecipientsDeps): Recipients {
       for (const tag of tags) listeners.remove(tag, connection);
     },
   };
-  deps.store.onChange((tag, what) => {
-    for (const connection of listeners.of(tag)) connection.changed(tag, what);
-  });
+  deps.store.onChange(
+    (tag, what) => {
+      for (const connection of listeners.of(tag)) connection.changed(tag, what);
+    },
+    (tag) => listeners.has(tag),
+  );
 
   const refusalOf = (request: IncomingMessage): Refusal | undefined => {
     if (isAmbiguous(request)) return 'host_ambiguous';

@@ -211,9 +211,9 @@ test('a retraction that does not open a message makes nobody get that twice', as
     session: { lookAgainMs: 100 },
     wrapStore: (inner) => ({
       ...inner,
-      onChange: (listener) => {
+      onChange: (listener, isListening) => {
         tell.push(listener);
-        inner.onChange(listener);
+        inner.onChange(listener, isListening);
       },
       pending: (...asked) => {
         reads += 1;

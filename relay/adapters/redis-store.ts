@@ -8,7 +8,7 @@
 import type { Clock } from '../../system/clock.ts';
 import { fail, ok, type Result } from '../../system/result.ts';
 import type { Endpoint } from '../../system/settings.ts';
-import { type MailboxTag, parseMailboxTag, partitionOf } from '../core/mailbox.ts';
+import { type MailboxTag, partitionOf } from '../core/mailbox.ts';
 import type { Message } from '../core/message.ts';
 import type { InsertOutcome } from '../core/reference.ts';
 import type {
@@ -21,6 +21,7 @@ import type {
   StoreUnavailable,
 } from '../ports.ts';
 import { groupCommit } from './group-commit.ts';
+import { CHANNEL, createForeignChanges, passCommand, readChanges, readPassed } from './redis-changes.ts';
 import { connectCluster } from './redis-cluster.ts';
 import {
   connectCommands,
@@ -43,19 +44,11 @@ import {
   type Run,
   readPending,
 } from './redis-reads.ts';
-import { listOf, readEpoch, TAG_LENGTH } from './redis-records.ts';
+import { listOf, readEpoch } from './redis-records.ts';
 import { createRounds, type Rounds } from './redis-rounds.ts';
 import { PENDING, PROBE, REPLACE_EPOCH, USAGE } from './redis-scripts.ts';
 import { readDigests, readPage, verifyPage } from './redis-sets.ts';
-import {
-  buryGroup,
-  CHANNEL,
-  passCommand,
-  readPassed,
-  type Timed,
-  unavailable,
-  type Writing,
-} from './redis-writes.ts';
+import { buryGroup, type Timed, unavailable, type Writing } from './redis-writes.ts';
 
 export interface RedisStoreOptions
   extends Omit<RedisConnectionOptions, 'host' | 'port' | 'isCluster' | 'onReturn'> {
@@ -94,21 +87,24 @@ export async function openRedisStore(
     ? await connectCluster(nodes, { ...watched, ...single })
     : await connectCommands({ ...watched, ...single });
   if (!commands.ok) return fail(commands.fault);
-  const listeners: Parameters<MessageStore['onChange']>[0][] = [];
+  const listeners: Parameters<MessageStore['onChange']>[] = [];
   const tell: Parameters<MessageStore['onChange']>[0] = (mailbox, what) => {
-    for (const listener of listeners) listener(mailbox, what);
+    for (const [listener] of listeners) listener(mailbox, what);
   };
   const origin = Buffer.from(options.random.bytes(ORIGIN_BYTES)).toString('base64url');
+  const store = createStore(commands.value, options, origin, tell);
   const passed = createEvent<Message>();
+  const changed = createForeignChanges({
+    load: store.load,
+    isListening: (mailbox) => listeners.some(([, isListening]) => isListening(mailbox)),
+    tell,
+  });
   const hear = (text: string): void => {
-    // What this relay wrote itself it has told already, and more exactly.
+    // What this relay wrote itself it has told already.
     if (text.startsWith(origin)) return;
     const message = readPassed(text);
-    if (message !== undefined) return passed.tell(message);
-    for (let at = TAG_LENGTH; at < text.length; at += TAG_LENGTH) {
-      const mailbox = parseMailboxTag(text.slice(at, at + TAG_LENGTH));
-      if (mailbox !== undefined) tell(mailbox);
-    }
+    if (message === undefined) changed(readChanges(text));
+    else passed.tell(message);
   };
   const subscribers = await subscribe(nodes, options, hear);
   if (!subscribers.ok) {
@@ -119,14 +115,14 @@ export async function openRedisStore(
     await Promise.all([commands.value.close(), ...subscribers.value.map((each) => each.close())]);
   };
   return ok({
-    ...createStore(commands.value, options, origin, tell),
+    ...store,
     pass: async (message) => {
       const [reply] = await commands.value.run([passCommand(origin, message)]);
       if (reply instanceof Error) throw unavailable(reply);
     },
     onPassed: passed.listen,
     onReturn: returned.listen,
-    onChange: (listener) => void listeners.push(listener),
+    onChange: (...listening) => void listeners.push(listening),
     close,
   });
 }

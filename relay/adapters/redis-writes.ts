@@ -3,27 +3,19 @@
  * for each partition, because partitions live at different nodes.
  */
 import { type MailboxTag, PARTITIONS, type Partition, partitionOf } from '../core/mailbox.ts';
-import { type Message, openMessage } from '../core/message.ts';
 import type { InsertOutcome, Reference } from '../core/reference.ts';
 import { type Burial, type Insertion, StoreUnavailable } from '../ports.ts';
-import { evalsha, type RedisCommand, type RedisConnection } from './redis-connection.ts';
+import { changeCommands } from './redis-changes.ts';
+import { evalsha, type RedisConnection } from './redis-connection.ts';
 import type { Script } from './redis-lua.ts';
 import { type Packed, type PackedItem, packBurials, packInsertions } from './redis-packing.ts';
 import type { PageName, Pages } from './redis-pages.ts';
-import { listOf, seal, TAG_LENGTH } from './redis-records.ts';
+import { listOf, seal } from './redis-records.ts';
 import { BURY, INSERT } from './redis-write-scripts.ts';
 
-/**
- * Where every relay of the site hears of changed mailboxes: who changed them, as long as a tag, and their tags, one
- * after the other; or who passes a message that is not stored, `PASSED` and its record as base64.
- */
-export const CHANNEL = 'changed';
-/** No tag begins with it. */
-const PASSED = '!';
 /** What one script takes at most, so that Redis is not kept from its other callers for long. */
 const SCRIPT_ITEMS_MAX = 256;
 const SCRIPT_BYTES_MAX = 1024 * 1024;
-const WAKE_TAGS_MAX = 512;
 const OUTCOMES: readonly InsertOutcome[] = ['stored', 'duplicate', 'buried', 'expired', 'other_kept'];
 
 /** The caller's wall clock, milliseconds. */
@@ -33,7 +25,7 @@ export interface Timed {
 
 export interface Writing {
   readonly connection: RedisConnection;
-  /** Names this relay in wake-ups. */
+  /** Names this relay to the others. */
   readonly origin: string;
   /** Remembers what is owed. */
   readonly pages: Pages;
@@ -99,7 +91,7 @@ interface Batch {
   readonly items: PackedItem[];
 }
 
-/** Writes all items, then wakes up all mailboxes; one to which nothing new came is woken needlessly, which costs a look. */
+/** Writes all items, then says so to the other relays of the site. */
 async function writeGroup<Outcome>(
   { connection, origin, pages, onUnknown }: Writing,
   items: readonly PackedItem[],
@@ -114,8 +106,7 @@ async function writeGroup<Outcome>(
   const commands = sent.map(({ packed, home, names }) =>
     evalsha(script, `o:{${home}}`, [packed.items, ...names.map(({ field }) => field)]),
   );
-  const wake = wakeUps(origin, new Set(items.map(({ mailbox }) => mailbox)));
-  const replies = await connection.run([...commands, ...wake]);
+  const replies = await connection.run([...commands, ...changeCommands(origin, kind, items)]);
 
   const outcomes: (Outcome | StoreUnavailable)[] = [];
   sent.forEach(({ batch, packed, home, atMs, names }, index) => {
@@ -183,27 +174,6 @@ function byPartition(items: readonly PackedItem[]): Iterable<readonly number[]> 
 
 function isFull(items: number, bytes: number): boolean {
   return items > SCRIPT_ITEMS_MAX || bytes > SCRIPT_BYTES_MAX;
-}
-
-function wakeUps(origin: string, mailboxes: ReadonlySet<MailboxTag>): readonly RedisCommand[] {
-  const tags = [...mailboxes];
-  const commands: RedisCommand[] = [];
-  for (let at = 0; at < tags.length; at += WAKE_TAGS_MAX) {
-    commands.push(['PUBLISH', CHANNEL, origin + tags.slice(at, at + WAKE_TAGS_MAX).join('')]);
-  }
-  return commands;
-}
-
-/** Passes a message that is not stored to the relays that listen; Redis keeps nothing of it. */
-export function passCommand(origin: string, { record }: Message): RedisCommand {
-  return ['PUBLISH', CHANNEL, `${origin}${PASSED}${Buffer.from(record).toString('base64')}`];
-}
-
-/** The message that somebody passed, if that is what was heard. */
-export function readPassed(text: string): Message | undefined {
-  if (text[TAG_LENGTH] !== PASSED) return undefined;
-  const opened = openMessage(Buffer.from(text.slice(TAG_LENGTH + PASSED.length), 'base64'));
-  return opened.ok ? opened.value : undefined;
 }
 
 /** What a caller gets for an error of Redis or of the connection to it. */

@@ -74,7 +74,10 @@ export function createLongPoll(deps: LongPollDeps): LongPoll {
   const wake = (mailbox: MailboxTag): void => {
     for (const each of waiting.get(mailbox) ?? []) each();
   };
-  deps.store.onChange((mailbox) => wake(mailbox));
+  deps.store.onChange(
+    (mailbox) => wake(mailbox),
+    (mailbox) => waiting.has(mailbox),
+  );
 
   /** Resolves when something happens to the mailbox, at the latest at `untilMs`, or when nobody listens any more. */
   const change = async (mailbox: MailboxTag, untilMs: number, gone: AbortSignal): Promise<void> => {

@@ -15,7 +15,10 @@ test('what waits elsewhere comes when its recipient connects, and wakes whoever 
   await fleet.site('gcp').store.insert([{ message, owedTo: [] }], fleet.clock.wallMs());
   const { store, replication, events } = fleet.site('aws');
   const woken: string[] = [];
-  store.onChange((tag) => woken.push(tag));
+  store.onChange(
+    (tag) => woken.push(tag),
+    () => true,
+  );
   replication.lookFor([mailbox.tag]);
   await fleet.clock.advance(300);
   expect(await fleet.site('aws').pending(mailbox.tag)).toEqual([message.id]);

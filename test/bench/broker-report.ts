@@ -36,7 +36,7 @@ export function ratiosOf(
 ): readonly BrokerRatio[] {
   return jobs.flatMap((job) =>
     brokers
-      .filter(({ copies }) => copies === (job.mode === 'one_store' ? 1 : 3))
+      .filter(({ copies }) => copies === (job.mode === 'three_sites' ? 3 : 1))
       .map((broker) => {
         const ours = (job.cpus.relays + job.cpus.redis) / throughputOf(job);
         const theirs = broker.cpus.servers / throughputOf(broker);

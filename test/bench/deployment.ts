@@ -1,8 +1,9 @@
 /**
  * What a benchmark measures: relays as real processes, each with a real Redis of its own that fsyncs every write.
  *
- * `one_store` is one relay that accepts after one copy; `three_sites` is the relay as it is shipped. Everything ends
- * with the benchmark, also when it is killed: relays end with their stdin.
+ * `one_store` is one relay that accepts after one copy, and `two_relays` are two of them on one Redis, which share senders and
+ * recipients as behind a load balancer; `three_sites` is the relay as it is shipped. Everything ends with the benchmark,
+ * also when it is killed: relays end with their stdin.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,8 +21,10 @@ import { systemRandom } from '../../system/random.ts';
 import { type RedisServer, startRedis } from '../support/redis-server.ts';
 import type { Target } from './push-connection.ts';
 
-export type Mode = 'one_store' | 'three_sites';
+export const MODES = ['one_store', 'two_relays', 'three_sites'] as const;
+export type Mode = (typeof MODES)[number];
 
+/** A relay and its Redis. */
 export interface BenchSite {
   readonly name: string;
   readonly address: string;
@@ -45,6 +48,7 @@ export interface Deployment {
 
 const PROGRAMS: Readonly<Record<Mode, string>> = {
   one_store: 'test/bench/relay-one-copy.ts',
+  two_relays: 'test/bench/relay-one-copy.ts',
   three_sites: 'relay/main.ts',
 };
 const NAMES = ['aws', 'gcp', 'hetzner'];
@@ -64,9 +68,10 @@ export async function deploy(mode: Mode, nodeArguments: readonly string[]): Prom
   const identities = await makeIdentities(directory, layouts, ports, context);
 
   const sites: BenchSite[] = [];
-  for (const layout of mode === 'one_store' ? layouts.slice(0, 1) : layouts) {
-    const redis = await startRedis();
-    resources.defer(() => redis.stop());
+  for (const layout of relaysOf(mode, layouts)) {
+    const there = mode === 'two_relays' ? sites[0]?.redis : undefined;
+    const redis = there ?? (await startRedis());
+    if (there === undefined) resources.defer(() => redis.stop());
     const relay = startRelay(PROGRAMS[mode], layout, ports, identities, redis, nodeArguments);
     resources.defer(() => endRelay(relay));
     sites.push({
@@ -78,7 +83,7 @@ export async function deploy(mode: Mode, nodeArguments: readonly string[]): Prom
     });
   }
   // Alone, a relay is alive but never ready: readiness asks for a second provider.
-  const question = mode === 'one_store' ? '/livez' : '/readyz';
+  const question = mode === 'three_sites' ? '/readyz' : '/livez';
   for (const { address } of sites) await untilGood(address, ports.private, question);
 
   const kept = resources.move();
@@ -95,6 +100,14 @@ export async function deploy(mode: Mode, nodeArguments: readonly string[]): Prom
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   };
+}
+
+/** Where the relays are; the second one of a site has the address of the next. */
+function relaysOf(mode: Mode, layouts: readonly SiteLayout[]): readonly SiteLayout[] {
+  if (mode === 'three_sites') return layouts;
+  const [first, second] = layouts;
+  if (first === undefined || second === undefined) throw new RangeError('no sites');
+  return mode === 'one_store' ? [first] : [first, { ...first, relayAddress: second.relayAddress }];
 }
 
 function startRelay(

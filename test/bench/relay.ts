@@ -1,6 +1,6 @@
 /**
  * How fast the relay is, how much an idle recipient costs it, and whether it slows down as it fills:
- * `npm run bench:relay -- [--json FILE] [--only job,peers,growth,idle] [--mode one_store,three_sites]
+ * `npm run bench:relay -- [--json FILE] [--only job,peers,growth,idle] [--mode one_store,two_relays,three_sites]
  * [--peer jetstream,mosquitto] [--seconds N] [--ack-ms N] [--ack-ms-max N] [--connections N] [--million]
  * [--profile DIRECTORY] [--node ARGUMENTS]`
  *
@@ -16,14 +16,13 @@ import { writeToStdout } from '../../system/log.ts';
 import { startRedis } from '../support/redis-server.ts';
 import { ratiosOf } from './broker-report.ts';
 import { BROKERS, type BrokerResult, measureBrokers } from './brokers.ts';
-import { infoOf } from './deployment.ts';
+import { infoOf, MODES } from './deployment.ts';
 import { measureFsync } from './floor.ts';
 import { type IdleResult, measureIdle } from './idle.ts';
 import { type BenchReport, printReport } from './report.ts';
 import { type GrowthResult, type JobResult, measureGrowth, measureJob } from './stages.ts';
 
 const STAGES = ['job', 'peers', 'growth', 'idle'];
-const MODES = ['one_store', 'three_sites'] as const;
 
 const { values } = parseArgs({
   options: {

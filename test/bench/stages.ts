@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../system/clock.ts';
 import { systemRandom } from '../../system/random.ts';
 import { createTestMailbox } from '../support/mailbox.ts';
+import type { RedisServer } from '../support/redis-server.ts';
 import { openBenchStore } from './bench-store.ts';
 import { type Deployment, deploy, infoOf, type Mode, targetsOf } from './deployment.ts';
 import { measureInserts } from './floor.ts';
@@ -54,7 +55,7 @@ export async function measureJob(
   nodeArguments: readonly string[],
 ): Promise<JobResult> {
   await using deployment = await deploy(mode, nodeArguments);
-  const servers = deployment.sites.map(({ redis }) => redis);
+  const servers = serversOf(deployment);
   const floorBefore = await measureInserts(servers, BODY_BYTES, SENDERS, FLOOR_MS);
   const commandsBefore = await commandsOf(deployment);
   const result = await load(deployment, options);
@@ -70,8 +71,15 @@ export async function measureJob(
   };
 }
 
-async function commandsOf({ sites }: Deployment): Promise<number> {
-  const counts = await Promise.all(sites.map(({ redis }) => infoOf(redis, 'total_commands_processed')));
+/** Each Redis once, whoever uses it. */
+function serversOf({ sites }: Deployment): readonly RedisServer[] {
+  return [...new Set(sites.map(({ redis }) => redis))];
+}
+
+async function commandsOf(deployment: Deployment): Promise<number> {
+  const counts = await Promise.all(
+    serversOf(deployment).map((redis) => infoOf(redis, 'total_commands_processed')),
+  );
   return counts.reduce((sum, count) => sum + Number(count), 0);
 }
 
@@ -102,7 +110,7 @@ async function load(deployment: Deployment, options: LoadOptions): Promise<LoadR
     mailboxes: MAILBOXES,
     bodyBytes: BODY_BYTES,
     relayPids: deployment.sites.map(({ relayPid }) => relayPid),
-    redisPids: deployment.sites.map(({ redisPid }) => redisPid),
+    redisPids: [...new Set(deployment.sites.map(({ redisPid }) => redisPid))],
   };
   const child = fork(join(import.meta.dirname, 'load-process.ts'), [JSON.stringify(config)]);
   const message = once(child, 'message');

@@ -425,10 +425,13 @@ export async function listAll(store: MessageStore, limit: number): Promise<reado
 export function nextWake(store: MessageStore, woken: string[]): () => Promise<void> {
   let waitedFor = 0;
   let waiting = Promise.withResolvers<void>();
-  store.onChange((mailbox) => {
-    woken.push(mailbox);
-    waiting.resolve();
-  });
+  store.onChange(
+    (mailbox) => {
+      woken.push(mailbox);
+      waiting.resolve();
+    },
+    () => true,
+  );
   return async () => {
     waitedFor += 1;
     while (woken.length < waitedFor) {

@@ -92,7 +92,7 @@ describe.skipIf(redisMissing !== undefined)(`a Redis store whose Redis fails${re
     await untilAvailable(store);
     expect(returns).toBe(1);
     const woken = Promise.withResolvers<string>();
-    store.onChange(woken.resolve);
+    store.onChange(woken.resolve, () => true);
     const heard = woken.promise.then((tag) => ({ tag }));
     let answer: { tag: string } | undefined;
     for (let index = 0; answer === undefined; index += 1) {

@@ -260,9 +260,12 @@ function createWipeableStore(): {
   };
   const listeners: ((mailbox: MailboxTag) => void)[] = [];
   const listen = (): void =>
-    inner.onChange((tag) => {
-      for (const listener of listeners) listener(tag);
-    });
+    inner.onChange(
+      (tag) => {
+        for (const listener of listeners) listener(tag);
+      },
+      () => true,
+    );
   listen();
   return {
     wipe: () => {

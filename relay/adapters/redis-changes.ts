@@ -24,6 +24,8 @@ const ID_LENGTH = 22;
 const NAME_LENGTH: number = 1 + TAG_LENGTH + ID_LENGTH;
 /** Things that one text names. */
 const NAMES_MAX = 512;
+/** Things that are read at once: of the largest messages 16 MiB. */
+const READ_MAX = 256;
 
 /** Says what was written, or may have been: of some of it nobody knows yet. */
 export function changeCommands(
@@ -72,7 +74,7 @@ export interface ChangesDeps {
 
 /**
  * Gives what is to be called with what other relays have written: it is read, as far as somebody listens, and told. What is
- * gone by then is not told; what cannot be read now is told without saying what it is.
+ * gone by then is not told. What cannot be read now, or is too much at once, is told without saying what it is.
  */
 export function createForeignChanges({
   load,
@@ -80,6 +82,7 @@ export function createForeignChanges({
   tell,
 }: ChangesDeps): (references: readonly Reference[]) => void {
   let waiting: Reference[] = [];
+  let isReading = false;
   const read = async (): Promise<void> => {
     const references = waiting;
     waiting = [];
@@ -88,12 +91,18 @@ export function createForeignChanges({
       const what = found?.[place];
       if (found === undefined || what !== undefined) tell(mailbox, what);
     });
+    isReading = waiting.length > 0;
+    if (isReading) void read();
   };
   return (references) => {
-    const wanted = references.filter(({ mailbox }) => isListening(mailbox));
-    if (wanted.length === 0) return;
-    // What comes in one turn of the event loop is read together.
-    if (waiting.length === 0) setImmediate(() => void read());
-    waiting.push(...wanted);
+    for (const reference of references) {
+      if (!isListening(reference.mailbox)) continue;
+      if (waiting.length < READ_MAX) waiting.push(reference);
+      else tell(reference.mailbox);
+    }
+    if (isReading || waiting.length === 0) return;
+    isReading = true;
+    // What comes in one turn of the event loop, and while something is read, is read together.
+    setImmediate(() => void read());
   };
 }

@@ -24,7 +24,7 @@ interface Rig {
 }
 
 /** `load` gives what it finds, or fails. */
-function rig(load: (id: string) => Message | undefined): Rig {
+function rig(load: (id: string) => Message | undefined, hasMissedSome = (): boolean => false): Rig {
   const reads: number[] = [];
   const told: (readonly [string, string | undefined])[] = [];
   const hear = createForeignChanges({
@@ -33,6 +33,7 @@ function rig(load: (id: string) => Message | undefined): Rig {
       return references.map(({ id }) => load(id));
     },
     isListening: (tag) => tag === mailbox.tag,
+    hasMissedSome,
     tell: (tag, what) => void told.push([tag, what?.id]),
   });
   return { hear, reads, told };
@@ -83,10 +84,28 @@ test('what came in one turn is read together, where somebody listens, and told b
   await turn();
   await turn();
   expect(reads).toEqual([3]);
+  // What is not there yet, or not any more, is for a read of the mailbox to find.
   expect(told).toEqual([
     [mailbox.tag, one.id],
+    [mailbox.tag, undefined],
     [mailbox.tag, two.id],
   ]);
+});
+
+test('while something may have been missed whole mailboxes are read', async () => {
+  let hasMissedSome = true;
+  const message = mailbox.message('one');
+  const { hear, reads, told } = rig(
+    () => message,
+    () => hasMissedSome,
+  );
+  hear([referenceTo(message)]);
+  expect(told).toEqual([[mailbox.tag, undefined]]);
+  hasMissedSome = false;
+  hear([referenceTo(message)]);
+  await turn();
+  await turn();
+  expect([reads, told[1]]).toEqual([[1], [mailbox.tag, message.id]]);
 });
 
 test('what is too much at once is told without being read, and what comes during a read is read next', async () => {

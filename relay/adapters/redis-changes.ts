@@ -69,16 +69,19 @@ export function readChanges(text: string): readonly Reference[] {
 export interface ChangesDeps {
   readonly load: MessageStore['load'];
   readonly isListening: (mailbox: MailboxTag) => boolean;
+  /** Whether something may have been said lately that was not heard: then who hears of a mailbox reads all of it. */
+  readonly hasMissedSome: () => boolean;
   readonly tell: (mailbox: MailboxTag, what?: Message | SignedAck) => void;
 }
 
 /**
  * Gives what is to be called with what other relays have written: it is read, as far as somebody listens, and told. What is
- * gone by then is not told. What cannot be read now, or is too much at once, is told without saying what it is.
+ * not there, not yet or not any more, cannot be read now, or is too much at once, is told without saying what it is.
  */
 export function createForeignChanges({
   load,
   isListening,
+  hasMissedSome,
   tell,
 }: ChangesDeps): (references: readonly Reference[]) => void {
   let waiting: Reference[] = [];
@@ -87,18 +90,15 @@ export function createForeignChanges({
     const references = waiting;
     waiting = [];
     const found = await load(references).catch(() => undefined);
-    references.forEach(({ mailbox }, place) => {
-      const what = found?.[place];
-      if (found === undefined || what !== undefined) tell(mailbox, what);
-    });
     isReading = waiting.length > 0;
     if (isReading) void read();
+    references.forEach(({ mailbox }, place) => tell(mailbox, found?.[place]));
   };
   return (references) => {
     for (const reference of references) {
       if (!isListening(reference.mailbox)) continue;
-      if (waiting.length < READ_MAX) waiting.push(reference);
-      else tell(reference.mailbox);
+      if (waiting.length >= READ_MAX || hasMissedSome()) tell(reference.mailbox);
+      else waiting.push(reference);
     }
     if (isReading || waiting.length === 0) return;
     isReading = true;

@@ -101,12 +101,16 @@ export function connectCommands(
       } catch {
         return replies;
       }
+      // What is published says what the scripts did, so it is said again after them.
+      const again = commands.flatMap(([name], index) =>
+        unknown.includes(index) || name === 'PUBLISH' ? [index] : [],
+      );
       const repeated = await send(
         redis,
-        commands.filter((_, index) => unknown.includes(index)),
+        commands.filter((_, index) => again.includes(index)),
         options,
       );
-      unknown.forEach((index, place) => {
+      again.forEach((index, place) => {
         replies[index] = repeated[place];
       });
       return replies;
@@ -127,16 +131,23 @@ export interface Subscriber {
   close(): Promise<void>;
 }
 
-/** Connects a listener to `channel`. It subscribes again after every reconnection; what came meanwhile is lost. */
+/**
+ * Connects a listener to `channel`. It subscribes again after every reconnection, and says so by `onAgain`: what came
+ * meanwhile is lost.
+ */
 export function connectSubscriber(
   options: RedisConnectionOptions,
   channel: string,
   onMessage: (text: string) => void,
+  onAgain: () => void,
 ): Promise<Result<Subscriber, readonly string[]>> {
   let isUp = false;
+  let wasUp = false;
   const prepare = async (redis: Redis): Promise<readonly string[]> => {
     await redis.subscribe(channel);
+    if (wasUp) onAgain();
     isUp = true;
+    wasUp = true;
     return [];
   };
   const onLost = (): void => {

@@ -65,6 +65,8 @@ const INSERT_PACE = { ms: 4, fromItems: 4 } as const;
 const BURY_PACE = { ms: 20, fromItems: 2 } as const;
 /** After so long what is owed is moved from its page to the outboxes, milliseconds, also when nobody asks. */
 const PAGE_KEPT_MS = 5_000;
+/** How long after a gap in what other relays say their changes are looked for by reading mailboxes, milliseconds. */
+const MISSED_FOR_MS = 30_000;
 /** What a caller gets at most, whatever it asks for. */
 const PENDING_MAX = 1_024;
 const LIST_MAX = 1_024;
@@ -94,9 +96,14 @@ export async function openRedisStore(
   const origin = Buffer.from(options.random.bytes(ORIGIN_BYTES)).toString('base64url');
   const store = createStore(commands.value, options, origin, tell);
   const passed = createEvent<Message>();
+  let knowingFromMs = Number.NEGATIVE_INFINITY;
+  const missed = (): void => {
+    knowingFromMs = options.clock.monotonicMs() + MISSED_FOR_MS;
+  };
   const changed = createForeignChanges({
     load: store.load,
     isListening: (mailbox) => listeners.some(([, isListening]) => isListening(mailbox)),
+    hasMissedSome: () => options.clock.monotonicMs() < knowingFromMs,
     tell,
   });
   const hear = (text: string): void => {
@@ -106,7 +113,7 @@ export async function openRedisStore(
     if (message === undefined) changed(readChanges(text));
     else passed.tell(message);
   };
-  const subscribers = await subscribe(nodes, options, hear);
+  const subscribers = await subscribe(nodes, options, hear, missed);
   if (!subscribers.ok) {
     await commands.value.close();
     return fail(subscribers.fault);
@@ -135,14 +142,16 @@ async function subscribe(
   nodes: readonly Endpoint[],
   options: RedisStoreOptions,
   hear: (text: string) => void,
+  missed: () => void,
 ): Promise<Result<readonly Subscriber[], readonly string[]>> {
   const subscribers: (Subscriber | undefined)[] = [];
   const opened = await Promise.all(
     nodes.map(async (node, place) => {
-      const result = await connectSubscriber({ ...options, ...node }, CHANNEL, (text) => {
+      const hearFirst = (text: string): void => {
         const first = subscribers.findIndex((each) => each?.isUp() === true);
         if (first === place) hear(text);
-      });
+      };
+      const result = await connectSubscriber({ ...options, ...node }, CHANNEL, hearFirst, missed);
       if (result.ok) subscribers[place] = result.value;
       return result;
     }),

@@ -158,9 +158,9 @@ function confirming(
   const decide = (acceptance: Acceptance): void => {
     if (isDecided) return;
     isDecided = true;
+    resolve(acceptance);
     cancelDeadline();
     events.acceptedIn(clock.monotonicMs() - startedMs, acceptance !== 'unconfirmed');
-    resolve(acceptance);
   };
   const cancelDeadline = clock.after(deadlineMs, () => decide('unconfirmed'));
   return {

@@ -63,18 +63,16 @@ export function createBatcher<Item, Answer>(options: BatcherOptions<Item, Answer
   };
 
   const runBatch = async (batch: readonly Waiting<Item, Answer>[]): Promise<void> => {
+    let answers: readonly (Answer | Error)[];
     try {
-      const answers = await options.run(batch.map(({ item }) => item));
-      batch.forEach(({ settle }, place) =>
-        settle(answers[place] ?? new Error('a batch was answered in part')),
-      );
+      answers = await options.run(batch.map(({ item }) => item));
     } catch (error) {
       const reason = error instanceof Error ? error : new Error(String(error));
-      for (const { settle } of batch) settle(reason);
-    } finally {
-      calls -= 1;
-      flush();
+      answers = batch.map(() => reason);
     }
+    calls -= 1;
+    flush();
+    batch.forEach(({ settle }, place) => settle(answers[place] ?? new Error('a batch was answered in part')));
   };
 
   const flush = (): void => {

@@ -1,4 +1,5 @@
 /** What a Redis store says of its own writes and of those of other relays of the site. */
+import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Message } from '../../relay/core/message.ts';
 import type { MessageStore } from '../../relay/ports.ts';
@@ -54,7 +55,7 @@ describe.skipIf(redisMissing !== undefined)(`changes of the Redis store${reason}
     expect(heardBy.get(other)?.map((record) => record && Buffer.from(record))).toEqual(records);
   });
 
-  test('what another relay wrote is read by name, only where somebody listens, and not told when it is gone', async () => {
+  test('what another relay wrote is read by name, and only where somebody listens', async () => {
     const [wanted, unwanted] = [createTestMailbox(), createTestMailbox()];
     const heard: string[] = [];
     other.onChange(
@@ -70,14 +71,49 @@ describe.skipIf(redisMissing !== undefined)(`changes of the Redis store${reason}
       NOW_MS,
     );
     const gone = wanted.message('gone');
-    const bury = own.bury([{ ack: wanted.ack([gone.id], 100_000), owedTo: [] }], NOW_MS);
-    await bury;
+    const ack = wanted.ack([gone.id], 100_000);
+    await own.bury([{ ack, owedTo: [] }], NOW_MS);
     await own.insert([{ message: gone, owedTo: [] }], NOW_MS);
     const last = wanted.message('last');
     await own.insert([{ message: last, owedTo: [] }], NOW_MS);
     await eventually('the last', () => (heard.includes(`${wanted.tag} ${last.id}`) ? true : undefined));
-    const ack = wanted.ack([gone.id], 100_000);
-    expect(heard).toEqual([`${wanted.tag} ${ack.id}`, `${wanted.tag} ${last.id}`]);
+    expect(heard).toEqual([ack.id, '', last.id].map((id) => `${wanted.tag} ${id}`));
+  });
+
+  test('what a script did that had to be loaded again is said after it', async () => {
+    const mailbox = createTestMailbox();
+    const heard: (string | undefined)[] = [];
+    const isHere = (tag: string): boolean => tag === mailbox.tag;
+    other.onChange((tag, what) => {
+      if (isHere(tag)) heard.push(what?.id);
+    }, isHere);
+    const plain = new Redis({ host: server.host, port: server.port });
+    await plain.script('FLUSH');
+    plain.disconnect();
+    const message = mailbox.message('one');
+    await own.insert([{ message, owedTo: [] }], NOW_MS);
+    await eventually('the message', () => (heard.includes(message.id) ? true : undefined));
+  });
+
+  test('after a gap in what others say the mailboxes that they name are read whole', async () => {
+    const mailbox = createTestMailbox();
+    const heard: (string | undefined)[] = [];
+    const isHere = (tag: string): boolean => tag === mailbox.tag;
+    const late = await openTestStore(server);
+    late.onChange((tag, what) => {
+      if (isHere(tag)) heard.push(what?.id ?? 'something');
+    }, isHere);
+    const plain = new Redis({ host: server.host, port: server.port });
+    await plain.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    plain.disconnect();
+    let count = 0;
+    await eventually('a change', async () => {
+      count += 1;
+      await own.insert([{ message: mailbox.message(`${count}`), owedTo: [] }], NOW_MS);
+      return heard.length > 0 ? true : undefined;
+    });
+    expect(new Set(heard)).toEqual(new Set(['something']));
+    await late.close();
   });
 
   test('a message that is not stored is passed whole to the other relays, and wakes nobody', async () => {

@@ -14,7 +14,7 @@ import type { MessageStore } from '../../relay/ports.ts';
 import { createTestMailbox, type TestMailbox } from '../support/mailbox.ts';
 import { type RedisServer, redisMissing, startRedis } from '../support/redis-server.ts';
 import { openTestStore } from '../support/redis-store.ts';
-import { describeMessageStore, listAll, nextWake } from './message-store.ts';
+import { describeMessageStore, listAll } from './message-store.ts';
 
 const NOW_MS = 10_000;
 const LATER_MS = 11_000;
@@ -61,18 +61,6 @@ describe.skipIf(redisMissing !== undefined)(`the Redis store${reason}`, () => {
 
   test('claims to be durable', async () => {
     expect((await openEmpty()).durable).toBe(true);
-  });
-
-  test('wakes the listeners of every relay of the site', async () => {
-    const [one, two] = [await openEmpty(), await openAnother()];
-    const mailbox = createTestMailbox();
-    const woken: string[] = [];
-    const next = nextWake(two, woken);
-    await one.insert([{ message: mailbox.message('one'), owedTo: [] }], NOW_MS);
-    await next();
-    await one.bury([{ ack: mailbox.ack([mailbox.message('one').id], 0), owedTo: [] }], NOW_MS);
-    await next();
-    expect(woken).toEqual([mailbox.tag, mailbox.tag]);
   });
 
   test('sees what another relay of the site has written, and owes it as well', async () => {

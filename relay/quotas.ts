@@ -109,9 +109,9 @@ export function createQuotas(deps: QuotasDeps): Quotas {
   return {
     fullness: () => fullness,
     ttlSeconds: (mailbox, askedSeconds) => {
-      const seconds = (isRead: boolean | undefined): number =>
-        isRead === false ? Math.min(askedSeconds, deps.unclaimedTtlSecondsMax) : askedSeconds;
       if (askedSeconds <= deps.unclaimedTtlSecondsMax) return askedSeconds;
+      const seconds = (wasIt: boolean | undefined): number =>
+        wasIt === false ? deps.unclaimedTtlSecondsMax : askedSeconds;
       const isRead = wasRead(mailbox);
       return isRead instanceof Promise ? isRead.then(seconds) : seconds(isRead);
     },

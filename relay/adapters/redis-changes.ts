@@ -95,9 +95,10 @@ export function createForeignChanges({
     references.forEach(({ mailbox }, place) => tell(mailbox, found?.[place]));
   };
   return (references) => {
+    const hasGap = hasMissedSome();
     for (const reference of references) {
       if (!isListening(reference.mailbox)) continue;
-      if (waiting.length >= READ_MAX || hasMissedSome()) tell(reference.mailbox);
+      if (waiting.length >= READ_MAX || hasGap) tell(reference.mailbox);
       else waiting.push(reference);
     }
     if (isReading || waiting.length === 0) return;

@@ -93,8 +93,7 @@ export function connectCommands(
     const run: RedisConnection['run'] = async (commands) => {
       if (!usable) throw new StoreUnavailable(`${where} is not usable now`);
       const replies = await send(redis, commands, options);
-      const unknown = replies.flatMap((reply, index) => (isNoScript(reply) ? [index] : []));
-      if (unknown.length === 0) return replies;
+      if (!replies.some(isNoScript)) return replies;
       // Somebody flushed its scripts: they did nothing, so they are run now. What was done already counts in any case.
       try {
         await loadScripts(redis);
@@ -103,7 +102,7 @@ export function connectCommands(
       }
       // What is published says what the scripts did, so it is said again after them.
       const again = commands.flatMap(([name], index) =>
-        unknown.includes(index) || name === 'PUBLISH' ? [index] : [],
+        isNoScript(replies[index]) || name === 'PUBLISH' ? [index] : [],
       );
       const repeated = await send(
         redis,

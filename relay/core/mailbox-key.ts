@@ -5,6 +5,7 @@
  */
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { createRecent, type Recent } from '../../system/recent.ts';
+import { asBuffer } from './bytes.ts';
 import { type MailboxTag, mailboxIdOf, mailboxTagOf } from './mailbox.ts';
 
 export interface KeyedMailbox {
@@ -23,7 +24,7 @@ const remembered = new WeakMap<Uint8Array, Recent<string, KeyedMailbox>>();
 export function mailboxOf(publicKey: Uint8Array, pepper: Uint8Array): KeyedMailbox | undefined {
   const known = remembered.get(pepper) ?? createRecent<string, KeyedMailbox>(REMEMBERED_MAX);
   remembered.set(pepper, known);
-  const bytes = Buffer.from(publicKey.buffer, publicKey.byteOffset, publicKey.byteLength);
+  const bytes = asBuffer(publicKey);
   const name = bytes.toString('latin1');
   const found = known.get(name);
   if (found !== undefined) return found;

@@ -100,8 +100,8 @@ function addKeyStream(toStream: Buffer, content: Buffer): void {
   for (let at = 0; at < CONTENT_BYTES; at += PIECE_BYTES) {
     toStream[BLOCK_BYTES + V_BYTES] = at / PIECE_BYTES;
     const piece = hash('sha256', toStream, 'latin1');
-    const end = Math.min(CONTENT_BYTES - at, PIECE_BYTES);
-    for (let nth = 0; nth < end; nth += 1) {
+    const length = Math.min(CONTENT_BYTES - at, PIECE_BYTES);
+    for (let nth = 0; nth < length; nth += 1) {
       content[at + nth] = (content[at + nth] ?? 0) ^ piece.charCodeAt(nth);
     }
   }

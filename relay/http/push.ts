@@ -169,7 +169,8 @@ async function accept(
   const acceptance = await deps.acceptor.accept(message);
   if (acceptance === 'unconfirmed') return fail('copies_unreachable');
   const isOther = acceptance === 'other_kept';
+  const replacing = isOther ? undefined : deps.topics.sent(message, capabilityId);
   if (isOther) deps.events.discarded('idempotency_conflict', 1);
-  else if (message.topic !== '') await deps.topics.sent(message, capabilityId);
+  if (replacing !== undefined) await replacing;
   return ok({ location, ttlSeconds, isOther });
 }

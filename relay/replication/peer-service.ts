@@ -25,7 +25,7 @@ export interface PeerServiceDeps {
   /** Takes a message that is not stored (`transients.ts`). */
   readonly arrivedNow: (message: Message) => PutOutcome;
   /** Retracts a message that came just now if its topic has a newer one. Never rejects. */
-  readonly replaceOlder: (message: Message) => Promise<void>;
+  readonly replaceOlder: (message: Message) => Promise<void> | undefined;
 }
 
 /** Answers one request; `from` is the site whose pinned key the connection proved. Never rejects. */
@@ -123,8 +123,7 @@ async function put(
     if (place !== undefined) outcomes[place] = outcome;
     // The sender's relay waits for the copy, not for what it replaces.
     const message = insertions[index]?.message;
-    if (outcome === 'stored' && message !== undefined && message.topic !== '')
-      void deps.replaceOlder(message);
+    if (outcome === 'stored' && message !== undefined) void deps.replaceOlder(message);
   });
   return { type: 'outcomes', outcomes };
 }

@@ -23,10 +23,13 @@ export interface TopicsDeps {
 }
 
 export interface Topics {
-  /** Retracts what a message replaces that was accepted here through the push URL with this 16-byte id. Never rejects. */
-  sent(message: Message, capabilityId: Uint8Array): Promise<void>;
-  /** Retracts a message that another site brought if a newer one of its topic was accepted here. Never rejects. */
-  readonly arrived: (message: Message) => Promise<void>;
+  /**
+   * Retracts what a message replaces that was accepted here through the push URL with this 16-byte id. Nothing to wait for
+   * when it has no topic. Never rejects.
+   */
+  sent(message: Message, capabilityId: Uint8Array): Promise<void> | undefined;
+  /** The same for a message that another site brought, if a newer one of its topic was accepted here. Never rejects. */
+  readonly arrived: (message: Message) => Promise<void> | undefined;
 }
 
 /** The newest message of a topic that was accepted here. */
@@ -64,31 +67,35 @@ export function createTopics({ store, bury, clock, events }: TopicsDeps): Topics
   };
   const keep = (): void => events.topicKept();
 
+  const replaceBy = async (
+    { mailbox, id, topic, acceptedMs }: Message,
+    capabilityId: Uint8Array,
+  ): Promise<void> => {
+    try {
+      // What was sent again is as old as its first copy, and what is buried replaces nothing.
+      const [stored] = await store.load([referenceTo({ mailbox, id })]);
+      if (stored === undefined || !('body' in stored)) return;
+      const sent = {
+        capabilityId,
+        mailbox,
+        topic,
+        id,
+        acceptedMs: Math.min(acceptedMs, stored.acceptedMs),
+      };
+      const earlier = remembered.get(topic);
+      const newest = earlier !== undefined && precedes(sent, earlier) ? earlier : sent;
+      remember(newest);
+      await replaceOlder(newest);
+    } catch {
+      keep();
+    }
+  };
+
   return {
-    sent: async ({ mailbox, id, topic, acceptedMs }, capabilityId) => {
-      if (topic === '') return;
-      try {
-        // What was sent again is as old as its first copy, and what is buried replaces nothing.
-        const [stored] = await store.load([referenceTo({ mailbox, id })]);
-        if (stored === undefined || !('body' in stored)) return;
-        const sent = {
-          capabilityId,
-          mailbox,
-          topic,
-          id,
-          acceptedMs: Math.min(acceptedMs, stored.acceptedMs),
-        };
-        const earlier = remembered.get(topic);
-        const newest = earlier !== undefined && precedes(sent, earlier) ? earlier : sent;
-        remember(newest);
-        await replaceOlder(newest);
-      } catch {
-        keep();
-      }
-    },
-    arrived: async (message) => {
+    sent: (message, capabilityId) => (message.topic === '' ? undefined : replaceBy(message, capabilityId)),
+    arrived: (message) => {
       const newest = message.topic === '' ? undefined : remembered.get(message.topic);
-      if (newest !== undefined && precedes(message, newest)) await replaceOlder(newest).catch(keep);
+      return newest !== undefined && precedes(message, newest) ? replaceOlder(newest).catch(keep) : undefined;
     },
   };
 }

@@ -110,8 +110,8 @@ export function createQuotas(deps: QuotasDeps): Quotas {
     fullness: () => fullness,
     ttlSeconds: (mailbox, askedSeconds) => {
       if (askedSeconds <= deps.unclaimedTtlSecondsMax) return askedSeconds;
-      const seconds = (wasIt: boolean | undefined): number =>
-        wasIt === false ? deps.unclaimedTtlSecondsMax : askedSeconds;
+      const seconds = (answer: boolean | undefined): number =>
+        answer === false ? deps.unclaimedTtlSecondsMax : askedSeconds;
       const isRead = wasRead(mailbox);
       return isRead instanceof Promise ? isRead.then(seconds) : seconds(isRead);
     },

@@ -19,9 +19,9 @@ export interface RedisServer {
   start(settings?: Readonly<Record<string, string>>): Promise<void>;
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
-  /** SIGSTOP: the process keeps its connections and answers nothing. */
   /** Its last lines, of all its starts. */
   readonly said: () => string;
+  /** SIGSTOP: the process keeps its connections and answers nothing. */
   pause(): void;
   resume(): void;
   /** Ends it for good and removes its directory. */

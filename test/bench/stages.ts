@@ -93,11 +93,19 @@ export async function measureGrowth(
   let stored = 0;
   for (const size of sizes) {
     await preload(deployment, stored, size);
+    await untilRewritten(deployment);
     stored = size;
     const { acceptMs, accepted } = await load(deployment, options);
     results.push({ stored, acceptP50Ms: acceptMs.p50, acceptP99Ms: acceptMs.p99, accepted });
   }
   return results;
+}
+
+/** Filling a Redis makes it write its file anew, with a processor of its own: that is of filling, not of being full. */
+async function untilRewritten(deployment: Deployment): Promise<void> {
+  for (const redis of serversOf(deployment)) {
+    while ((await infoOf(redis, 'aof_rewrite_in_progress')) !== '0') await systemClock.sleep(50);
+  }
 }
 
 /** Runs the load in its own process; throws when the relays did not do what they said. */

@@ -3,14 +3,17 @@
  */
 import { expect, test } from 'vitest';
 import { type Clock, systemClock } from '../system/clock.ts';
+import { seededRandom } from '../system/random.ts';
 import { createManualClock } from '../test/support/manual-clock.ts';
-import { type AckConfig, type Acks, createAcks, gatherMs } from './acks.ts';
+import { type AckConfig, type Acks, createAcks, gather } from './acks.ts';
 import { toBase64url } from './bytes.ts';
 import type { Link } from './link.ts';
 import { createMailbox, type Mailbox } from './mailbox.ts';
 import { webRandom } from './web-clock.ts';
 
 const id = (number: number): string => toBase64url(new Uint8Array(16).fill(number));
+/** The largest lot: whole batches and whole waits, but for a rounding. */
+const LARGEST = 1 - 2 ** -32;
 const mailbox = await createMailbox(webRandom);
 
 /** Stands in for a socket; `frames` lists the ids of each ack. */
@@ -28,6 +31,7 @@ function createCountingAcks(
   ready: readonly Link[],
   clock: Clock = systemClock,
   config: AckConfig = { batchForMs: 60_000, batchForMsMax: 60_000, batchIdsMax: 3 },
+  fraction: () => number = () => LARGEST,
 ): { readonly acks: Acks; readonly signatures: () => number } {
   let count = 0;
   const counting: Mailbox = {
@@ -37,7 +41,10 @@ function createCountingAcks(
       return mailbox.signAck(idBytes);
     },
   };
-  return { acks: createAcks([counting], clock, config, () => ready), signatures: () => count };
+  return {
+    acks: createAcks([counting], { clock, random: { fraction } }, config, () => ready),
+    signatures: () => count,
+  };
 }
 
 test('sockets that brought the same messages share one signature', async () => {
@@ -82,25 +89,51 @@ test('a full batch goes out without waiting', async () => {
 });
 
 test('acks are gathered for longer while messages follow each other, and longer still while many come', () => {
-  const config = { batchForMs: 20, batchForMsMax: 250 };
-  const after = (ids: number): readonly number[] =>
-    [0, 249, 250, Number.POSITIVE_INFINITY].map((sinceMs) => gatherMs({ sinceMs, ids }, config));
-  expect(after(7)).toEqual([250, 250, 20, 20]);
-  expect(after(8)).toEqual([1000, 1000, 20, 20]);
-  expect(gatherMs({ sinceMs: 5, ids: 1 }, { batchForMs: 400, batchForMsMax: 250 })).toBe(400);
-  expect(gatherMs({ sinceMs: 0, ids: 9 }, { batchForMs: 0, batchForMsMax: 0 })).toBe(0);
+  const config = { batchForMs: 20, batchForMsMax: 250, batchIdsMax: 96 };
+  const after = (ids: number, lot: number): readonly number[] =>
+    [0, 249, 250, Number.POSITIVE_INFINITY].map((sinceMs) => gather({ sinceMs, ids }, config, lot).forMs);
+  expect(after(7, 0)).toEqual([125, 125, 20, 20]);
+  expect(after(8, 0)).toEqual([625, 625, 20, 20]);
+  expect(after(8, 0.5)).toEqual([937.5, 937.5, 20, 20]);
+  expect(gather({ sinceMs: 5, ids: 1 }, { ...config, batchForMs: 400 }, 0.5).forMs).toBe(400);
+  expect(gather({ sinceMs: 0, ids: 9 }, { ...config, batchForMs: 0, batchForMsMax: 0 }, 0.5).forMs).toBe(0);
+});
+
+test('a batch is between half full and full, and has one message at least', () => {
+  const sizes = (batchIdsMax: number): readonly number[] =>
+    [0, 0.5, LARGEST].map(
+      (lot) => gather({ sinceMs: 0, ids: 0 }, { batchForMs: 20, batchForMsMax: 250, batchIdsMax }, lot).ids,
+    );
+  expect(sizes(96)).toEqual([48, 72, 96]);
+  expect(sizes(1)).toEqual([1, 1, 1]);
+});
+
+test('recipients of the same messages come apart', () => {
+  const clock = createManualClock();
+  const config = { batchForMs: 20, batchForMsMax: 250, batchIdsMax: 96 };
+  const random = seededRandom(7);
+  const recipients = Array.from({ length: 20 }, () =>
+    createCountingAcks([fakeLink().link], clock, config, random.fraction),
+  );
+  // Every 10 ms a message for all of them; after a while no moment has more than a few acks.
+  const together: number[] = [];
+  for (let number = 0; number < 2_000; number += 1) {
+    const before = recipients.map(({ signatures }) => signatures());
+    for (const { acks } of recipients) acks.add(0, String(number), []);
+    clock.advance(10);
+    together.push(recipients.filter(({ signatures }, place) => signatures() > (before[place] ?? 0)).length);
+  }
+  expect(together.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(20 * 20);
+  expect(Math.max(...together.slice(1_000))).toBeLessThan(5);
 });
 
 test('a batch of many lets the next one grow, until nothing came for a while', () => {
   const clock = createManualClock();
-  const { acks, signatures } = createCountingAcks([fakeLink().link], clock, {
-    batchForMs: 20,
-    batchForMsMax: 250,
-    batchIdsMax: 8,
-  });
+  const config = { batchForMs: 20, batchForMsMax: 250, batchIdsMax: 8 };
+  const { acks, signatures } = createCountingAcks([fakeLink().link], clock, config);
   for (let number = 1; number <= 9; number += 1) acks.add(0, id(number), []);
   expect(signatures()).toBe(1);
-  clock.advance(999);
+  clock.advance(1249);
   expect(signatures()).toBe(1);
   clock.advance(1);
   expect(signatures()).toBe(2);

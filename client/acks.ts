@@ -4,28 +4,34 @@
  * messages share one signature.
  *
  * A recipient that gets many messages gathers its acks for longer: each signature costs every site a verification, and so
- * one of them stands for many messages just when that matters.
+ * one of them stands for many messages just when that matters. How many and how long is drawn anew for each batch: those who
+ * get the same messages, as members of a group do, would otherwise all ack in the same moment, and every message that came
+ * behind their acks would wait for them.
  *
  * If none of the sockets of a message is left, another that is ready will do: a signed ack is good at every site. If
  * there is none at all the ack is forgotten: the relay sends the message again, and it is acked again.
  */
 import type { Clock } from '../system/clock.ts';
+import type { Random } from '../system/random.ts';
 import { type Bytes, concat, fromBase64url } from './bytes.ts';
 import type { Link } from './link.ts';
 import type { Mailbox } from './mailbox.ts';
 
 export interface AckConfig {
-  /** A batch goes out when it is so large; at most `ACK_IDS_MAX`. */
+  /** A batch goes out when it is so large, or between half as large and so large; at most `ACK_IDS_MAX`. */
   readonly batchIdsMax: number;
   /** Or so old, milliseconds, when its first message came alone. */
   readonly batchForMs: number;
-  /** Or so old, milliseconds, while they come one after the other; four times that while many come. */
+  /** Or so old, milliseconds, while they come one after the other; two and a half to five times that while many come. */
   readonly batchForMsMax: number;
 }
 
+/** What a receiver does where it is not told otherwise. */
+export const ACKS_BY_DEFAULT: AckConfig = { batchIdsMax: 96, batchForMs: 20, batchForMsMax: 250 };
+
 /** A batch of so many messages and more is of a recipient that gets many, whose acks are gathered for longer still. */
 const MANY_IDS = 8;
-const MANY_TIMES = 4;
+const MANY_TIMES = 5;
 
 /** The batch of a mailbox before the one that is gathered. */
 export interface BatchBefore {
@@ -35,16 +41,29 @@ export interface BatchBefore {
   readonly ids: number;
 }
 
+/** When the batch that begins now goes out: at whichever comes first. */
+interface BatchEnd {
+  /** Messages. */
+  readonly ids: number;
+  /** Milliseconds from its first message on. */
+  readonly forMs: number;
+}
+
 /**
- * How long acks are gathered, milliseconds: a lone message is acked soon, one that follows others waits for those that follow
- * it, and four times as long when the batch before was of eight or more.
+ * How acks are gathered. A lone message is acked soon, one that follows others waits for those that follow it, and longer when
+ * the batch before was of eight or more. `lot` is in [0, 1): what is waited for is between half of that and all of it, so that
+ * recipients who get the same messages come apart.
  */
-export function gatherMs(
+export function gather(
   { sinceMs, ids }: BatchBefore,
-  { batchForMs, batchForMsMax }: Omit<AckConfig, 'batchIdsMax'>,
-): number {
-  if (sinceMs >= batchForMsMax) return batchForMs;
-  return Math.max(batchForMs, ids >= MANY_IDS ? MANY_TIMES * batchForMsMax : batchForMsMax);
+  { batchForMs, batchForMsMax, batchIdsMax }: AckConfig,
+  lot: number,
+): BatchEnd {
+  const share = (1 + lot) / 2;
+  const end = { ids: Math.max(1, Math.round(batchIdsMax * share)), forMs: batchForMs };
+  if (sinceMs >= batchForMsMax) return end;
+  const longMs = ids >= MANY_IDS ? MANY_TIMES * batchForMsMax : batchForMsMax;
+  return { ...end, forMs: Math.max(batchForMs, longMs * share) };
 }
 
 export interface Acks {
@@ -56,6 +75,8 @@ export interface Acks {
 const NONE_BEFORE = { sentMs: Number.NEGATIVE_INFINITY, ids: 0 } as const;
 
 interface Batch {
+  /** It goes out when it has so many. */
+  readonly idsMax: number;
   /** Where a copy of each id came from. */
   readonly linksOf: Map<string, Set<Link>>;
   readonly cancelTimer: () => void;
@@ -67,7 +88,7 @@ interface Batch {
  */
 export function createAcks(
   mailboxes: readonly Mailbox[],
-  clock: Clock,
+  { clock, random }: { readonly clock: Clock; readonly random: Pick<Random, 'fraction'> },
   config: AckConfig,
   readyLinks: () => readonly Link[],
 ): Acks {
@@ -103,14 +124,14 @@ export function createAcks(
       let batch = batches.get(place);
       if (batch === undefined) {
         const { sentMs, ids } = last.get(place) ?? NONE_BEFORE;
-        const waitMs = gatherMs({ sinceMs: clock.monotonicMs() - sentMs, ids }, config);
-        const cancelTimer = clock.after(waitMs, () => dispatch(place));
-        batch = { linksOf: new Map(), cancelTimer };
+        const end = gather({ sinceMs: clock.monotonicMs() - sentMs, ids }, config, random.fraction());
+        const cancelTimer = clock.after(end.forMs, () => dispatch(place));
+        batch = { idsMax: end.ids, linksOf: new Map(), cancelTimer };
         batches.set(place, batch);
       }
       const known = batch.linksOf.get(id);
       batch.linksOf.set(id, new Set([...(known ?? []), ...links]));
-      if (batch.linksOf.size >= config.batchIdsMax) dispatch(place);
+      if (batch.linksOf.size >= batch.idsMax) dispatch(place);
     },
     flush: async () => {
       for (const place of batches.keys()) dispatch(place);

@@ -8,7 +8,7 @@
 import type { BackoffConfig } from '../system/backoff.ts';
 import type { Clock } from '../system/clock.ts';
 import type { Random } from '../system/random.ts';
-import { type AckConfig, createAcks } from './acks.ts';
+import { ACKS_BY_DEFAULT, type AckConfig, createAcks } from './acks.ts';
 import { UsageError } from './errors.ts';
 import type { Fleet } from './fleet.ts';
 import { ACK_IDS_MAX, MAILBOXES_MAX, WINDOW_MAX } from './frames.ts';
@@ -19,6 +19,8 @@ import { createTally, type EventListener } from './tally.ts';
 import type { Transport } from './transport.ts';
 import { WarmSockets, type WarmSocketsOptions } from './warm-sockets.ts';
 
+/** The rest of it is for what relays send while acks are on their way. */
+const ACKED_SHARE_OF_WINDOW = 3 / 4;
 const RECEIVER_EVENTS: readonly ReceiverEvent[] = [
   ...INBOX_EVENTS,
   'ready',
@@ -66,9 +68,12 @@ export interface ReceiverOptions {
   readonly socketRetry?: BackoffConfig;
   /** The ack of a lone message waits so long for others, in milliseconds; 20 by default. */
   readonly ackBatchForMs?: number;
-  /** Acks are gathered for so long while messages follow each other, in milliseconds, and four times that while many do; 250 by default. */
+  /**
+   * Acks are gathered for half of that to that long while messages follow each other, in milliseconds, and five times as long
+   * while many do; 250 by default.
+   */
   readonly ackBatchForMsMax?: number;
-  /** Or until there are so many, 1 to 512; 64 by default, and no more than half of the window. */
+  /** Or until there are half of that to that many, 1 to 512; 96 by default, and no more than three quarters of the window. */
   readonly ackBatchIdsMax?: number;
   /** How many acked ids are remembered, to tell late copies; 65,536 by default. */
   readonly idsMax?: number;
@@ -116,7 +121,7 @@ export function createReceiver(options: ReceiverOptions): Receiver {
   };
   async function* receive(signal: AbortSignal): AsyncGenerator<ReceivedMessage, void, undefined> {
     if (inbox !== undefined) throw new UsageError('already_receiving');
-    const acks = createAcks(mailboxes, clock, ackConfigOf(options), () => sockets.readyLinks());
+    const acks = createAcks(mailboxes, options, ackConfigOf(options), () => sockets.readyLinks());
     const current = new Inbox({
       mailboxes,
       clock,
@@ -205,13 +210,12 @@ function socketOptionsOf(options: ReceiverOptions): Omit<WarmSocketsOptions, Cal
 
 function ackConfigOf(options: ReceiverOptions): AckConfig {
   return {
-    batchForMs: options.ackBatchForMs ?? 20,
-    batchForMsMax: options.ackBatchForMsMax ?? 250,
-    // Relays must not have to wait for the acks with the next messages.
+    batchForMs: options.ackBatchForMs ?? ACKS_BY_DEFAULT.batchForMs,
+    batchForMsMax: options.ackBatchForMsMax ?? ACKS_BY_DEFAULT.batchForMsMax,
     batchIdsMax: Math.min(
       ACK_IDS_MAX,
-      options.ackBatchIdsMax ?? 64,
-      Math.max(1, Math.floor(windowOf(options) / 2)),
+      options.ackBatchIdsMax ?? ACKS_BY_DEFAULT.batchIdsMax,
+      Math.max(1, Math.floor(windowOf(options) * ACKED_SHARE_OF_WINDOW)),
     ),
   };
 }

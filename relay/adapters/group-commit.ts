@@ -4,7 +4,8 @@
  * With `appendfsync always` Redis pays for one fsync per batch of commands that it reads at once, and Node pays
  * for one system call per write, so a group costs hardly more than its largest part. A write to an idle store goes out
  * in the same turn of the event loop, and a busy store is given everything that came during one fsync for the next. A
- * disk that is fast would make that a group for every few items, so while groups are large they keep a pace.
+ * disk that is fast would make that a group for every few items. Where nobody waits for the outcome, groups can keep a
+ * pace while they are large; where somebody does, a pace leaves relay and store idle in turns.
  */
 import type { Clock } from '../../system/clock.ts';
 

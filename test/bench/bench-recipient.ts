@@ -3,9 +3,10 @@
  * client sends them.
  */
 import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { type AckConfig, gatherMs } from '../../client/acks.ts';
+import { type AckConfig, gather } from '../../client/acks.ts';
 import { encodeAck, encodeHello } from '../../client/frames.ts';
 import { systemClock } from '../../system/clock.ts';
+import { systemRandom } from '../../system/random.ts';
 import { openBenchSocket } from './bench-socket.ts';
 import type { Target } from './push-connection.ts';
 
@@ -24,7 +25,7 @@ export interface BenchRecipient {
 
 export interface RecipientOptions {
   /** How long messages are gathered before they are acked together, as the client does it. */
-  readonly gathering: Omit<AckConfig, 'batchIdsMax'>;
+  readonly gathering: AckConfig;
   /** Called for each message frame, repeats included. */
   readonly onBody: (body: Buffer) => void;
   /** Called when the socket ends and nobody closed it. */
@@ -32,7 +33,6 @@ export interface RecipientOptions {
 }
 
 const ACK_LINE = Buffer.from('archipelago ack v1\n', 'latin1');
-const ACK_IDS = 64;
 const WINDOW = 256;
 const BODY_AFTER_CODING = 28;
 
@@ -107,8 +107,13 @@ function createAckBatch(
   let count = 0;
   let before = { sentMs: Number.NEGATIVE_INFINITY, ids: 0 };
   let cancelTimer: (() => void) | undefined;
-  const waitMs = (): number =>
-    gatherMs({ sinceMs: systemClock.monotonicMs() - before.sentMs, ids: before.ids }, gathering);
+  let idsMax = 0;
+  const begin = (): void => {
+    const sinceMs = systemClock.monotonicMs() - before.sentMs;
+    const end = gather({ sinceMs, ids: before.ids }, gathering, systemRandom.fraction());
+    idsMax = end.ids;
+    cancelTimer = systemClock.after(end.forMs, flush);
+  };
   const flush = (): void => {
     cancelTimer?.();
     cancelTimer = undefined;
@@ -121,9 +126,9 @@ function createAckBatch(
   };
   return {
     add: (id) => {
+      if (ids.length === 0) begin();
       ids.push(id);
-      if (ids.length >= ACK_IDS) flush();
-      else cancelTimer ??= systemClock.after(waitMs(), flush);
+      if (ids.length >= idsMax) flush();
     },
     count: () => count,
     flush,

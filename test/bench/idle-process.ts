@@ -31,7 +31,7 @@ process.send?.('connected');
 async function isConnected(): Promise<boolean> {
   try {
     await connectRecipient(target, createBenchMailbox(), {
-      gathering: { batchForMs: 0, batchForMsMax: 0 },
+      gathering: { batchForMs: 0, batchForMsMax: 0, batchIdsMax: 1 },
       onBody: () => undefined,
       onLost: (reason) => {
         throw new Error(`an idle recipient was disconnected: ${reason}`);

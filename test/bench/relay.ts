@@ -11,6 +11,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
+import { ACKS_BY_DEFAULT } from '../../client/acks.ts';
 import { systemClock } from '../../system/clock.ts';
 import { writeToStdout } from '../../system/log.ts';
 import { startRedis } from '../support/redis-server.ts';
@@ -32,9 +33,8 @@ const { values } = parseArgs({
     peer: { type: 'string', default: BROKERS.join(',') },
     seconds: { type: 'string', default: '8' },
     connections: { type: 'string', default: '10000' },
-    // What the client does by default (client/receiver.ts).
-    'ack-ms': { type: 'string', default: '20' },
-    'ack-ms-max': { type: 'string', default: '250' },
+    'ack-ms': { type: 'string', default: String(ACKS_BY_DEFAULT.batchForMs) },
+    'ack-ms-max': { type: 'string', default: String(ACKS_BY_DEFAULT.batchForMsMax) },
     million: { type: 'boolean', default: false },
     profile: { type: 'string' },
     node: { type: 'string', default: '' },
@@ -52,7 +52,11 @@ if (values.profile !== undefined) mkdirSync(values.profile, { recursive: true })
 const nodeArguments = values.node.split(' ').filter((argument) => argument !== '');
 if (values.profile !== undefined) nodeArguments.push('--cpu-prof', `--cpu-prof-dir=${values.profile}`);
 const measureMs = Number(values.seconds) * 1000;
-const gathering = { batchForMs: Number(values['ack-ms']), batchForMsMax: Number(values['ack-ms-max']) };
+const gathering = {
+  ...ACKS_BY_DEFAULT,
+  batchForMs: Number(values['ack-ms']),
+  batchForMsMax: Number(values['ack-ms-max']),
+};
 
 const fsyncMs = measureFsync(300);
 const jobs: JobResult[] = [];

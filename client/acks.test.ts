@@ -3,7 +3,7 @@
  */
 import { expect, test } from 'vitest';
 import { type Clock, systemClock } from '../system/clock.ts';
-import { seededRandom } from '../system/random.ts';
+import { type Random, seededRandom } from '../system/random.ts';
 import { createManualClock } from '../test/support/manual-clock.ts';
 import { type AckConfig, type Acks, createAcks, gather } from './acks.ts';
 import { toBase64url } from './bytes.ts';
@@ -31,7 +31,7 @@ function createCountingAcks(
   ready: readonly Link[],
   clock: Clock = systemClock,
   config: AckConfig = { batchForMs: 60_000, batchForMsMax: 60_000, batchIdsMax: 3 },
-  fraction: () => number = () => LARGEST,
+  random: Pick<Random, 'fraction'> = { fraction: () => LARGEST },
 ): { readonly acks: Acks; readonly signatures: () => number } {
   let count = 0;
   const counting: Mailbox = {
@@ -42,7 +42,7 @@ function createCountingAcks(
     },
   };
   return {
-    acks: createAcks([counting], { clock, random: { fraction } }, config, () => ready),
+    acks: createAcks([counting], { clock, random }, config, () => ready),
     signatures: () => count,
   };
 }
@@ -113,7 +113,7 @@ test('recipients of the same messages come apart', () => {
   const config = { batchForMs: 20, batchForMsMax: 250, batchIdsMax: 96 };
   const random = seededRandom(7);
   const recipients = Array.from({ length: 20 }, () =>
-    createCountingAcks([fakeLink().link], clock, config, random.fraction),
+    createCountingAcks([fakeLink().link], clock, config, random),
   );
   // Every 10 ms a message for all of them; after a while no moment has more than a few acks.
   const together: number[] = [];

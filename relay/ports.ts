@@ -21,9 +21,10 @@ export interface Burial {
   readonly owedTo: readonly SiteName[];
 }
 
+/** These sites hold these things, so nobody owes them a copy any more. */
 export interface Settlement {
-  readonly site: SiteName;
-  readonly reference: Reference;
+  readonly sites: readonly SiteName[];
+  readonly references: readonly Reference[];
 }
 
 /** Since when a store has had a life, and from whom it has been refilled. Absent after a wipe. */
@@ -112,7 +113,7 @@ export interface MessageStore {
    * another relay of this site made may be found only after 64 calls; so it is with `expire`, and with `debts` after 256.
    */
   owed(site: SiteName, beforeMs: number, limit: number): Promise<readonly Reference[]>;
-  /** Takes entries out of the outbox. */
+  /** Takes entries out of the outboxes. */
   settle(settlements: readonly Settlement[]): Promise<void>;
   debts(sites: readonly SiteName[]): Promise<ReadonlyMap<SiteName, Debt>>;
   /** Discards up to `limit` messages and tombstones that expired before `nowMs`; gives how many messages. */

@@ -23,6 +23,7 @@ import {
   type MailboxUsage,
   type MessageStore,
   OUTBOX_ENTRIES_MAX,
+  type Settlement,
 } from '../ports.ts';
 import {
   createShelves,
@@ -87,9 +88,7 @@ export function createMemoryStore(): MessageStore {
     ...readingOf(held),
     owed: async (site, beforeMs, limit) => owedBy(rotation(), site, beforeMs, limit),
     settle: async (settlements) => {
-      for (const { site, reference } of settlements) {
-        held(partitionOf(reference.mailbox))?.outboxes.get(site)?.delete(keyOf(reference));
-      }
+      for (const settlement of settlements) settle(held, settlement);
     },
     debts: async (sites) => new Map(sites.map((site) => [site, debtTo(site, rotation())])),
     expire: async (nowMs, limit) => sweep(rotation(), nowMs, limit),
@@ -192,6 +191,13 @@ function owedBy(
     if (found.length >= limit) break;
   }
   return found.slice(0, limit);
+}
+
+function settle(held: Shelves['held'], { sites, references }: Settlement): void {
+  for (const reference of references) {
+    const outboxes = held(partitionOf(reference.mailbox))?.outboxes;
+    for (const site of sites) outboxes?.get(site)?.delete(keyOf(reference));
+  }
 }
 
 function sweep(shelves: readonly Shelf[], nowMs: number, limit: number): number {

@@ -153,7 +153,7 @@ describe('a link', () => {
     };
     const made = link();
     await up(made);
-    expect(await made.call({ type: 'held', site: 'aws', references: [] }, 1000)).toEqual({ type: 'done' });
+    expect(await made.call({ type: 'held', sites: ['aws'], references: [] }, 1000)).toEqual({ type: 'done' });
     expect(new Set(callers)).toEqual(new Set(['aws']));
     expect(events.happened).toEqual(['peerUp gcp']);
   });

@@ -106,12 +106,7 @@ export function createOutboxKeeper(deps: OutboxDeps): OutboxKeeper {
       return collectOwed(owedBy(site), site, beforeMs, Math.min(limit, OWED_MAX), runEach);
     },
     settle: async (settlements) => {
-      const onNone = new Set(pages.settle(settlements));
-      // It may have been owed before, and be in an outbox as well.
-      const inOutbox = settlements.filter(
-        (one) => onNone.has(one) || owedBy(one.site).mayHold(partitionOf(one.reference.mailbox)),
-      );
-      await settleOutboxes(connection, inOutbox, run);
+      await settleOutboxes(connection, takeOffPages(settlements, pages, owedBy), run);
       const done = pages.done();
       if (done.length > 0) await forget(done);
     },
@@ -120,6 +115,28 @@ export function createOutboxKeeper(deps: OutboxDeps): OutboxKeeper {
       return new Map([...inOutboxes].map(([site, debt]) => [site, addDebts(debt, pages.debtTo(site))]));
     },
   };
+}
+
+/** Takes off its page what is settled; gives what may be in an outbox, by the sites to which it was owed. */
+function takeOffPages(
+  settlements: readonly Settlement[],
+  pages: Pick<Pages, 'settle'>,
+  owedBy: (site: SiteName) => DueTimes,
+): ReadonlyMap<SiteName, readonly Reference[]> {
+  const inOutbox = new Map<SiteName, Reference[]>();
+  for (const { sites, references } of settlements) {
+    for (const reference of references) {
+      const onPages = pages.settle(sites, reference);
+      for (const site of sites) {
+        // It may have been owed before, and be in an outbox as well.
+        if (onPages.includes(site) && !owedBy(site).mayHold(partitionOf(reference.mailbox))) continue;
+        const some = inOutbox.get(site);
+        if (some === undefined) inOutbox.set(site, [reference]);
+        else some.push(reference);
+      }
+    }
+  }
+  return inOutbox;
 }
 
 /** Pages from before `beforeMs` that this relay does not remember. */
@@ -193,13 +210,10 @@ function outboxCommand(script: Script, outboxes: readonly Outbox[]): RedisComman
 
 async function settleOutboxes(
   connection: Pick<RedisConnection, 'spansPartitions'>,
-  settlements: readonly Settlement[],
+  settled: ReadonlyMap<SiteName, readonly Reference[]>,
   run: Run,
 ): Promise<void> {
-  const sites = Map.groupBy(settlements, ({ site }) => site);
-  const outboxes = [...sites].flatMap(([site, some]) =>
-    byPartition({ site, atMs: 0, references: some.map(({ reference }) => reference) }),
-  );
+  const outboxes = [...settled].flatMap(([site, references]) => byPartition({ site, atMs: 0, references }));
   await run(inGroups(connection, outboxes).map((group) => outboxCommand(SETTLE, group)));
 }
 

@@ -19,8 +19,8 @@ test('a page is done when everything on it is settled towards every site, and no
   const pages = createPages('relay');
   const page = pages.name(HOME, 5, ['gcp', 'aws']);
   pages.opened(page, [one, two]);
-  const all = [one, two].flatMap((reference) => ['gcp', 'aws'].map((site) => ({ site, reference })));
-  expect(pages.settle(all.slice(1))).toEqual([]);
+  expect(pages.settle(['aws'], one)).toEqual(['aws']);
+  expect(pages.settle(['aws', 'gcp'], two)).toEqual(['aws', 'gcp']);
   expect(pages.done()).toEqual([]);
   expect(pages.debtTo('gcp')).toEqual({ count: 1, oldestMs: 5 });
   expect(pages.debtTo('aws')).toEqual({ count: 0, oldestMs: undefined });
@@ -33,20 +33,19 @@ test('a page is done when everything on it is settled towards every site, and no
       ],
     },
   ]);
-  pages.settle(all.slice(0, 1));
+  expect(pages.settle(['aws', 'gcp'], one)).toEqual(['gcp']);
   expect(pages.done()).toEqual([page]);
   pages.closed([page]);
   expect([pages.done(), pages.before(6), pages.has(page)]).toEqual([[], [], false]);
 });
 
-test('what is on no page, or no more, is given back', () => {
+test('what is on no page, or no more, is not owed there', () => {
   const pages = createPages('relay');
-  const settlement = { site: 'gcp', reference: one };
-  expect(pages.settle([settlement])).toEqual([settlement]);
+  expect(pages.settle(['gcp'], one)).toEqual([]);
   const page = pages.name(HOME, 5, ['gcp']);
   pages.opened(page, [one]);
   pages.closed([page]);
-  expect(pages.settle([settlement])).toEqual([settlement]);
+  expect(pages.settle(['gcp'], one)).toEqual([]);
   expect(pages.done()).toEqual([]);
 });
 
@@ -57,7 +56,7 @@ test('what is owed anew is owed once, since then', () => {
   pages.opened(second, [one]);
   expect(pages.debtTo('gcp')).toEqual({ count: 1, oldestMs: 7 });
   expect(pages.debtTo('aws')).toEqual({ count: 1, oldestMs: 5 });
-  pages.settle(['gcp', 'aws'].map((site) => ({ site, reference: one })));
+  pages.settle(['gcp', 'aws'], one);
   expect(new Set(pages.done())).toEqual(new Set([first, second]));
 });
 

@@ -8,7 +8,7 @@
 import type { SiteName } from '../../fleet/manifest/manifest.ts';
 import type { Partition } from '../core/mailbox.ts';
 import type { Reference } from '../core/reference.ts';
-import type { Debt, Settlement } from '../ports.ts';
+import type { Debt } from '../ports.ts';
 
 /** Where a page is, and what it says of all its members. */
 export interface PageName {
@@ -33,8 +33,8 @@ export interface Pages {
   name(home: Partition, atMs: number, sites: readonly SiteName[]): PageName;
   /** A page was written, with these on it. */
   opened(page: PageName, references: readonly Reference[]): void;
-  /** Takes off its page what is settled; gives what is on none. */
-  settle(settlements: readonly Settlement[]): readonly Settlement[];
+  /** Takes it off its page for each of these sites; gives those to which a page owed it. */
+  settle(sites: readonly SiteName[], reference: Reference): readonly SiteName[];
   /** Pages with nothing left on them. */
   done(): readonly PageName[];
   /** Pages from before `beforeMs`, and what is left on them. */
@@ -77,29 +77,31 @@ export function createPages(origin: string): Pages {
     entry.owedTo &= ~bits;
     if (entry.page.left === 0) done.add(entry.page);
   };
-  /** Takes it off the page, or the pages, on which it is owed to `site`; false when it is on none. */
-  const takeOff = (site: SiteName, key: string): boolean => {
+  /** On every page it is on; false when it is on none, or not for this site. */
+  const payFor = (site: SiteName, newest: Entry): boolean => {
     let isFound = false;
-    let isOwed = false;
-    for (let entry = entries.get(key); entry !== undefined; entry = entry.earlier) {
+    for (let entry: Entry | undefined = newest; entry !== undefined; entry = entry.earlier) {
       const bit = bitOf(site, entry.page);
-      if ((entry.owedTo & bit) !== 0) {
-        pay(entry, bit);
-        isFound = true;
-      }
-      isOwed ||= entry.owedTo !== 0;
+      if ((entry.owedTo & bit) === 0) continue;
+      pay(entry, bit);
+      isFound = true;
     }
-    if (isFound && !isOwed) entries.delete(key);
     return isFound;
+  };
+  /** Takes it off the page, or the pages, on which it is owed to these sites; gives those to which it was. */
+  const takeOff = (sites: readonly SiteName[], key: string): readonly SiteName[] => {
+    const newest = entries.get(key);
+    if (newest === undefined) return [];
+    const owedTo = sites.filter((site) => payFor(site, newest));
+    if (owedStill(newest) === undefined) entries.delete(key);
+    return owedTo;
   };
   /** It is owed on its page no more; on others it may be. */
   const close = (entry: Entry): void => {
     if (entry.owedTo === 0) return;
     pay(entry, entry.owedTo);
     const key = keyOf(entry.reference);
-    let one = entries.get(key);
-    while (one?.owedTo === 0) one = one.earlier;
-    if (one === undefined) entries.delete(key);
+    if (owedStill(entries.get(key)) === undefined) entries.delete(key);
   };
 
   return {
@@ -115,13 +117,13 @@ export function createPages(origin: string): Pages {
       for (const reference of references) {
         const key = keyOf(reference);
         // It is owed anew, and once.
-        if (entries.has(key)) for (const site of name.sites) takeOff(site, key);
+        takeOff(name.sites, key);
         const entry = { page, reference, owedTo, earlier: entries.get(key) };
         entries.set(key, entry);
         page.entries.push(entry);
       }
     },
-    settle: (settlements) => settlements.filter(({ site, reference }) => !takeOff(site, keyOf(reference))),
+    settle: (sites, reference) => takeOff(sites, keyOf(reference)),
     done: () => [...done].map(({ name }) => name),
     before: (beforeMs) => [...pages.values()].filter(({ name }) => name.atMs < beforeMs).map(leftOn),
     closed: (names) => {
@@ -139,6 +141,13 @@ export function createPages(origin: string): Pages {
         .map((page) => debtOn(page, site))
         .reduce(addDebts, { count: 0, oldestMs: undefined }),
   };
+}
+
+/** The same thing on the newest of its pages on which it is owed to anybody. */
+function owedStill(newest: Entry | undefined): Entry | undefined {
+  let entry = newest;
+  while (entry?.owedTo === 0) entry = entry.earlier;
+  return entry;
 }
 
 /** 0 for a site that nothing on it is owed to. */

@@ -38,7 +38,11 @@ const cursor = fc.stringMatching(/^[\x20-\x7e]{0,255}$/);
 const requests: readonly fc.Arbitrary<PeerRequest>[] = [
   fc.record({ type: fc.constant('put'), records }),
   fc.record({ type: fc.constant('bury'), records }),
-  fc.record({ type: fc.constant('held'), site, references }),
+  fc.record({
+    type: fc.constant('held'),
+    sites: fc.array(site, { minLength: 1, maxLength: 15 }),
+    references,
+  }),
   fc.record({
     type: fc.constant('list'),
     partition: fc.constantFrom(...PARTITIONS),

@@ -24,7 +24,7 @@ export type PeerRequest =
   /** Store these acks; answered by `done` once they are durable. */
   | { readonly type: 'bury'; readonly records: readonly OfferedRecord[] }
   /** These sites hold these things: the receiver owes them no copy. Answered by `done`. */
-  | { readonly type: 'held'; readonly site: SiteName; readonly references: readonly Reference[] }
+  | { readonly type: 'held'; readonly sites: readonly SiteName[]; readonly references: readonly Reference[] }
   /** What do you hold in these slices of a partition that expires after `fromMs`? Answered by `page`. */
   | {
       readonly type: 'list';
@@ -83,6 +83,8 @@ export const FRAME_BYTES_MAX: number = 4 * 1024 * 1024;
 export const HEADER_BYTES = 9;
 const LIST_MAX = 4096;
 const SMALL_FRAME_BYTES = 256;
+/** Between the names of sites; none has one in it, and sixteen of the longest fit into a short text. */
+const BETWEEN_SITES = ',';
 const OUTCOMES: readonly PutOutcome[] = [
   'stored',
   'duplicate',
@@ -145,7 +147,7 @@ function writePayload(out: ByteWriter, body: PeerRequest | PeerReply): void {
       writeOffered(out, body.records);
       break;
     case 'held':
-      out.shortText(body.site);
+      out.shortText(body.sites.join(BETWEEN_SITES));
       writeReferences(out, body.references);
       break;
     case 'list':
@@ -256,7 +258,7 @@ function parsePayload(type: number, reader: ByteReader): PeerRequest | PeerReply
     case TYPES.bury:
       return { type: 'bury', records: readOffered(reader) };
     case TYPES.held:
-      return { type: 'held', site: reader.shortText(), references: readReferences(reader) };
+      return { type: 'held', sites: readSites(reader), references: readReferences(reader) };
     case TYPES.list: {
       const partition = readPartition(reader);
       if (partition === undefined) return undefined;
@@ -349,6 +351,10 @@ function readReferences(reader: ByteReader, onKind?: (kind: number) => void): re
     const id = reader.base64url(16);
     return mailbox === undefined ? undefined : { kind, mailbox, id };
   });
+}
+
+function readSites(reader: ByteReader): readonly SiteName[] {
+  return reader.shortText().split(BETWEEN_SITES);
 }
 
 function readPartition(reader: ByteReader): Partition | undefined {

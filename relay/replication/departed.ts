@@ -38,7 +38,7 @@ export function createDeparted({ store, sites, clock, events, log }: DepartedDep
       const owed = await store.owed(site, Number.MAX_SAFE_INTEGER, PAGE);
       // Many pages take their time, and what is owed to a site that is back is owed in earnest.
       if (owed.length === 0 || isBack(site)) break;
-      await store.settle(owed.map((reference) => ({ site, reference })));
+      await store.settle([{ sites: [site], references: owed }]);
       count += owed.length;
     }
     if (count > 0) events.debtsDropped(site, count);

@@ -33,25 +33,23 @@ const REFERENCES_MAX = 2048;
 
 /** Notices with nothing waiting; what cannot be told is dropped and counted. */
 export function createNotices(deps: NoticesDeps): Notices {
-  let settlements: Settlement[] = [];
-  /** Receiver, then holder, then what that holder holds. */
-  let notes = new Map<SiteName, Map<SiteName, Reference[]>>();
+  /** What each site is to hear, this one too. */
+  let notes = new Map<SiteName, Groups>();
   let scheduled = false;
 
   const flush = async (): Promise<void> => {
     scheduled = false;
-    const settling = settlements;
     const sending = notes;
-    settlements = [];
     notes = new Map();
     const calls: Promise<unknown>[] = [];
-    if (settling.length > 0) calls.push(deps.store.settle(settling));
+    const settled = sending.get(deps.own)?.all;
+    if (settled !== undefined) calls.push(deps.store.settle(settled));
     for (const link of deps.links) {
-      for (const [holder, references] of sending.get(link.site) ?? []) {
+      for (const { sites, references } of sending.get(link.site)?.all ?? []) {
         for (let from = 0; from < references.length; from += REFERENCES_MAX) {
           const page = references.slice(from, from + REFERENCES_MAX);
           // A link that is down rejects at once.
-          calls.push(link.call({ type: 'held', site: holder, references: page }, CALL_TIMEOUT_MS));
+          calls.push(link.call({ type: 'held', sites, references: page }, CALL_TIMEOUT_MS));
         }
       }
     }
@@ -62,23 +60,39 @@ export function createNotices(deps: NoticesDeps): Notices {
 
   return {
     tell: (isHere, holders, reference) => {
+      if (holders.size < 2) return;
       for (const receiver of holders) {
-        if (receiver === deps.own) continue;
         // Without a copy of its own this site has no entry to forget.
-        if (isHere) settlements.push({ site: receiver, reference });
-        for (const holder of holders) {
-          if (holder === receiver) continue;
-          const ofReceiver = notes.get(receiver) ?? new Map<SiteName, Reference[]>();
-          notes.set(receiver, ofReceiver);
-          const references = ofReceiver.get(holder) ?? [];
-          ofReceiver.set(holder, references);
-          references.push(reference);
-        }
+        if (receiver === deps.own && !isHere) continue;
+        const groups = notes.get(receiver) ?? createGroups(receiver);
+        notes.set(receiver, groups);
+        groups.add(holders, reference);
       }
       if (scheduled) return;
       scheduled = true;
       deps.clock.after(GATHER_MS, () => void flush());
     },
     flush,
+  };
+}
+
+/** What one receiver is to hear, together for the same holders: nearly always the same ones hold everything. */
+interface Groups {
+  /** `holders`: two at least, of which one is the receiver. */
+  add(holders: ReadonlySet<SiteName>, reference: Reference): void;
+  readonly all: readonly Settlement[];
+}
+
+function createGroups(receiver: SiteName): Groups {
+  const all: { readonly sites: readonly SiteName[]; readonly references: Reference[] }[] = [];
+  return {
+    all,
+    add: (holders, reference) => {
+      const known = all.find(
+        ({ sites }) => sites.length === holders.size - 1 && sites.every((site) => holders.has(site)),
+      );
+      if (known !== undefined) known.references.push(reference);
+      else all.push({ sites: [...holders].filter((site) => site !== receiver), references: [reference] });
+    },
   };
 }

@@ -119,7 +119,7 @@ async function drain(
   }
   let settledCount = 0;
   const settle = async (settled: readonly Reference[]): Promise<void> => {
-    await store.settle(settled.map((reference) => ({ site: link.site, reference })));
+    await store.settle([{ sites: [link.site], references: settled }]);
     settledCount += settled.length;
   };
   await settle(await resolveUnreadable(gone, config, parked, deps));

@@ -64,7 +64,7 @@ async function serve(request: PeerRequest, from: SiteName, deps: PeerServiceDeps
     case 'bury':
       return bury(request.records, deps);
     case 'held':
-      await store.settle(request.references.map((reference) => ({ site: request.site, reference })));
+      await store.settle([request]);
       return { type: 'done' };
     case 'list':
       return list(request, store);

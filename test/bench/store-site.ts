@@ -9,6 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import type { SignedAck } from '../../relay/core/ack.ts';
 import type { Message } from '../../relay/core/message.ts';
+import { type Reference, referenceTo } from '../../relay/core/reference.ts';
 import type { Settlement } from '../../relay/ports.ts';
 import { systemClock } from '../../system/clock.ts';
 import { writeToStdout } from '../../system/log.ts';
@@ -24,7 +25,7 @@ const PER_ACK = Number(process.argv[4] ?? 16);
 const MAILBOXES = 50;
 /** Relays that write at the same time: the own senders, and the two other sites. */
 const WRITERS = 3;
-const SETTLED_TOGETHER = 400;
+const SETTLED_TOGETHER = 200;
 const ACKS_TOGETHER = 4;
 const BODY = randomBytes(1024);
 const HOUR_MS = 3_600_000;
@@ -70,11 +71,14 @@ const before = await measure();
 const startedMs = systemClock.monotonicMs();
 let settlements: Settlement[] = [];
 const settling: Promise<void>[] = [];
-const confirm = (settled: readonly Settlement[]): void => {
-  settlements.push(...settled);
-  if (settlements.length < SETTLED_TOGETHER) return;
+let waiting = 0;
+const confirm = (sites: readonly string[], references: readonly Reference[]): void => {
+  settlements.push({ sites, references });
+  waiting += references.length;
+  if (waiting < SETTLED_TOGETHER) return;
   settling.push(store.settle(settlements));
   settlements = [];
+  waiting = 0;
 };
 await Promise.all(
   work.map(async (batches, writer) => {
@@ -92,15 +96,10 @@ await Promise.all(
           systemClock.wallMs(),
         ),
       ]);
+      confirm(OTHERS, batch.messages.map(referenceTo));
       confirm(
-        batch.messages.flatMap(({ mailbox, id }) =>
-          OTHERS.map((site) => ({ site, reference: { kind: 'message', mailbox, id } })),
-        ),
-      );
-      confirm(
-        burying.flatMap(({ mailbox, id }) =>
-          owedTo.map((site) => ({ site, reference: { kind: 'ack', mailbox, id } })),
-        ),
+        owedTo,
+        burying.map(({ mailbox, id }) => ({ kind: 'ack', mailbox, id })),
       );
     }
   }),

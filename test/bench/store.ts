@@ -44,10 +44,7 @@ const insertions = await perSecond(async (index) => {
 const settlements = await perSecond(async (index) => {
   const { message } = taskOf(index);
   const reference: Reference = { kind: 'message', mailbox: message.mailbox, id: message.id };
-  await store.settle([
-    { site: 'two', reference },
-    { site: 'three', reference },
-  ]);
+  await store.settle([{ sites: ['two', 'three'], references: [reference] }]);
 });
 const burials = await perSecond(async (index) => {
   await store.bury([{ ack: taskOf(index).ack, owedTo: [] }], NOW_MS);
@@ -59,10 +56,7 @@ const whole = await perSecond(async (index) => {
   await store.insert([{ message, owedTo: ['two', 'three'] }], NOW_MS);
   await Promise.all([
     store.pending(message.mailbox, 1, NOW_MS),
-    store.settle([
-      { site: 'two', reference },
-      { site: 'three', reference },
-    ]),
+    store.settle([{ sites: ['two', 'three'], references: [reference] }]),
   ]);
   await store.bury([{ ack, owedTo: [] }], NOW_MS);
 });

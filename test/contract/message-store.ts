@@ -48,7 +48,7 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
 
     test('that comes twice is stored once and owed once', async () => {
       await insert(mailbox.message('one'), ['gcp']);
-      await store.settle([{ site: 'gcp', reference: referenceTo(mailbox.message('one')) }]);
+      await store.settle([{ sites: ['gcp'], references: [referenceTo(mailbox.message('one'))] }]);
       expect(await insert(mailbox.message('one'), ['gcp', 'aws'])).toEqual(['duplicate']);
       expect(await store.pending(mailbox.tag, 10, NOW_MS)).toHaveLength(1);
       expect(await store.owed('gcp', LATER_MS, 10)).toEqual([]);
@@ -167,7 +167,7 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
       const ack = mailbox.ack([mailbox.message('one').id], 100_000);
       expect(await store.bury([{ ack, owedTo: ['gcp'] }], NOW_MS)).toEqual([true]);
       const reference: Reference = { kind: 'ack', mailbox: mailbox.tag, id: ack.id };
-      await store.settle([{ site: 'gcp', reference }]);
+      await store.settle([{ sites: ['gcp'], references: [reference] }]);
       expect(await store.bury([{ ack, owedTo: ['gcp'] }], NOW_MS)).toEqual([false]);
       expect(await store.owed('gcp', LATER_MS, 10)).toEqual([]);
     });
@@ -249,10 +249,10 @@ export function describeMessageStore(open: () => Promise<MessageStore>): void {
     test('forgets what is settled, for that site only', async () => {
       const message = mailbox.message('one');
       await insert(message, ['gcp', 'hetzner']);
-      await store.settle([{ site: 'gcp', reference: referenceTo(message) }]);
+      await store.settle([{ sites: ['gcp'], references: [referenceTo(message)] }]);
       expect(await store.owed('gcp', LATER_MS, 10)).toEqual([]);
       expect(await store.owed('hetzner', LATER_MS, 10)).toHaveLength(1);
-      await store.settle([{ site: 'gcp', reference: referenceTo(message) }]);
+      await store.settle([{ sites: ['gcp'], references: [referenceTo(message)] }]);
     });
 
     test('gives the oldest of a mailbox first, and no more than asked for', async () => {

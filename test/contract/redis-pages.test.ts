@@ -41,12 +41,13 @@ describe.skipIf(redisMissing !== undefined)(`pages of debts in the Redis store${
     await using store = closing(await openTestStore(server));
     await insert(store, 'one', 'two');
     expect(await plain.hlen('o:{00}')).toBe(1);
-    const settlements = ['one', 'two'].flatMap((name) =>
-      ['gcp', 'aws'].map((site) => ({ site, reference: referenceTo(mailbox.message(name)) })),
-    );
-    await store.settle(settlements.slice(1));
+    const [one, two] = ['one', 'two'].map((name) => [referenceTo(mailbox.message(name))]);
+    await store.settle([
+      { sites: ['aws'], references: one ?? [] },
+      { sites: ['gcp', 'aws'], references: two ?? [] },
+    ]);
     expect(await plain.hlen('o:{00}')).toBe(1);
-    await store.settle(settlements.slice(0, 1));
+    await store.settle([{ sites: ['gcp'], references: one ?? [] }]);
     expect(await plain.keys('o:*')).toEqual([]);
     expect(await owedBy(store, 'gcp')).toEqual([]);
   });
@@ -56,7 +57,7 @@ describe.skipIf(redisMissing !== undefined)(`pages of debts in the Redis store${
     const message = mailbox.message('one');
     await store.insert([{ message, owedTo: ['gcp'] }], NOW_MS);
     await store.bury([{ ack: mailbox.ack([message.id], 0), owedTo: [] }], NOW_MS);
-    await store.settle([{ site: 'gcp', reference: referenceTo(message) }]);
+    await store.settle([{ sites: ['gcp'], references: [referenceTo(message)] }]);
     await store.expire(Number.MAX_SAFE_INTEGER, 100);
     expect(await plain.keys('*')).toEqual([]);
   });
@@ -81,10 +82,10 @@ describe.skipIf(redisMissing !== undefined)(`pages of debts in the Redis store${
     await owedBy(writer, 'gcp');
     await insert(writer, 'one');
     expect(await owedBy(mover, 'gcp')).toHaveLength(1);
-    await writer.settle([{ site: 'gcp', reference: referenceTo(mailbox.message('one')) }]);
+    await writer.settle([{ sites: ['gcp'], references: [referenceTo(mailbox.message('one'))] }]);
     // It does not know, and so it is offered once more; then it is known, and settled for good.
     expect(await owedBy(mover, 'gcp')).toHaveLength(1);
-    await mover.settle([{ site: 'gcp', reference: referenceTo(mailbox.message('one')) }]);
+    await mover.settle([{ sites: ['gcp'], references: [referenceTo(mailbox.message('one'))] }]);
     expect(await owedBy(mover, 'gcp')).toEqual([]);
   });
 
@@ -118,9 +119,8 @@ describe.skipIf(redisMissing !== undefined)(`pages of debts in the Redis store${
     expect(await store.debts(['gcp'])).toEqual(new Map([['gcp', { count: 2, oldestMs: NOW_MS }]]));
     // To none of the others it is said that they are settled because this one cannot be.
     await store.settle([
-      { site: 'hetzner', reference },
-      { site: 'gcp', reference: referenceTo(mailbox.message('never here')) },
-      { site: 'aws', reference },
+      { sites: ['hetzner', 'aws'], references: [reference] },
+      { sites: ['gcp'], references: [referenceTo(mailbox.message('never here'))] },
     ]);
     expect(await owedBy(store, 'gcp')).toHaveLength(2);
     expect(await owedBy(store, 'aws')).toEqual([]);

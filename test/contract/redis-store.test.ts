@@ -401,8 +401,7 @@ function ask(
         sorted(await store.owed('gcp', nowMs - 1_000, 4_096)),
       ];
     case 'settle':
-      return (store) =>
-        store.settle(step.sites.flatMap((site) => references.map((reference) => ({ site, reference }))));
+      return (store) => store.settle([{ sites: step.sites, references }]);
     case 'expire':
       return async (store) => [await store.expire(nowMs, 1_000), await listAll(store, 100)];
     case 'list':

@@ -203,3 +203,9 @@ test('the question for acks is a pull of a third kind, which an older release ta
   mixed[7] = 1;
   expect(parsePeerFrame(mixed).ok).toBe(false);
 });
+
+test('a notice speaks of fifteen sites at most, so that a short one cannot settle a thousand things each', () => {
+  const sites = Array.from({ length: 100 }, (_, place) => String.fromCharCode(97 + (place % 26)));
+  const read = parsePeerFrame(sent(7, { type: 'held', sites, references: [] }));
+  expect(read.ok && read.value.body).toEqual({ type: 'held', sites: sites.slice(0, 15), references: [] });
+});

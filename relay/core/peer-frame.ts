@@ -83,8 +83,10 @@ export const FRAME_BYTES_MAX: number = 4 * 1024 * 1024;
 export const HEADER_BYTES = 9;
 const LIST_MAX = 4096;
 const SMALL_FRAME_BYTES = 256;
-/** Between the names of sites; none has one in it, and sixteen of the longest fit into a short text. */
+/** Between the names of sites, none of which has one in it. */
 const BETWEEN_SITES = ',';
+/** A fleet has at most sixteen sites, and the names of fifteen fit into a short text. */
+const HOLDERS_MAX = 15;
 const OUTCOMES: readonly PutOutcome[] = [
   'stored',
   'duplicate',
@@ -354,7 +356,7 @@ function readReferences(reader: ByteReader, onKind?: (kind: number) => void): re
 }
 
 function readSites(reader: ByteReader): readonly SiteName[] {
-  return reader.shortText().split(BETWEEN_SITES);
+  return reader.shortText().split(BETWEEN_SITES, HOLDERS_MAX);
 }
 
 function readPartition(reader: ByteReader): Partition | undefined {

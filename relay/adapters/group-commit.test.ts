@@ -1,7 +1,7 @@
 /** Groups: who is written with whom, and who hears of what went wrong. */
 import { expect, test } from 'vitest';
 import { createFakeClock } from '../../test/support/fake-clock.ts';
-import { groupCommit, type Pace } from './group-commit.ts';
+import { type GroupOptions, groupCommit } from './group-commit.ts';
 
 interface Rig {
   readonly write: (items: readonly number[]) => Promise<readonly (string | Error)[]>;
@@ -11,7 +11,7 @@ interface Rig {
   readonly reject: (group: number, error: Error) => void;
 }
 
-function rig(pace?: Pace): Rig {
+function rig(options?: GroupOptions<number>): Rig {
   const groups: (readonly number[])[] = [];
   const answers: PromiseWithResolvers<readonly (string | Error)[]>[] = [];
   return {
@@ -21,7 +21,7 @@ function rig(pace?: Pace): Rig {
       const answer = Promise.withResolvers<readonly (string | Error)[]>();
       answers.push(answer);
       return answer.promise;
-    }, pace),
+    }, options),
     answer: (group) =>
       answers[group]?.resolve(
         (groups[group] ?? []).map((item) => (item < 0 ? new Error(`${item}`) : `${item}`)),
@@ -76,17 +76,49 @@ test('a group that was not sent fails for everybody in it, and the next one is s
   expect(await next).toEqual(['3']);
 });
 
-test('a group takes so many items, and a caller with more has one of its own', async () => {
+test('a group takes so many items, and of a caller with more only a part', async () => {
   const { write, groups, answer } = rig();
-  const many = Array.from({ length: 600 }, (_, item) => item);
-  const all = [write([1]), write(many), write([2]), write([3])];
+  const many = Array.from({ length: 1200 }, (_, item) => item);
+  const all = [write([-1, 1]), write(many), write([2]), write([3])];
   for (let group = 0; group < 3; group += 1) {
     await turn();
     answer(group);
     await turn();
   }
+  expect(groups.map(({ length }) => length)).toEqual([512, 512, 180]);
+  expect(await Promise.all(all)).toEqual([[new Error('-1'), '1'], many.map(String), ['2'], ['3']]);
+});
+
+test('a group is of what takes the store so long, and of one item at least', async () => {
+  const { write, groups, answer } = rig({ weightOf: (item) => item });
+  const all = [write([200, 200, 200]), write([513]), write([512, 1, 1])];
+  for (let group = 0; group < 5; group += 1) {
+    await turn();
+    answer(group);
+    await turn();
+  }
   await Promise.all(all);
-  expect(groups.map(({ length }) => length)).toEqual([1, 600, 2]);
+  expect(groups).toEqual([[200, 200], [200], [513], [512], [1, 1]]);
+});
+
+test('a caller of whose groups one was not sent hears of that, once all have come back', async () => {
+  const { write, groups, answer, reject } = rig({ weightOf: () => 512 });
+  let isOver = false;
+  const lost = expect(write([1, 2, 3]).finally(() => (isOver = true))).rejects.toThrow('away');
+  const good = write([4]);
+  await turn();
+  answer(0);
+  await turn();
+  await turn();
+  reject(1, new Error('away'));
+  await turn();
+  await turn();
+  expect([groups, isOver]).toEqual([[[1], [2], [3]], false]);
+  answer(2);
+  await lost;
+  await turn();
+  answer(3);
+  expect(await good).toEqual(['4']);
 });
 
 test('nothing is written for nothing', async () => {
@@ -98,7 +130,7 @@ test('nothing is written for nothing', async () => {
 
 test('large groups keep a pace, small ones and full ones do not', async () => {
   const clock = createFakeClock();
-  const { write, groups, answer } = rig({ ms: 10, fromItems: 2, clock });
+  const { write, groups, answer } = rig({ pace: { ms: 10, fromItems: 2, clock } });
   const writes = [write([1])];
   await clock.settle();
   answer(0);

@@ -17,7 +17,7 @@ import type { RelayEvents } from './events.ts';
 import type { MessageStore } from './ports.ts';
 
 export interface AckGateDeps {
-  readonly store: Pick<MessageStore, 'missing' | 'buriedBy'>;
+  readonly store: Pick<MessageStore, 'indexed' | 'buriedBy'>;
   /** Deletes and tells the other sites; rejects when that is not certain. */
   readonly bury: (ack: SignedAck) => Promise<void>;
   /** Share of the store's memory that is in use, 0 to 1. */
@@ -68,7 +68,7 @@ export function createAckGate(deps: AckGateDeps): () => BuryAck {
         const others = references.filter((_, place) => burials[place] === undefined);
         const buried = references.length - others.length;
         if (buried === ack.ids.length) return;
-        const unknown = (await deps.store.missing(others)).length;
+        const unknown = (await deps.store.indexed(others)).filter((isKnown) => !isKnown).length;
         const cost = unknown + Math.floor(buried / BURIED_PER_UNKNOWN);
         left -= cost;
         const nowMs = deps.clock.monotonicMs();

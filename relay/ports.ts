@@ -85,6 +85,8 @@ export interface MessageStore {
   missing(references: readonly Asked[]): Promise<readonly Asked[]>;
   /** For each message, in the order asked, the ack that buries it here; undefined where none does. Retractions do not count. */
   buriedBy(messages: readonly Reference[]): Promise<readonly (Reference | undefined)[]>;
+  /** For each message, in the order asked, whether it is here by the index of its mailbox; nothing is read of it. */
+  indexed(messages: readonly Reference[]): Promise<readonly boolean[]>;
   /**
    * A page of everything that a partition holds, acks included. `cursor` is '' at first; the answer's cursor is ''
    * after the last page. What is there from beginning to end is listed at least once; there may be repeats.

@@ -121,7 +121,7 @@ const QUIET: Pick<MessageStore, 'pass' | 'onPassed' | 'onDamage' | 'onReturn'> =
 
 function readingOf(
   held: Shelves['held'],
-): Pick<MessageStore, 'load' | 'missing' | 'buriedBy' | 'list' | 'digest' | 'verify'> {
+): Pick<MessageStore, 'load' | 'missing' | 'buriedBy' | 'indexed' | 'list' | 'digest' | 'verify'> {
   return {
     load: async (references) =>
       references.map((reference) => find(held(partitionOf(reference.mailbox)), reference)),
@@ -132,6 +132,8 @@ function readingOf(
         const ack = held(partitionOf(mailbox))?.mailboxes.get(mailbox)?.tombstones.get(id);
         return ack === undefined ? undefined : { kind: 'ack', mailbox, id: ack };
       }),
+    indexed: async (messages) =>
+      messages.map((message) => find(held(partitionOf(message.mailbox)), message) !== undefined),
     list: async (partition, cursor, limit) => pageOf(held(partition), cursor, limit),
     digest: async (partitions, fromMs) => partitions.map((partition) => digestOf(held(partition), fromMs)),
     // Nothing is damaged here.

@@ -101,31 +101,46 @@ export async function findMissing(
   return absent;
 }
 
-/** See `MessageStore.buriedBy`; one command for each mailbox. */
+/** See `MessageStore.buriedBy`. */
 export async function findBurials(
   messages: readonly Reference[],
   run: Run,
 ): Promise<readonly (Reference | undefined)[]> {
-  const ackIds = new Map<Reference, unknown>();
+  const acks = await askMailboxes(messages, 't', 'HMGET', run);
+  return messages.map(({ mailbox }, place) => {
+    const ack = acks[place];
+    return Buffer.isBuffer(ack) ? { kind: 'ack', mailbox, id: ack.toString('base64url') } : undefined;
+  });
+}
+
+/** See `MessageStore.indexed`. */
+export async function findIndexed(messages: readonly Reference[], run: Run): Promise<readonly boolean[]> {
+  return (await askMailboxes(messages, 'i', 'ZMSCORE', run)).map((score) => Buffer.isBuffer(score));
+}
+
+/** What one key of a mailbox says of each message, in the order asked; one command for each mailbox. */
+async function askMailboxes(
+  messages: readonly Reference[],
+  key: 't' | 'i',
+  command: 'HMGET' | 'ZMSCORE',
+  run: Run,
+): Promise<readonly unknown[]> {
+  const said = new Map<Reference, unknown>();
   for (const some of stepsOf(messages)) {
     const groups = [...Map.groupBy(some, ({ mailbox }) => mailbox)];
     const replies = await run(
       groups.map(([mailbox, own]) => [
-        'HMGET',
-        `t:{${partitionOf(mailbox)}}:${mailbox}`,
+        command,
+        `${key}:{${partitionOf(mailbox)}}:${mailbox}`,
         ...own.map(({ id }) => rawId(id)),
       ]),
     );
     for (const [index, [, own]] of groups.entries()) {
       const found = listOf(replies[index]);
-      for (const [place, reference] of own.entries()) ackIds.set(reference, found[place]);
+      for (const [place, message] of own.entries()) said.set(message, found[place]);
     }
   }
-  return messages.map((reference) => {
-    const ack = ackIds.get(reference);
-    if (!Buffer.isBuffer(ack)) return undefined;
-    return { kind: 'ack', mailbox: reference.mailbox, id: ack.toString('base64url') };
-  });
+  return messages.map((message) => said.get(message));
 }
 
 /** How long a message lives elsewhere; how long a tombstone is remembered is each site's own affair. */

@@ -55,6 +55,21 @@ export function describeSets(open: () => Promise<MessageStore>): void {
     expect([found.length, found.filter((each) => each !== undefined)]).toEqual([600, [reference]]);
   });
 
+  test('messages are known by the index of their mailbox, until they are buried', async () => {
+    const other = createTestMailbox();
+    const many = Array.from({ length: 600 }, (_, place) => mailbox.message(`${place}`));
+    const here = many.filter((_, place) => place % 3 === 0);
+    await insert(...here, other.message('1'));
+    const asked = [...many, other.message('1'), other.message('2')].map((each) => referenceTo(each));
+    const known = [...many.map((each) => here.includes(each)), true, false];
+    expect(await store.indexed(asked)).toEqual(known);
+    const [first] = here;
+    if (first === undefined) throw new Error('none');
+    await store.bury([{ ack: mailbox.ack([first.id], 100_000), owedTo: [] }], NOW_MS);
+    expect(await store.indexed(asked)).toEqual([false, ...known.slice(1)]);
+    expect(await store.indexed([])).toEqual([]);
+  });
+
   describe('the digest of a partition', () => {
     test('is that of what it holds, in whatever order and however often it came', async () => {
       const many = Array.from({ length: 300 }, (_, index) => mailbox.message(`${index}`));

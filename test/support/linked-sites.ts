@@ -302,6 +302,7 @@ function createWipeableStore(): {
         return references.filter((reference) => missing.includes(reference) || !isWhole(reference));
       },
       buriedBy: (messages) => inner.buriedBy(messages),
+      indexed: (messages) => inner.indexed(messages),
       list: (partition, cursor, limit) => inner.list(partition, cursor, limit),
       owed: (site, beforeMs, limit) => inner.owed(site, beforeMs, limit),
       settle: (settlements) => inner.settle(settlements),

@@ -108,6 +108,7 @@ export function createStoreClient(
     load: (references) => readSome(references, (inner) => inner.load(references)),
     missing: (references) => readSome(references, (inner) => inner.missing(references)),
     buriedBy: (messages) => readSome(messages, (inner) => inner.buriedBy(messages)),
+    indexed: (messages) => readSome(messages, (inner) => inner.indexed(messages)),
     list: (partition, cursor, limit) => read((inner) => inner.list(partition, cursor, limit)),
     digest: (partitions, fromMs) => read((inner) => inner.digest(partitions, fromMs)),
     verify: (partition, cursor, limit) => read((inner) => inner.verify(partition, cursor, limit)),

@@ -62,7 +62,7 @@ export interface RedisStoreOptions
 /** Names this relay to the others of its site; as text it is as long as a tag. */
 const ORIGIN_BYTES = 18;
 /** A group costs about 300 us of CPU before its first item, and nobody waits for acks. */
-const BURY_PACE = { ms: 20, fromItems: 2 } as const;
+const BURY_PACE = { ms: 60, fromItems: 2 } as const;
 /** To look for a message by its name takes 5 us of relay and Redis, an eighth of what it takes to store one. */
 const LOOK_WEIGHT = 1 / 8;
 /** After so long what is owed is moved from its page to the outboxes, milliseconds, also when nobody asks. */

@@ -52,7 +52,7 @@ export type CreateAcceptor = (config: AcceptorConfig, deps: AcceptorDeps) => Acc
 
 /** Between two frames to a site that has not answered the first yet, milliseconds. Senders wait for puts. */
 const PUT_PACE_MS = 3;
-const BURY_PACE_MS = 20;
+const BURY_PACE_MS = 60;
 /** A store or a site that hangs is noticed within seconds; until then no more than this is kept for it. */
 const BATCH = {
   itemsMax: 256,

@@ -18,11 +18,11 @@ import type { Link } from './link.ts';
 import type { Mailbox } from './mailbox.ts';
 
 export interface AckConfig {
-  /** A batch goes out when it is so large, or between half as large and so large; at most `ACK_IDS_MAX`. */
+  /** A batch goes out when it has between half of so many messages and so many; at most `ACK_IDS_MAX`. */
   readonly batchIdsMax: number;
   /** Or so old, milliseconds, when its first message came alone. */
   readonly batchForMs: number;
-  /** Or so old, milliseconds, while they come one after the other; two and a half to five times that while many come. */
+  /** Or between half so old and so old, milliseconds, while they come one after the other; five times that while many come. */
   readonly batchForMsMax: number;
 }
 

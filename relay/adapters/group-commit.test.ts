@@ -157,3 +157,8 @@ test('large groups keep a pace, small ones and full ones do not', async () => {
   await Promise.all(writes);
   expect(clock.pending()).toBe(0);
 });
+
+test('nobody waits for outcomes that a group did not give', async () => {
+  const write = groupCommit((items: readonly number[]) => Promise.resolve(items.slice(1)));
+  expect(await Promise.all([write([1, 2]), write([3])])).toEqual([[2, 3], []]);
+});

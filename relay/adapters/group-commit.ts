@@ -29,10 +29,11 @@ interface Caller<Item, Outcome> {
   readonly items: readonly Item[];
   /** Items that have gone out. */
   taken: number;
+  /** Items that have not come back. */
+  left: number;
   readonly outcomes: Outcome[];
-  /** Items that went out in a group that was rejected, and why the last of them was. */
-  lost: number;
-  reason: unknown;
+  /** Why a group was rejected in which some of them were. */
+  lost: { readonly reason: unknown } | undefined;
   resolve(outcomes: readonly Outcome[]): void;
   reject(reason: unknown): void;
 }
@@ -40,8 +41,7 @@ interface Caller<Item, Outcome> {
 /** Some items of one caller in one group. */
 interface Part<Item, Outcome> {
   readonly caller: Caller<Item, Outcome>;
-  readonly from: number;
-  readonly count: number;
+  readonly items: readonly Item[];
 }
 
 /** What a group weighs at most, unless it is of a single item: what comes behind it waits for all of it. */
@@ -67,8 +67,8 @@ export function groupCommit<Item, Outcome>(
 
   const flush = async (): Promise<void> => {
     const { parts, weight } = takeGroup(waiting, weightOf);
-    const items = parts.flatMap(({ caller, from, count }) => caller.items.slice(from, from + count));
-    waitingWeight = waiting.length === 0 ? 0 : waitingWeight - weight;
+    const items = parts.flatMap((part) => part.items);
+    waitingWeight -= weight;
     if (pace !== undefined) {
       const isPaced = items.length >= pace.fromItems;
       notBeforeMs = isPaced ? pace.clock.monotonicMs() + pace.ms : Number.NEGATIVE_INFINITY;
@@ -76,17 +76,17 @@ export function groupCommit<Item, Outcome>(
     try {
       const outcomes = await run(items);
       let from = 0;
-      for (const { caller, count } of parts) {
-        for (const outcome of outcomes.slice(from, from + count)) caller.outcomes.push(outcome);
-        from += count;
+      for (const { caller, items: some } of parts) {
+        for (const outcome of outcomes.slice(from, from + some.length)) caller.outcomes.push(outcome);
+        from += some.length;
       }
-    } catch (error) {
-      for (const { caller, count } of parts) {
-        caller.lost += count;
-        caller.reason = error;
-      }
+    } catch (reason) {
+      for (const { caller } of parts) caller.lost = { reason };
     }
-    for (const { caller } of parts) answer(caller);
+    for (const { caller, items: some } of parts) {
+      caller.left -= some.length;
+      if (caller.left === 0) answer(caller);
+    }
     isBusy = waiting.length > 0;
     if (isBusy) schedule();
   };
@@ -110,7 +110,7 @@ export function groupCommit<Item, Outcome>(
   return (items) => {
     if (items.length === 0) return Promise.resolve([]);
     const { promise, resolve, reject } = Promise.withResolvers<readonly Outcome[]>();
-    waiting.push({ items, taken: 0, outcomes: [], lost: 0, reason: undefined, resolve, reject });
+    waiting.push({ items, taken: 0, left: items.length, outcomes: [], lost: undefined, resolve, reject });
     for (const item of items) waitingWeight += weightOf(item);
     if (!isBusy) {
       isBusy = true;
@@ -136,7 +136,7 @@ function takeGroup<Item, Outcome>(
       weight += more;
       caller.taken += 1;
     }
-    if (caller.taken > from) parts.push({ caller, from, count: caller.taken - from });
+    if (caller.taken > from) parts.push({ caller, items: caller.items.slice(from, caller.taken) });
     if (caller.taken < caller.items.length) break;
     done += 1;
   }
@@ -144,13 +144,11 @@ function takeGroup<Item, Outcome>(
   return { parts, weight };
 }
 
-/** Once all items of a caller have gone out and come back it hears what became of them. */
 function answer<Item, Outcome>(caller: Caller<Item, Outcome>): void {
-  const { items, outcomes, lost } = caller;
-  if (outcomes.length + lost < items.length) return;
+  const { outcomes, lost } = caller;
   const [first] = outcomes;
-  if (lost > 0) caller.reject(caller.reason);
-  else if (first instanceof Error && outcomes.every((outcome) => outcome instanceof Error))
-    caller.reject(first);
+  const hasNoOther = first instanceof Error && outcomes.every((outcome) => outcome instanceof Error);
+  if (lost !== undefined) caller.reject(lost.reason);
+  else if (hasNoOther) caller.reject(first);
   else caller.resolve(outcomes);
 }

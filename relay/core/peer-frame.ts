@@ -85,7 +85,7 @@ const LIST_MAX = 4096;
 const SMALL_FRAME_BYTES = 256;
 /** Between the names of sites, none of which has one in it. */
 const BETWEEN_SITES = ',';
-/** A fleet has at most sixteen sites, and the names of fifteen fit into a short text. */
+/** All of a fleet but the receiver; the longest names of so many fit into a short text. */
 const HOLDERS_MAX = 15;
 const OUTCOMES: readonly PutOutcome[] = [
   'stored',

@@ -122,7 +122,7 @@ export function createAcceptor(config: AcceptorConfig, deps: AcceptorDeps): Acce
       });
       // Nobody waits for the others: the outbox has it, and whom it did not reach now is told later.
       void Promise.allSettled(told).then(() =>
-        deps.notices.tell(true, holders, { kind: 'ack', mailbox: ack.mailbox, id: ack.id }),
+        deps.notices.tell(holders, { kind: 'ack', mailbox: ack.mailbox, id: ack.id }),
       );
     },
   };
@@ -146,7 +146,7 @@ interface Confirming {
 function confirming(
   message: Message,
   attempts: number,
-  { own, sites, copiesNeeded, deadlineMs }: AcceptorConfig,
+  { sites, copiesNeeded, deadlineMs }: AcceptorConfig,
   { clock, events, notices }: AcceptorDeps,
 ): Confirming {
   const startedMs = clock.monotonicMs();
@@ -174,7 +174,7 @@ function confirming(
       left -= 1;
       if (left > 0) return;
       decide('unconfirmed');
-      notices.tell(copies.holders.has(own.name), copies.holders, referenceTo(message));
+      notices.tell(copies.holders, referenceTo(message));
     },
   };
 }

@@ -12,8 +12,8 @@ import type { RelayEvents } from '../events.ts';
 import type { MessageStore, PeerLink, Settlement } from '../ports.ts';
 
 export interface Notices {
-  /** `holders` hold `reference`; `isHere` says whether the own store is one of them. Never rejects. */
-  tell(isHere: boolean, holders: ReadonlySet<SiteName>, reference: Reference): void;
+  /** `holders` hold `reference`. Never rejects. */
+  tell(holders: ReadonlySet<SiteName>, reference: Reference): void;
   /** Sends what is waiting. */
   readonly flush: () => Promise<void>;
 }
@@ -31,21 +31,26 @@ const GATHER_MS = 200;
 const CALL_TIMEOUT_MS = 2000;
 const REFERENCES_MAX = 2048;
 
+/** What the same sites hold; nearly always the same ones hold everything. */
+interface Group {
+  readonly holders: ReadonlySet<SiteName>;
+  readonly references: Reference[];
+}
+
 /** Notices with nothing waiting; what cannot be told is dropped and counted. */
 export function createNotices(deps: NoticesDeps): Notices {
-  /** What each site is to hear, this one too. */
-  let notes = new Map<SiteName, Groups>();
+  let groups: Group[] = [];
   let scheduled = false;
 
   const flush = async (): Promise<void> => {
     scheduled = false;
-    const sending = notes;
-    notes = new Map();
+    const sending = groups;
+    groups = [];
     const calls: Promise<unknown>[] = [];
-    const settled = sending.get(deps.own)?.all;
-    if (settled !== undefined) calls.push(deps.store.settle(settled));
+    const settled = sending.flatMap((group) => besides(deps.own, group));
+    if (settled.length > 0) calls.push(deps.store.settle(settled));
     for (const link of deps.links) {
-      for (const { sites, references } of sending.get(link.site)?.all ?? []) {
+      for (const { sites, references } of sending.flatMap((group) => besides(link.site, group))) {
         for (let from = 0; from < references.length; from += REFERENCES_MAX) {
           const page = references.slice(from, from + REFERENCES_MAX);
           // A link that is down rejects at once.
@@ -59,15 +64,11 @@ export function createNotices(deps: NoticesDeps): Notices {
   };
 
   return {
-    tell: (isHere, holders, reference) => {
+    tell: (holders, reference) => {
       if (holders.size < 2) return;
-      for (const receiver of holders) {
-        // Without a copy of its own this site has no entry to forget.
-        if (receiver === deps.own && !isHere) continue;
-        const groups = notes.get(receiver) ?? createGroups(receiver);
-        notes.set(receiver, groups);
-        groups.add(holders, reference);
-      }
+      const known = groups.find((group) => isSame(group.holders, holders));
+      if (known === undefined) groups.push({ holders: new Set(holders), references: [reference] });
+      else known.references.push(reference);
       if (scheduled) return;
       scheduled = true;
       deps.clock.after(GATHER_MS, () => void flush());
@@ -76,23 +77,12 @@ export function createNotices(deps: NoticesDeps): Notices {
   };
 }
 
-/** What one receiver is to hear, together for the same holders: nearly always the same ones hold everything. */
-interface Groups {
-  /** `holders`: two at least, of which one is the receiver. */
-  add(holders: ReadonlySet<SiteName>, reference: Reference): void;
-  readonly all: readonly Settlement[];
+/** What a site is told; nothing when it has no copy, because then it has no entry to forget. */
+function besides(receiver: SiteName, { holders, references }: Group): readonly Settlement[] {
+  if (!holders.has(receiver)) return [];
+  return [{ sites: [...holders].filter((site) => site !== receiver), references }];
 }
 
-function createGroups(receiver: SiteName): Groups {
-  const all: { readonly sites: readonly SiteName[]; readonly references: Reference[] }[] = [];
-  return {
-    all,
-    add: (holders, reference) => {
-      const known = all.find(
-        ({ sites }) => sites.length === holders.size - 1 && sites.every((site) => holders.has(site)),
-      );
-      if (known !== undefined) known.references.push(reference);
-      else all.push({ sites: [...holders].filter((site) => site !== receiver), references: [reference] });
-    },
-  };
+function isSame(one: ReadonlySet<SiteName>, other: ReadonlySet<SiteName>): boolean {
+  return one.size === other.size && one.isSubsetOf(other);
 }
